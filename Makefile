@@ -1,0 +1,63 @@
+# Everything that people do here. Each target sets up what it needs by itself (tools/setup) and may be run from a fresh clone.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+# CLUSTER names a definition in FOUNDATION/clusters/; ARGS is handed on to the target's command.
+CLUSTER ?= demo
+FOUNDATION ?= inventories/local
+ARGS ?=
+
+playbook = ANSIBLE_STDOUT_CALLBACK=flotilla.kubernetes.phases tools/run ansible-playbook -i $(FOUNDATION) -e flotilla_cluster_name=$(CLUSTER)
+
+.PHONY: help setup lint unit integration molecule test e2e e2e-full build bundle cluster cluster-status cluster-delete kubectl clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+cluster: setup ## Make the cluster CLUSTER (default demo), or bring it to what its definition says
+	@$(playbook) flotilla.kubernetes.cluster_apply $(ARGS)
+
+cluster-status: setup ## Show the health of CLUSTER
+	@$(playbook) flotilla.kubernetes.cluster_status $(ARGS)
+
+cluster-delete: setup ## Delete CLUSTER and everything that was made for it
+	@$(playbook) flotilla.kubernetes.cluster_delete -e flotilla_confirm=$(CLUSTER) $(ARGS)
+
+kubectl: ## Talk to CLUSTER: make -s kubectl ARGS="get nodes"
+	@tools/kubectl $(FOUNDATION) $(CLUSTER) $(ARGS)
+
+bundle: setup ## Build the bundle of CLUSTER's Kubernetes version: its binaries and images
+	@$(playbook) flotilla.kubernetes.bundle_build $(ARGS)
+
+setup: ## Install the OS packages and Python tools that are missing
+	@tools/setup
+
+lint: setup ## Run the linters, the documentation checks and ansible-test sanity
+	@tools/gates lint
+
+unit: setup ## Run the unit tests (ARGS for pytest)
+	@tools/gates unit -- $(ARGS)
+
+integration: setup ## Run the tests of modules and plugins against real programs
+	@tools/gates integration -- $(ARGS)
+
+molecule: setup ## Run the molecule scenarios
+	@tools/gates molecule
+
+test: setup ## Run lint, unit, integration and molecule
+	@tools/gates lint unit integration molecule
+
+e2e: setup ## Run the end-to-end tests on real clusters
+	@tools/gates e2e -- $(ARGS)
+
+e2e-full: setup ## Run the end-to-end tests, the slow ones too
+	@tools/gates e2e-full -- $(ARGS)
+
+build: setup ## Build the collection into build/
+	@tools/run ansible-galaxy collection build --force --output-path build
+
+clean: ## Remove what tests and builds left in this folder (the cache stays)
+	@rm -rf build .ansible .pytest_cache .ruff_cache .hypothesis tests/output
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

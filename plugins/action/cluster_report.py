@@ -1,0 +1,92 @@
+# Copyright: (c) 2026, the flotilla.kubernetes authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Action of `cluster_report`: prints for people what a cluster is, on the controller and without a connection."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from ansible.plugins.action import ActionBase
+from ansible.utils.display import Display
+
+from ..module_utils._paths import kubeconfig_path
+
+display = Display()
+
+
+class ActionModule(ActionBase):
+    TRANSFERS_FILES = False
+    _requires_connection = False
+    _VALID_ARGS = frozenset(("cluster", "endpoint", "nodes", "findings"))
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        result = super().run(tmp, task_vars)
+        arguments = self._task.args
+        lines = report(
+            arguments["cluster"],
+            arguments.get("endpoint") or {},
+            arguments.get("nodes") or [],
+            arguments.get("findings") or [],
+            under_make=os.environ.get("FLOTILLA_FRONTEND") == "make",
+        )
+        for line in lines:
+            display.display(line)
+        result.update(changed=False, lines=lines)
+        return result
+
+
+def report(
+    cluster: dict[str, Any], endpoint: dict[str, Any], nodes: Sequence[dict[str, Any]], findings: Sequence[dict[str, Any]], under_make: bool
+) -> list[str]:
+    """Return the lines of the report.
+
+    :param under_make: whether the next commands are targets of the repository's Makefile.
+    """
+    name = cluster["name"]
+    state = "healthy" if nodes and not findings else f"{len(findings)} findings" if findings else "not there"
+    lines = ["", f"Cluster {name}: Kubernetes {cluster['kubernetes_version']}, {state}", ""]
+    if nodes:
+        rows = [
+            (node["name"], ",".join(node["roles"]) or "worker", "Ready" if node["ready"] else "NotReady", node["version"], node["address"], node["runtime"])
+            for node in sorted(nodes, key=lambda node: (not node["roles"], node["name"]))
+        ]
+        lines += [*table(("NODE", "ROLE", "STATUS", "VERSION", "ADDRESS", "RUNTIME"), rows), ""]
+    for finding in findings:
+        lines += [f"  {finding['code']}: {finding['message']}", f"      {finding['remedy']}"]
+    if endpoint:
+        lines.append(f"API endpoint   https://{endpoint['host']}:{endpoint['port']}")
+    lines += [f"Kubeconfig     {kubeconfig_path(name)}", "", "Next"]
+    return lines + [f"  {command}" for command in next_commands(cluster, nodes, under_make)] + [""]
+
+
+def next_commands(cluster: dict[str, Any], nodes: Sequence[dict[str, Any]], under_make: bool) -> list[str]:
+    """Return three commands worth trying."""
+    name, file = cluster["name"], _shown(cluster["file"])
+    suffix = "" if name == "demo" else f" CLUSTER={name}"
+    if not nodes:
+        return [f"make cluster{suffix}" if under_make else f"ansible-playbook -i {file} flotilla.kubernetes.cluster_apply"]
+    if under_make:
+        return [f'make -s kubectl{suffix} ARGS="get pods -A"', f"make cluster-status{suffix}", f"make cluster-delete{suffix}"]
+    return [
+        f"kubectl --kubeconfig {kubeconfig_path(name)} get pods -A",
+        f"ansible-playbook -i {file} flotilla.kubernetes.cluster_status",
+        f"ansible-playbook -i {file} flotilla.kubernetes.cluster_delete",
+    ]
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """Return a table with columns as wide as their widest cell."""
+    cells = [tuple(header), *rows]
+    widths = [max(len(str(row[column])) for row in cells) for column in range(len(header))]
+    return ["  ".join(str(cell).ljust(width) for cell, width in zip(row, widths)).rstrip() for row in cells]
+
+
+def _shown(path: str) -> str:
+    try:
+        return str(Path(path).relative_to(Path.cwd()))
+    except ValueError:
+        return path

@@ -1,0 +1,53 @@
+# Copyright: (c) 2026, the flotilla.kubernetes authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+name: bundle_images
+short_description: Choose the images of a bundle that one kind of node runs
+version_added: "0.1.0"
+author:
+  - flotilla.kubernetes authors (@flotilla-kubernetes)
+description:
+  - Turns entries of a bundle's manifest into the O(flotilla.kubernetes.containerd_images#module:images) of M(flotilla.kubernetes.containerd_images).
+positional: role
+options:
+  _input:
+    description: Entries of C(images) of a bundle's manifest.
+    type: list
+    elements: dict
+    required: true
+  role:
+    description: What the node is.
+    type: str
+    choices: [control_plane, worker]
+    required: true
+"""
+
+EXAMPLES = r"""
+- name: Import what a worker runs
+  flotilla.kubernetes.containerd_images:
+    directory: "{{ flotilla_bundle.directory }}"
+    images: "{{ flotilla_bundle.manifest.images | flotilla.kubernetes.bundle_images('worker') }}"
+"""
+
+RETURN = r"""
+_value:
+  description: One entry per image, with C(name), C(path) and C(sha256).
+  type: list
+  elements: dict
+"""
+
+from typing import Any, Callable
+
+
+def bundle_images(images: list[dict[str, Any]], role: str) -> list[dict[str, str]]:
+    """Return the images of a manifest that a node of ``role`` runs."""
+    return [{key: image[key] for key in ("name", "path", "sha256")} for image in images if role in image["roles"]]
+
+
+class FilterModule:
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        return {"bundle_images": bundle_images}

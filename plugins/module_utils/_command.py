@@ -1,0 +1,57 @@
+# Copyright: (c) 2026, the flotilla.kubernetes authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Run a command and get its output or one clear error (private to flotilla.kubernetes).
+
+Runs on nodes too: Python 3.9 and the standard library only.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Sequence
+
+from ._errors import FlotillaError
+
+# sudo's secure_path and systemd leave /usr/local/bin out on some distributions; binaries of a bundle are there.
+SEARCH_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+def run(argv: Sequence[str], *, stdin: str | None = None, timeout: float = 60.0, code: str = "COMMAND_FAILED", remedy: str = "") -> str:
+    """Return the standard output of ``argv``.
+
+    :param timeout: seconds until the command is killed.
+    :param code: the error code of a failure; the message names the command and the last lines that it printed.
+    :raises FlotillaError: the command is missing, failed, or did not end in time.
+    """
+    name = argv[0]
+    try:
+        done = subprocess.run(
+            list(argv),
+            input=stdin,
+            stdin=None if stdin is not None else subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=timeout,
+            check=False,
+            env={**os.environ, "PATH": SEARCH_PATH, "LC_ALL": "C.UTF-8"},
+        )
+    except FileNotFoundError as error:
+        raise FlotillaError(code, f"The command {name} is not installed.", remedy, error) from error
+    except subprocess.TimeoutExpired as error:
+        raise FlotillaError(code, f"{' '.join(argv[:3])} did not end within {timeout:g} s.", remedy, _tail(error.stderr)) from error
+    if done.returncode != 0:
+        raise FlotillaError(
+            code,
+            f"{' '.join(argv[:3])} failed (exit code {done.returncode}): {_tail(done.stderr or done.stdout)}",
+            remedy,
+            details={"rc": done.returncode, "stdout": done.stdout[-8000:], "stderr": done.stderr[-8000:]},
+        )
+    return done.stdout
+
+
+def _tail(output: str | bytes | None, lines: int = 12) -> str:
+    text = output.decode(errors="replace") if isinstance(output, bytes) else output or ""
+    return "\n".join(text.strip().splitlines()[-lines:])

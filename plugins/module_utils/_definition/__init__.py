@@ -1,0 +1,17 @@
+# Copyright: (c) 2026, the flotilla.kubernetes authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Cluster definitions: read, merge, validate, explain (private to flotilla.kubernetes).
+
+Pure: no AnsibleModule, no SDK. Only `load.read_text` and `load.find_files` touch the file system.
+
+=============  =========================================================================
+`schema`       what a definition may hold, as JSON Schema (data), with descriptions and defaults
+`load`         text -> tree with file and line -> merged, validated definition; a whole fleet at once
+`validate`     a tree against the schema: unknown keys, types, allowed values
+`merge`        network profile < cluster class < cluster; pools by name
+`rules`        rules between fields
+`hosts`        the inventory hosts of a definition and of its machines
+`errors`       one problem, and the exception that carries all of them
+=============  =========================================================================
+"""

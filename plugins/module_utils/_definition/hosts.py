@@ -1,0 +1,122 @@
+# Copyright: (c) 2026, the flotilla.kubernetes authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Inventory hosts of a cluster definition (private to flotilla.kubernetes).
+
+One function makes the hosts for the inventory plugin and for ``add_host``, so that a machine made in a run gets
+exactly the groups and variables that the next run finds. Pure: paths that depend on cloud or user come in as arguments.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+CLUSTERS_GROUP = "flotilla_clusters"
+MACHINES_GROUP = "flotilla"
+CONTROL_PLANE = "control_plane"
+
+
+@dataclass(frozen=True)
+class Host:
+    """A host as Ansible's inventory and ``add_host`` need it."""
+
+    name: str
+    groups: list[str]
+    variables: dict[str, Any] = field(default_factory=dict)
+
+    def as_dict(self) -> dict[str, Any]:
+        return {"name": self.name, "groups": self.groups, "variables": self.variables}
+
+
+def group_name(text: str) -> str:
+    """Return ``text`` as Ansible wants group names: ``-`` and ``.`` become ``_``, and so does whatever a cloud's tag may hold."""
+    return re.sub(r"[^A-Za-z0-9_]", "_", text)
+
+
+def cluster_host_name(cluster: str) -> str:
+    """Return the name of the cluster's own host."""
+    return f"{cluster}.cluster"
+
+
+def cluster_group(cluster: str, part: str = "", pool: str = "") -> str:
+    """Return the group of a cluster's machines, of its control plane (``part``) or of one pool."""
+    name = f"cluster_{group_name(cluster)}"
+    if part:
+        return f"{name}__{part}"
+    return f"{name}__pool_{group_name(pool)}" if pool else name
+
+
+def cluster_host(definition: dict[str, Any]) -> Host:
+    """Return the cluster's own host; it has no connection variables, so that nothing but our own plays changes anything through it."""
+    return Host(cluster_host_name(definition["name"]), [CLUSTERS_GROUP], {"flotilla_cluster": definition, "flotilla_enabled": True})
+
+
+def machine_host(definition: dict[str, Any], machine: dict[str, Any], private_key_file: str, known_hosts_file: str) -> Host:
+    """Return the host of one machine.
+
+    :param definition: the merged definition.
+    :param machine: a machine as ``*_machines`` modules return it.
+    :param private_key_file: key of the login ``access.ssh_user``.
+    :param known_hosts_file: file with the machines' host keys; other keys are refused.
+    """
+    cluster, control_plane = definition["name"], machine["role"] == CONTROL_PLANE
+    groups = [
+        MACHINES_GROUP,
+        cluster_group(cluster),
+        cluster_group(cluster, part=CONTROL_PLANE) if control_plane else cluster_group(cluster, pool=machine["pool"]),
+        f"zone_{group_name(machine['zone'])}",
+        f"cloud_{group_name(definition['cloud'])}",
+    ]
+    variables = {
+        "ansible_host": machine["addresses"]["private"],
+        # Said outright, because a task that a play on the cluster's own host delegates would take that play's `connection: local`.
+        "ansible_connection": "ssh",
+        "ansible_port": 22,
+        "ansible_user": definition["access"]["ssh_user"],
+        "ansible_ssh_private_key_file": private_key_file,
+        "ansible_ssh_common_args": f"-o StrictHostKeyChecking=yes -o {_ssh_option('UserKnownHostsFile', known_hosts_file)}",
+        "flotilla_node_name": machine["name"],
+        "flotilla_machine": machine,
+        "flotilla_cluster": definition,
+        "flotilla_enabled": True,
+    }
+    return Host(machine["name"], groups, variables)
+
+
+def _ssh_option(name: str, path: str) -> str:
+    """Return one ssh option; ssh itself splits at blanks unless the path stands in double quotes."""
+    return shlex.quote(f'{name}="{path}"' if re.search(r"\s", path) else f"{name}={path}")
+
+
+def known_hosts(machines: Iterable[dict[str, Any]]) -> str:
+    """Return the text of a known_hosts file; machines without a recorded host key are left out, so ssh refuses them."""
+    lines = {
+        f"{address} {machine['host_key']}"
+        for machine in machines
+        for address in (machine["addresses"] or {}).values()
+        if address and machine.get("host_key")
+    }
+    return "".join(f"{line}\n" for line in sorted(lines))
+
+
+def groups_of(definition: dict[str, Any]) -> dict[str, str]:
+    """Return every group that the machines of a definition can be in -> what the group stands for, to find collisions."""
+    cluster = definition["name"]
+    groups = {
+        cluster_group(cluster): f"cluster {cluster}",
+        cluster_group(cluster, part=CONTROL_PLANE): f"control plane of cluster {cluster}",
+        f"cloud_{group_name(definition['cloud'])}": f"cloud {definition['cloud']}",
+    }
+    for pool in definition["pools"]:
+        groups[cluster_group(cluster, pool=pool["name"])] = f"pool {pool['name']} of cluster {cluster}"
+    return groups
+
+
+def zones_of(definition: dict[str, Any]) -> list[str]:
+    """Return the zones of a definition, in the order in which they are written, without repetitions."""
+    groups = [definition["control_plane"], *definition["pools"]]
+    return list(dict.fromkeys(zone for group in groups for zone in group["zones"]))

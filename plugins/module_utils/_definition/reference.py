@@ -1,0 +1,111 @@
+# Copyright: (c) 2026, the flotilla.kubernetes authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The reference of cluster definitions, written from the schema (private to flotilla.kubernetes)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition.schema import cluster_schema
+
+_HEAD = """\
+# Cluster definitions
+
+<!-- Written by tools/definition-reference from plugins/module_utils/_definition/schema.py; do not edit. -->
+
+A cluster is one file `inventories/<foundation>/clusters/<name>.yml`. The file is its own Ansible inventory: `-i` takes the file, or the
+foundation's folder. The smallest one:
+
+```yaml
+---
+plugin: flotilla.kubernetes.cluster
+schema: 1
+name: demo
+cloud: local
+kubernetes_version: "1.36.3"
+control_plane:
+  count: 3
+pools:
+  - name: workers
+    count: 2
+local:
+  network_cidr: 172.30.86.0/24
+```
+
+`ansible-playbook flotilla.kubernetes.validate -i <file or folder>` checks definitions. Errors name the file, the line and the path, all at
+once. Values are plain data, never templates.
+
+**Inheritance.** `class: <class>` takes what `cluster_classes/<class>.yml` says, `network: {profile: <profile>}` what
+`network_profiles/<profile>.yml` says; both lie next to `clusters/` and begin with the same `plugin:` and `schema:` lines and with
+`kind: cluster_class` or `kind: network_profile`. The cluster wins over its class, the class over the profile. Mappings merge, pools merge
+by name, other lists are replaced. A class may hold every key below but `name` and `class`, a profile only `network` and `api_endpoint`.
+
+**In playbooks** the merged definition is the variable `flotilla_cluster` of the host `<name>.cluster` and of every machine, with all
+defaults, without `plugin` and `kind`, and with `file` (path of the definition) and `foundation` (the folder's name).
+
+## Keys
+
+| key | value | default | meaning |
+|---|---|---|---|
+"""
+
+_TAIL = """\
+
+## Rules between keys
+
+- Pool names are unique and not `control-plane`. Cluster names are unique in the fleet, and no two names give the same Ansible group.
+- Networks are written canonically and do not overlap. Each node takes a /24 of the pod network, which has between /8 and /24; the network
+  of Services has between /12 and /28. Two networks are dual stack, which `flannel` does not do in this release.
+- `local.network_cidr` has room for all machines from .10 up, and no two local clusters share addresses.
+- Labels of `kubernetes.io` and `k8s.io` are Kubernetes' own, but for `node.kubernetes.io` and `kubelet.kubernetes.io`. A node has one taint
+  per key and effect.
+- Only the section of the cluster's own cloud may be there.
+"""
+
+_PLAIN = {"integer": "whole number", "string": "text", "boolean": "true or false", "object": "mapping", "array": "list", "null": "null"}
+
+
+def render() -> str:
+    """Return the text of docs/cluster_definition.md."""
+    rows = "".join(f"| `{path}` | {value} | {default} | {meaning} |\n" for path, value, default, meaning in _rows(cluster_schema(), ""))
+    return _HEAD + rows + _TAIL
+
+
+def _rows(schema: dict[str, Any], place: str) -> Iterator[tuple[str, str, str, str]]:
+    required = schema.get("required", ())
+    for name, part in schema.get("properties", {}).items():
+        path = f"{place}.{name}" if place else name
+        default = "**required**" if name in required else _default(part)
+        yield path, _value(part), default, part["description"]
+        yield from _rows(part, path)
+        items = part.get("items", {})
+        yield from _rows(items, f"{path}[]")
+
+
+def _default(part: dict[str, Any]) -> str:
+    if "default" not in part or part["default"] == {}:
+        return ""
+    return f"`{json.dumps(part['default'])}`"
+
+
+def _value(part: dict[str, Any]) -> str:
+    """Return what a key takes, in a few words."""
+    if "const" in part:
+        return f"`{part['const']}`"
+    if "enum" in part:
+        return ", ".join(f"`{value}`" for value in part["enum"])
+    if "x-allowed" in part:
+        return part["x-allowed"]
+    kinds = part["type"] if isinstance(part["type"], list) else [part["type"]]
+    text = " or ".join(_PLAIN[kind] for kind in kinds)
+    if "minimum" in part:
+        text += f" from {part['minimum']} to {part['maximum']}"
+    items = part.get("items", {})
+    if items and items["type"] != "object":
+        return f"{text}, each {_value(items)}"
+    if isinstance(part.get("additionalProperties"), dict):
+        return f"{text} of label keys and label values"
+    return text

@@ -1,0 +1,339 @@
+# Copyright: (c) 2026, the flotilla.kubernetes authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Rules between the fields of a definition, checked before any API call (private to flotilla.kubernetes).
+
+Each rule gets the definition with defaults, from which invalid values were taken out, and reports through a `Report`.
+A rule that concerns a value that the schema refused already stays silent.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition.errors import Problem, path_text, short
+from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition.hosts import group_name
+from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition.schema import CLOUDS_LATER
+from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition.tree import Node
+
+NODE_MASK = 24  # default of kube-controller-manager --node-cidr-mask-size-ipv4
+LOCAL_FIRST_HOST = 10  # first machine address in the network of the cloud `local`; gateway, services and balancer stand below it
+
+# kube-apiserver, cmd/kube-apiserver/app/options/validation.go: maxCIDRBits = 20
+SERVICE_MAX_HOST_BITS = 20
+# kubeadm, MinimumAddressesInServiceSubnet = 10: cluster DNS takes the tenth address
+SERVICE_MIN_HOST_BITS = 4
+# kubeadm, PodSubnetNodeMaskMaxDiff = 16
+POD_MAX_NODE_BITS = 16
+
+_UNUSABLE = [
+    ipaddress.ip_network(text) for text in ("0.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/3", "::/127", "fe80::/10", "ff00::/8")
+]
+
+# kubelet refuses to start with other labels of these domains, k8s.io/kubernetes/pkg/kubelet/apis/well_known_labels.go
+_KUBELET_LABEL_DOMAINS = ("kubelet.kubernetes.io", "node.kubernetes.io")
+
+
+class Report:
+    """Collects the problems of rules, unless a value that they speak of is invalid anyway."""
+
+    def __init__(self, root: Node, invalid: list[tuple[str | int, ...]]) -> None:
+        self.root = root
+        self.invalid = invalid
+        self.problems: list[Problem] = []
+
+    def __call__(self, path: tuple[str | int, ...], message: str, allowed: str = "", suggestion: str = "", about: Any = ()) -> None:
+        """Report a problem at ``path``; ``about`` lists further paths that the rule looked at."""
+        for bad in self.invalid:
+            if path[: len(bad)] == bad:
+                return
+            for other in about:
+                shared = min(len(bad), len(other))
+                if bad[:shared] == other[:shared]:
+                    return
+        node = self.root.nearest(path)
+        self.problems.append(Problem(node.file, node.line, path_text(path), message, short(node.text), allowed, suggestion))
+
+
+def check(root: Node, data: dict[str, Any], invalid: list[tuple[str | int, ...]]) -> list[Problem]:
+    """Apply every rule to one definition.
+
+    :param root: the merged tree, for file and line.
+    :param data: the merged definition with defaults; invalid values are taken out, invalid list items are None.
+    :param invalid: paths of what was taken out.
+    """
+    report = Report(root, invalid)
+    for rule in RULES:
+        rule(data, report)
+    return report.problems
+
+
+def _pools(data: dict[str, Any]) -> Iterator[tuple[int, dict[str, Any]]]:
+    return ((index, pool) for index, pool in enumerate(data.get("pools", [])) if pool is not None)
+
+
+def _groups(data: dict[str, Any]) -> Iterator[tuple[tuple[str | int, ...], dict[str, Any]]]:
+    """Yield path and content of the control plane and of every pool."""
+    if "control_plane" in data:
+        yield ("control_plane",), data["control_plane"]
+    for index, pool in _pools(data):
+        yield ("pools", index), pool
+
+
+def _machine_count(data: dict[str, Any]) -> int:
+    return sum(group.get("count", 0) for _path, group in _groups(data))
+
+
+def _number(count: int, word: str) -> str:
+    return f"{count} {word}" if count == 1 else f"{count} {word}s"
+
+
+def pool_names(data: dict[str, Any], report: Report) -> None:
+    """Pool names are unique, and the control plane's own name is taken."""
+    seen: dict[str, int] = {}
+    for index, pool in _pools(data):
+        name = pool.get("name")
+        if name == "control-plane":
+            report(("pools", index, "name"), "is control-plane, the name of the control plane's own machines; choose another name.")
+        elif name in seen:
+            line = report.root.nearest(("pools", seen[name], "name")).line
+            report(("pools", index, "name"), f"is {name}, as is the pool in line {line}; pool names are unique.")
+        elif name is not None:
+            seen[name] = index
+
+
+def cloud_sections(data: dict[str, Any], report: Report) -> None:
+    """Only the section of the cluster's own cloud is there, and it is there when it has to be."""
+    cloud = data.get("cloud")
+    if cloud is None:
+        return
+    for other in ("local", *CLOUDS_LATER):
+        if other != cloud and other in data:
+            report(
+                (other,),
+                f"is the section of another cloud; the cluster has cloud: {cloud}. Remove the section or change cloud.",
+                about=[("cloud",)],
+            )
+    if cloud == "local" and "local" not in data:
+        report(("local", "network_cidr"), "is missing: IPv4 network of the machines, such as 172.30.86.0/24.", about=[("local",)])
+
+
+def local_machines(data: dict[str, Any], report: Report) -> None:
+    """Machines of the cloud `local` are containers: they have neither size nor disk."""
+    if data.get("cloud") != "local":
+        return
+    for path, group in _groups(data):
+        for key in group.get("machine", {}):
+            report((*path, "machine", key), "machines of the cloud local have no such setting; remove it.", about=[("cloud",)])
+
+
+def cidrs(data: dict[str, Any], report: Report) -> None:
+    """Networks are valid, canonical, usable and do not overlap."""
+    networks: list[tuple[tuple[str | int, ...], Any]] = []
+    for path, text in _cidr_values(data):
+        network = _network(path, text, report)
+        if network is None:
+            continue
+        for other_path, other in networks:
+            if network.version == other.version and network.overlaps(other):
+                report(
+                    path,
+                    f"is {network} and overlaps with {path_text(other_path)} ({other}); choose networks that have no address in common.",
+                    about=[other_path],
+                )
+        for unusable in _UNUSABLE:
+            if network.version == unusable.version and network.overlaps(unusable):
+                report(
+                    path, f"is {network}, which overlaps with the reserved range {unusable}; choose a private network such as 10.0.0.0/8."
+                )
+        networks.append((path, network))
+    for path, network in networks:
+        if path[:2] == ("network", "pod_cidrs"):
+            _pod_cidr(path, network, data, report)
+        elif path[:2] == ("network", "service_cidrs"):
+            _service_cidr(path, network, report)
+        else:
+            _local_cidr(path, network, data, report)
+    _families(dict(networks), data, report)
+
+
+def _cidr_values(data: dict[str, Any]) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    network = data.get("network", {})
+    for key in ("pod_cidrs", "service_cidrs"):
+        for index, text in enumerate(network.get(key, [])):
+            if text is not None:
+                yield ("network", key, index), text
+    if data.get("cloud") == "local" and "network_cidr" in data.get("local", {}):
+        yield ("local", "network_cidr"), data["local"]["network_cidr"]
+
+
+def _network(path: tuple[str | int, ...], text: str, report: Report) -> Any:
+    try:
+        network = ipaddress.ip_network(text, strict=False)
+    except ValueError:
+        report(path, f"is {short(text)}; must be a network such as 10.244.0.0/16.", "a network such as 10.244.0.0/16")
+        return None
+    if str(network) != text.lower():
+        report(path, f"is {short(text)}, which is not how the network is written; write {network}.", str(network), str(network))
+    return network
+
+
+def _pod_cidr(path: tuple[str | int, ...], network: Any, data: dict[str, Any], report: Report) -> None:
+    if network.version != 4:
+        return
+    if network.prefixlen > NODE_MASK:
+        report(
+            path, f"is {network}, smaller than the /{NODE_MASK} that each node takes; choose a larger network.", f"/{NODE_MASK} or larger"
+        )
+        return
+    if NODE_MASK - network.prefixlen > POD_MAX_NODE_BITS:
+        largest = NODE_MASK - POD_MAX_NODE_BITS
+        report(path, f"is {network}, larger than kubeadm takes; choose a network of /{largest} or smaller.", f"/{largest} or smaller")
+    room, nodes = 2 ** (NODE_MASK - network.prefixlen), _machine_count(data)
+    if nodes > room:
+        prefix = NODE_MASK - (nodes - 1).bit_length()
+        report(
+            path,
+            f"is {network} and has room for {_number(room, 'node')} (a /{NODE_MASK} each), but the cluster has {nodes}; "
+            f"choose a /{prefix} or larger.",
+            f"/{prefix} or larger",
+            about=[("control_plane",), ("pools",)],
+        )
+
+
+def _service_cidr(path: tuple[str | int, ...], network: Any, report: Report) -> None:
+    host_bits = network.max_prefixlen - network.prefixlen
+    largest, smallest = network.max_prefixlen - SERVICE_MAX_HOST_BITS, network.max_prefixlen - SERVICE_MIN_HOST_BITS
+    if not SERVICE_MIN_HOST_BITS <= host_bits <= SERVICE_MAX_HOST_BITS:
+        what = "larger than kube-apiserver takes" if host_bits > SERVICE_MAX_HOST_BITS else "too small for kubeadm"
+        report(path, f"is {network}, {what}; choose a network between /{largest} and /{smallest}.", f"/{largest} to /{smallest}")
+
+
+def _local_cidr(path: tuple[str | int, ...], network: Any, data: dict[str, Any], report: Report) -> None:
+    if network.version != 4 or not 16 <= network.prefixlen <= 28:
+        report(path, f"is {network}; must be an IPv4 network between /16 and /28.", "an IPv4 network between /16 and /28")
+        return
+    room, machines = network.num_addresses - 1 - LOCAL_FIRST_HOST, _machine_count(data)
+    if machines > room:
+        report(
+            path,
+            f"is {network} and has room for {_number(room, 'machine')} (from .{LOCAL_FIRST_HOST} up), but the cluster has {machines}; "
+            "choose a larger network.",
+            about=[("control_plane",), ("pools",)],
+        )
+
+
+def _families(networks: dict[tuple[str | int, ...], Any], data: dict[str, Any], report: Report) -> None:
+    """Dual stack: two networks of different families, in the same order for pods and Services."""
+    plugin, local = data.get("network", {}).get("plugin"), data.get("cloud") == "local"
+    families = {}
+    for key in ("pod_cidrs", "service_cidrs"):
+        found = [network.version for path, network in networks.items() if path[:2] == ("network", key)]
+        families[key] = found
+        path: tuple[str | int, ...] = ("network", key)
+        if len(found) == 2 and found[0] == found[1]:
+            report(path, f"has two IPv{found[0]} networks; two networks mean dual stack: one IPv4 and one IPv6.")
+        elif len(found) == 2 and plugin == "flannel":
+            if key == "service_cidrs" and len(families["pod_cidrs"]) == 2:
+                continue  # said already
+            report(
+                path,
+                "asks for dual stack, which the network plugin flannel does not do in this release; keep one network.",
+                about=[("network", "plugin")],
+            )
+        elif local and 6 in found:
+            report(path, "holds an IPv6 network, but machines of the cloud local have IPv4 addresses only.", about=[("cloud",)])
+    pods, services = families["pod_cidrs"], families["service_cidrs"]
+    if pods and services and pods != services and len(set(pods)) == len(pods) and len(set(services)) == len(services):
+        report(
+            ("network", "service_cidrs"),
+            "has other address families than pod_cidrs; both need the same families in the same order.",
+            about=[("network", "pod_cidrs")],
+        )
+
+
+def manifests(data: dict[str, Any], report: Report) -> None:
+    """`network.manifests` goes with `plugin: manifests`, both ways."""
+    network = data.get("network", {})
+    plugin, files = network.get("plugin"), network.get("manifests")
+    path = ("network", "manifests")
+    if plugin == "manifests" and not files:
+        report(
+            path, "is empty, but network.plugin is manifests; name the manifest files of the network plugin.", about=[("network", "plugin")]
+        )
+    elif plugin in ("flannel", "none") and files:
+        report(path, f"needs plugin: manifests; the network plugin is {plugin}.", about=[("network", "plugin")])
+
+
+def node_labels(data: dict[str, Any], report: Report) -> None:
+    """Labels of Kubernetes' own domains are set by Kubernetes; the kubelet refuses most of them."""
+    for path, group in _groups(data):
+        for key in group.get("labels", {}):
+            _label_key((*path, "labels", key), key, report)
+
+
+def _label_key(path: tuple[str | int, ...], key: str, report: Report) -> None:
+    prefix, slash, name = key.rpartition("/")
+    if len(name) > 63 or len(prefix) > 253:
+        report(path, "is too long: at most 63 characters, after a prefix of at most 253 characters and '/'.")
+    if not slash:
+        return
+    if prefix == "flotilla.kubernetes":
+        report(path, "has the prefix flotilla.kubernetes/, which the collection keeps for itself; choose another prefix.")
+    own = any(prefix == domain or prefix.endswith(f".{domain}") for domain in ("kubernetes.io", "k8s.io"))
+    allowed = any(prefix == domain or prefix.endswith(f".{domain}") for domain in _KUBELET_LABEL_DOMAINS)
+    if own and not allowed:
+        report(
+            path,
+            f"has the prefix {prefix}/, which Kubernetes keeps for itself (the kubelet refuses it); "
+            f"choose another prefix or {' or '.join(_KUBELET_LABEL_DOMAINS)}.",
+        )
+
+
+def taints(data: dict[str, Any], report: Report) -> None:
+    """A node has one taint per key and effect."""
+    for path, group in _groups(data):
+        seen = set()
+        for index, taint in enumerate(group.get("taints", [])):
+            if taint is None or "key" not in taint or "effect" not in taint:
+                continue
+            here = (*path, "taints", index)
+            prefix, _slash, name = taint["key"].rpartition("/")
+            if len(name) > 63 or len(prefix) > 253:
+                report((*here, "key"), "is too long: at most 63 characters, after a prefix of at most 253 characters and '/'.")
+            if (taint["key"], taint["effect"]) in seen:
+                report(here, f"repeats the taint {taint['key']} with effect {taint['effect']}; a node has one per key and effect.")
+            seen.add((taint["key"], taint["effect"]))
+
+
+def zone_groups(data: dict[str, Any], report: Report) -> None:
+    """Two zones must not become the same Ansible group."""
+    seen: dict[str, str] = {}
+    for path, group in _groups(data):
+        for index, zone in enumerate(group.get("zones", [])):
+            if zone is None:
+                continue
+            name = f"zone_{group_name(zone)}"
+            if seen.setdefault(name, zone) != zone:
+                report(
+                    (*path, "zones", index), f"is {zone}, which gives the Ansible group {name}, as does the zone {seen[name]}; rename one."
+                )
+
+
+RULES: tuple[Callable[[dict[str, Any], Report], None], ...] = (
+    pool_names,
+    cloud_sections,
+    local_machines,
+    cidrs,
+    manifests,
+    node_labels,
+    taints,
+    zone_groups,
+)
+
+
+def network_of(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
+    """Return a network that was checked before."""
+    return ipaddress.ip_network(text)

@@ -1,0 +1,362 @@
+# Copyright: (c) 2026, the flotilla.kubernetes authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The schema of cluster definitions, as JSON Schema draft 2020-12 (private to flotilla.kubernetes).
+
+Descriptions become the reference (docs/cluster_definition.md) and the hover texts of editors; defaults become `defaults.fill`.
+Own annotations, which other validators ignore:
+
+``x-allowed``  what a pattern means in words, for the error message.
+``x-later``    values or keys that are known but not in this release.
+"""
+
+from __future__ import annotations
+
+import copy
+from functools import cache
+from typing import Any
+
+SCHEMA_VERSION = 1
+PLUGIN = "flotilla.kubernetes.cluster"
+CLOUDS_LATER = ["aws", "vsphere", "gcp", "azure", "existing"]
+
+# https://kubernetes.io/docs/concepts/overview/working-with-objects/names/#dns-label-names
+_DNS_LABEL = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
+# A zone becomes the label topology.kubernetes.io/zone, so it has to be a label value.
+_LABEL_VALUE = "[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?"
+_QUALIFIED_NAME = f"({_DNS_LABEL}(\\.{_DNS_LABEL})*/)?{_LABEL_VALUE}"
+
+
+def _pattern(inner: str) -> str:
+    """Anchor a pattern; JSON Schema patterns match anywhere, and Python's ``$`` matches before a last newline."""
+    return f"^(?:{inner})(?!\\n)$"
+
+
+def _object(properties: dict[str, Any], description: str, required: tuple[str, ...] = (), **more: Any) -> dict[str, Any]:
+    schema = {"type": "object", "description": description, "properties": properties, "additionalProperties": False, **more}
+    if required:
+        schema["required"] = list(required)
+    return schema
+
+
+_LABELS = {
+    "type": "object",
+    "description": "Labels of the nodes.",
+    "propertyNames": {
+        "pattern": _pattern(_QUALIFIED_NAME),
+        "maxLength": 317,
+        "x-allowed": "a Kubernetes label key such as tier or example.com/tier",
+    },
+    "additionalProperties": {
+        "type": "string",
+        "maxLength": 63,
+        "pattern": _pattern(f"({_LABEL_VALUE})?"),
+        "x-allowed": "a Kubernetes label value: at most 63 letters, digits, '-', '_' and '.', with a letter or digit at both ends",
+    },
+    "default": {},
+}
+
+_TAINTS = {
+    "type": "array",
+    "description": "Taints of the nodes, next to those that kubeadm sets itself.",
+    "items": _object(
+        {
+            "key": {
+                "type": "string",
+                "maxLength": 317,
+                "pattern": _pattern(_QUALIFIED_NAME),
+                "x-allowed": "a Kubernetes taint key such as dedicated or example.com/dedicated",
+                "description": "The taint's key.",
+            },
+            "value": {
+                "type": "string",
+                "maxLength": 63,
+                "pattern": _pattern(f"({_LABEL_VALUE})?"),
+                "x-allowed": "a Kubernetes label value or nothing",
+                "description": "The taint's value.",
+                "default": "",
+            },
+            "effect": {
+                "type": "string",
+                "enum": ["NoSchedule", "PreferNoSchedule", "NoExecute"],
+                "description": "What happens to pods that do not tolerate the taint.",
+            },
+        },
+        "One taint.",
+        required=("key", "effect"),
+        **{"x-allowed": "{key: ..., value: ..., effect: NoSchedule}"},
+    ),
+    "default": [],
+}
+
+_MACHINE = _object(
+    {
+        "size": {
+            "type": "string",
+            "pattern": _pattern("[A-Za-z0-9][-A-Za-z0-9_.]*"),
+            "x-allowed": "a machine size as the cloud names it",
+            "description": "Machine size, as the cloud names it. Clouds other than `local` only.",
+        },
+        "disk_gib": {
+            "type": "integer",
+            "minimum": 10,
+            "maximum": 65536,
+            "description": "Size of the root disk in GiB. Clouds other than `local` only.",
+        },
+    },
+    "What each machine is.",
+    default={},
+)
+
+_ZONES = {
+    "type": "array",
+    "description": "Zones that the machines are spread over.",
+    "items": {
+        "type": "string",
+        "maxLength": 63,
+        "pattern": _pattern(_LABEL_VALUE),
+        "x-allowed": "a zone name of at most 63 letters, digits, '-', '_' and '.'",
+    },
+    "minItems": 1,
+    "uniqueItems": True,
+    "default": ["local"],
+}
+
+_CIDR = {"type": "string", "pattern": _pattern("[0-9A-Fa-f:.]+/[0-9.]+"), "x-allowed": "a network such as 10.244.0.0/16"}
+
+
+def _cidrs(description: str, default: str) -> dict[str, Any]:
+    return {"type": "array", "items": _CIDR, "minItems": 1, "maxItems": 2, "description": description, "default": [default]}
+
+
+_FILE_PATH = {
+    "type": ["string", "null"],
+    "pattern": _pattern("[/~][^\\n]*"),
+    "x-allowed": "an absolute path or one that begins with ~",
+    "default": None,
+}
+
+_PROPERTIES: dict[str, Any] = {
+    "plugin": {
+        "type": "string",
+        "const": PLUGIN,
+        "description": "Makes the file an Ansible inventory source.",
+    },
+    "schema": {"type": "integer", "const": SCHEMA_VERSION, "description": "Version of this schema."},
+    "kind": {
+        "type": "string",
+        "enum": ["cluster", "cluster_class", "network_profile"],
+        "x-later": ["fleet"],
+        "description": "What the file defines.",
+        "default": "cluster",
+    },
+    "name": {
+        "type": "string",
+        "maxLength": 24,
+        "pattern": _pattern(_DNS_LABEL),
+        "x-allowed": "a DNS label of at most 24 characters: small letters, digits and '-', with a letter or digit at both ends",
+        "description": "Name of the cluster, unique in the fleet.",
+    },
+    "cloud": {"type": "string", "enum": ["local"], "x-later": CLOUDS_LATER, "description": "Where the machines run."},
+    "class": {
+        "type": "string",
+        "maxLength": 63,
+        "pattern": _pattern(_DNS_LABEL),
+        "x-allowed": "the name of a file in cluster_classes/, without .yml",
+        "description": "Cluster class that is inherited under this file (`cluster_classes/<class>.yml`).",
+    },
+    "kubernetes_version": {
+        "type": "string",
+        "pattern": _pattern("1\\.(0|[1-9][0-9]*)\\.(0|[1-9][0-9]*)"),
+        "x-allowed": 'an exact version such as "1.36.3"',
+        "description": "Exact version of Kubernetes, without a leading v.",
+    },
+    "control_plane": _object(
+        {
+            "count": {"type": "integer", "enum": [1, 3, 5, 7], "description": "Number of control-plane machines."},
+            "machine": _MACHINE,
+            "zones": _ZONES,
+            "labels": _LABELS,
+            "taints": _TAINTS,
+        },
+        "The machines that run kube-apiserver and etcd.",
+        required=("count",),
+    ),
+    "pools": {
+        "type": "array",
+        "description": "Sets of identical worker machines. Pools of a class are inherited by name.",
+        "items": _object(
+            {
+                "name": {
+                    "type": "string",
+                    "maxLength": 16,
+                    "pattern": _pattern(_DNS_LABEL),
+                    "x-allowed": "a DNS label of at most 16 characters: small letters, digits and '-'",
+                    "description": "Name of the pool.",
+                },
+                "count": {"type": "integer", "minimum": 0, "maximum": 5000, "description": "Number of machines in the pool."},
+                "machine": _MACHINE,
+                "zones": _ZONES,
+                "labels": _LABELS,
+                "taints": _TAINTS,
+            },
+            "One pool.",
+            required=("name", "count"),
+        ),
+        "default": [],
+    },
+    "image": _object(
+        {
+            "family": {
+                "type": "string",
+                "enum": ["debian-13"],
+                "description": "Operating system; the newest image of the family is taken.",
+                "default": "debian-13",
+            },
+        },
+        "Operating system of the machines.",
+        default={},
+    ),
+    "network": _object(
+        {
+            "profile": {
+                "type": "string",
+                "maxLength": 63,
+                "pattern": _pattern(_DNS_LABEL),
+                "x-allowed": "the name of a file in network_profiles/, without .yml",
+                "description": "Network profile that is inherited (`network_profiles/<profile>.yml`).",
+            },
+            "pod_cidrs": _cidrs("Addresses of pods; each node takes a /24.", "10.244.0.0/16"),
+            "service_cidrs": _cidrs("Addresses of Services.", "10.96.0.0/12"),
+            "plugin": {
+                "type": "string",
+                "enum": ["flannel", "manifests", "none"],
+                "x-later": ["antrea", "calico", "canal", "cilium", "kube-router", "ovn-kubernetes", "weave"],
+                "description": "Network plugin: `flannel`, your own `manifests`, or `none` (nodes stay NotReady until you install one).",
+                "default": "flannel",
+            },
+            "manifests": {
+                "type": "array",
+                "items": {"type": "string", "minLength": 1, "pattern": _pattern("[^\\n]+"), "x-allowed": "a file's path"},
+                "description": "Manifest files of the network plugin, relative to the file that names them. With `plugin: manifests` only.",
+                "default": [],
+            },
+        },
+        "The cluster's own networks.",
+        default={},
+    ),
+    "api_endpoint": _object(
+        {
+            "port": {
+                "type": "integer",
+                "minimum": 1,
+                "maximum": 65535,
+                "description": "TCP port of the API endpoint.",
+                "default": 6443,
+            },
+        },
+        "The stable address of the cluster's API server.",
+        default={},
+    ),
+    "access": _object(
+        {
+            "ssh_user": {
+                "type": "string",
+                "maxLength": 32,
+                "pattern": _pattern("[a-z_][-a-z0-9_]*"),
+                "x-allowed": "a Unix user name",
+                "description": "Login on the machines.",
+                "default": "flotilla",
+            },
+            "ssh_private_key_file": {
+                **_FILE_PATH,
+                "description": "Private key for it on the controller; `null`: the cloud decides (`local` makes its own).",
+            },
+        },
+        "How Ansible reaches the machines.",
+        default={},
+    ),
+    "bundle": _object(
+        {
+            "source": {
+                "type": "string",
+                "enum": ["modules"],
+                "description": "Where binaries and images come from: `modules` compiles them from Go modules.",
+                "default": "modules",
+            },
+            "directory": {**_FILE_PATH, "description": "Directory of a finished bundle; `null`: the bundle of the version in the cache."},
+        },
+        "Binaries and images of the Kubernetes version.",
+        default={},
+    ),
+    "local": _object(
+        {
+            "network_cidr": {
+                **_CIDR,
+                "description": "IPv4 network of the machines, /16 to /28; .1 to .9 are reserved, machines start at .10.",
+                "x-allowed": "an IPv4 network between /16 and /28 such as 172.30.86.0/24",
+            },
+            "egress": {
+                "type": "string",
+                "enum": ["allow", "deny"],
+                "description": "Whether machines reach networks outside their own.",
+                "default": "allow",
+            },
+        },
+        "Settings of the cloud `local`.",
+        required=("network_cidr",),
+    ),
+}
+
+_CLASS_KEYS_NOT = ("name", "class")
+_PROFILE_KEYS = ("plugin", "schema", "kind", "network", "api_endpoint")
+
+
+def _without_required(schema: Any, inside_pools: bool = False) -> Any:
+    """Return a copy that demands nothing, as one file alone may leave anything to the others; pools keep their name."""
+    if isinstance(schema, dict):
+        result = {key: _without_required(value, key == "pools" or inside_pools) for key, value in schema.items() if key != "required"}
+        if inside_pools and "name" in schema.get("required", ()):
+            result["required"] = ["name"]
+        return result
+    if isinstance(schema, list):
+        return [_without_required(item, inside_pools) for item in schema]
+    return schema
+
+
+@cache
+def cluster_schema() -> dict[str, Any]:
+    """Return the schema of a complete definition, i.e. after the merge. Do not change the result."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "Cluster definition of flotilla.kubernetes",
+        **_object(
+            copy.deepcopy(_PROPERTIES),
+            "One Kubernetes cluster.",
+            required=("plugin", "schema", "name", "cloud", "kubernetes_version", "control_plane"),
+            **{"x-later": CLOUDS_LATER},
+        ),
+    }
+
+
+@cache
+def file_schema(kind: str) -> dict[str, Any]:
+    """Return the schema of one file of a kind, before the merge. Do not change the result.
+
+    :param kind: ``cluster``, ``cluster_class`` or ``network_profile``.
+    """
+    schema = _without_required(cluster_schema())
+    properties = schema["properties"]
+    if kind == "cluster":
+        schema["required"] = ["plugin", "schema", "name"]
+        return schema
+    keep = _PROFILE_KEYS if kind == "network_profile" else [key for key in properties if key not in _CLASS_KEYS_NOT]
+    schema["properties"] = {key: properties[key] for key in keep}
+    schema["properties"]["kind"] = {"const": kind, "description": "What the file defines."}
+    schema["required"] = ["plugin", "schema", "kind"]
+    if kind == "network_profile":
+        network = copy.deepcopy(properties["network"])
+        del network["properties"]["profile"]
+        schema["properties"]["network"] = network
+        schema.pop("x-later")
+    return schema

@@ -1,0 +1,50 @@
+# Copyright: (c) 2026, the flotilla.kubernetes authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The one error class of the collection (private to flotilla.kubernetes).
+
+SDK and command errors become a `FlotillaError` at the edge where they happen; each module's `main()` catches it once.
+Runs on nodes too: Python 3.9 and the standard library only.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class FlotillaError(Exception):
+    """Something that stops a run, told so that an operator can act on it.
+
+    :param code: stable, upper case, e.g. ``NETWORK_ADDRESS_TAKEN``; other tools may match on it.
+    :param message: one sentence that names the object and the value that is wrong.
+    :param remedy: one sentence that says what to do.
+    :param cause: the original error or output, shown as it came.
+    :param details: further machine-readable fields of the result.
+    """
+
+    def __init__(
+        self,
+        code: str,
+        message: str,
+        remedy: str = "",
+        cause: BaseException | str | None = None,
+        details: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.remedy = remedy
+        self.cause = cause
+        self.details = details or {}
+
+    def __str__(self) -> str:
+        return f"{self.message} {self.remedy}".strip()
+
+    def as_result(self) -> dict[str, Any]:
+        """Return the keyword arguments for ``AnsibleModule.fail_json``."""
+        result: dict[str, Any] = {**self.details, "msg": str(self), "code": self.code}
+        if self.remedy:
+            result["remedy"] = self.remedy
+        if self.cause:
+            result["cause"] = str(self.cause).strip()
+        return result

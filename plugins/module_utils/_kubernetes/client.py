@@ -1,0 +1,155 @@
+# Copyright: (c) 2026, the flotilla.kubernetes authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A small client of the Kubernetes API (private to flotilla.kubernetes).
+
+It runs on a control-plane node, so that the controller needs no route to the API, with a client certificate that lives
+minutes and carries its own name, so that the audit log says who acted. Python 3.9 and the standard library only.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import http.client
+import json
+import re
+import ssl
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from .._command import run
+from .._errors import FlotillaError
+
+CA_FILE = "/etc/kubernetes/pki/ca.crt"
+# kubeadm's own group of administrators: https://kubernetes.io/docs/setup/production-environment/tools/kubeadm/kubeadm-certs/
+ADMIN_GROUP = "kubeadm:cluster-admins"
+KUBEADM_API = "kubeadm.k8s.io/v1beta4"
+API_PORT = 6443
+PAGE_SIZE = 500
+
+
+@contextmanager
+def short_lived_kubeconfig(address: str, user: str, port: int = API_PORT) -> Iterator[Path]:
+    """Give the path of a kubeconfig (mode 0600, on a tmpfs) for the API server at ``address`` and remove it afterwards.
+
+    :raises FlotillaError: the node holds no certificate authority, so it is no control plane.
+    """
+    # kubeadm would look the newest version up on the internet if the configuration named none.
+    version = run(["kubeadm", "version", "--output=short"], code="KUBEADM_MISSING").strip()
+    documents: list[dict[str, Any]] = [
+        {"apiVersion": KUBEADM_API, "kind": "ClusterConfiguration", "kubernetesVersion": version},
+        {"apiVersion": KUBEADM_API, "kind": "InitConfiguration", "localAPIEndpoint": {"advertiseAddress": address, "bindPort": port}},
+    ]
+    with tempfile.TemporaryDirectory(dir="/run", prefix="flotilla-") as folder:
+        config = Path(folder) / "kubeadm.json"
+        config.write_text(as_json_documents(documents), encoding="utf-8")
+        content = run(
+            [
+                "kubeadm",
+                "kubeconfig",
+                "user",
+                f"--config={config}",
+                f"--client-name={user}",
+                f"--org={ADMIN_GROUP}",
+                "--validity-period=15m",
+            ],
+            code="KUBERNETES_CLIENT_CERTIFICATE",
+            remedy="Run this on a control-plane node of the cluster.",
+        )
+        path = Path(folder) / "kubeconfig"
+        path.touch(mode=0o600)
+        path.write_text(content, encoding="utf-8")
+        yield path
+
+
+def as_json_documents(documents: list[dict[str, Any]]) -> str:
+    """Return ``documents`` as one YAML stream of JSON documents: nodes have no PyYAML, and kubeadm reads JSON."""
+    return "\n---\n".join(json.dumps(document, indent=2, sort_keys=True) for document in documents) + "\n"
+
+
+class ApiError(FlotillaError):
+    """The API server answered with an error; `status` is the HTTP status."""
+
+    def __init__(self, status: int, method: str, path: str, message: str) -> None:
+        super().__init__("KUBERNETES_API_ERROR", f"{method} {path} was refused with {status}: {message}")
+        self.status = status
+
+
+class Client:
+    """One kept HTTPS connection to one API server."""
+
+    def __init__(self, host: str, port: int, context: ssl.SSLContext, timeout: float = 15.0) -> None:
+        """:param timeout: seconds that one request may take."""
+        self.address = f"{host}:{port}"
+        self._connection = http.client.HTTPSConnection(host, port, context=context, timeout=timeout)
+
+    @classmethod
+    def short_lived(cls, address: str, user: str, port: int = API_PORT, timeout: float = 15.0) -> Client:
+        """Return a client of this node's API server at ``address`` that is trusted for the next minutes.
+
+        :param user: common name of the client certificate, e.g. ``flotilla:root``.
+        :raises FlotillaError: the node holds no certificate authority, so it is no control plane.
+        """
+        with short_lived_kubeconfig(address, user, port) as path:
+            kubeconfig = path.read_text(encoding="utf-8")
+            context = ssl.create_default_context(cafile=CA_FILE)
+            pair = path.with_suffix(".pem")
+            pair.touch(mode=0o600)
+            pair.write_bytes(_embedded(kubeconfig, "client-certificate-data") + b"\n" + _embedded(kubeconfig, "client-key-data"))
+            context.load_cert_chain(pair)
+        return cls(address, port, context, timeout)
+
+    def request(self, method: str, path: str, body: Any = None, content_type: str = "application/json") -> str:
+        """Return the body of the answer.
+
+        :raises ApiError: the server answered with 400 or above.
+        :raises OSError: the server was not reached.
+        """
+        headers = {"Accept": "application/json", "Content-Type": content_type}
+        try:
+            self._connection.request(method, path, None if body is None else json.dumps(body), headers)
+            answer = self._connection.getresponse()
+            text = answer.read().decode("utf-8", "replace")
+        except (OSError, http.client.HTTPException) as error:
+            self._connection.close()
+            raise error if isinstance(error, OSError) else OSError(str(error)) from error
+        if answer.status >= 400:
+            raise ApiError(answer.status, method, path, _status_message(text))
+        return text
+
+    def get(self, path: str) -> dict[str, Any]:
+        """Return the object at ``path``."""
+        return json.loads(self.request("GET", path))
+
+    def items(self, path: str) -> Iterator[dict[str, Any]]:
+        """Yield the objects of a list, page by page.
+
+        Source: https://kubernetes.io/docs/reference/using-api/api-concepts/#retrieving-large-results-sets-in-chunks
+        """
+        token = ""
+        while True:
+            joint = "&" if "?" in path else "?"
+            page = self.get(f"{path}{joint}limit={PAGE_SIZE}" + (f"&continue={token}" if token else ""))
+            yield from page.get("items", [])
+            token = page.get("metadata", {}).get("continue", "")
+            if not token:
+                return
+
+
+def _embedded(kubeconfig: str, field: str) -> bytes:
+    found = re.search(rf"^\s*{field}:\s*(\S+)\s*$", kubeconfig, re.MULTILINE)
+    try:
+        return base64.b64decode(found.group(1), validate=True) if found else b""
+    except binascii.Error:
+        return b""
+
+
+def _status_message(text: str) -> str:
+    try:
+        return json.loads(text).get("message") or text[:300]
+    except (ValueError, AttributeError):
+        return text[:300]

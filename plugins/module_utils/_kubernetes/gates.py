@@ -1,0 +1,286 @@
+# Copyright: (c) 2026, the flotilla.kubernetes authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The conditions that a healthy cluster meets (private to flotilla.kubernetes).
+
+Each gate reads the live cluster and returns findings; no finding means that it holds. Python 3.9, standard library only.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import ssl
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from .._errors import FlotillaError
+from .client import API_PORT, CA_FILE, ApiError, Client
+
+ETCD_PKI = "/etc/kubernetes/pki/etcd"
+# Label that kubeadm gives to the static pods of a control plane.
+TIER_CONTROL_PLANE = "control-plane"
+CONTROL_PLANE_LABEL = "node-role.kubernetes.io/control-plane"
+CONTROL_PLANE_COMPONENTS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something that keeps a gate closed."""
+
+    code: str
+    object: str
+    message: str
+    remedy: str
+
+    def as_dict(self) -> dict[str, str]:
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Expectation:
+    """What the run knows about the cluster; a gate never infers it from the cluster itself.
+
+    :param nodes: names of the nodes that must be Ready.
+    :param control_planes: node name -> address of its own API server and etcd member.
+    """
+
+    nodes: frozenset[str]
+    control_planes: dict[str, str]
+    port: int = API_PORT
+
+
+def nodes_ready(client: Client, expected: Expectation) -> list[Finding]:
+    """Every expected node is registered and Ready, and no other node is there."""
+    found = {node["metadata"]["name"]: node for node in client.items("/api/v1/nodes")}
+    findings = [
+        Finding("NODE_MISSING", f"node/{name}", f"The node {name} has not joined the cluster.", f"Read 'journalctl -u kubelet' on {name}.")
+        for name in sorted(expected.nodes - set(found))
+    ]
+    for name, node in sorted(found.items()):
+        ready = _condition(node, "Ready")
+        if ready.get("status") != "True":
+            why = ready.get("message") or "its kubelet has reported nothing yet"
+            findings.append(
+                Finding(
+                    "NODE_NOT_READY", f"node/{name}", f"The node {name} is not Ready: {why}", f"Read 'journalctl -u kubelet' on {name}."
+                )
+            )
+    return findings
+
+
+def api_servers_ready(client: Client, expected: Expectation) -> list[Finding]:
+    """Each control plane's own `/readyz` answers with 200, asked at its own address."""
+    findings = []
+    for name, address in sorted(expected.control_planes.items()):
+        problem = api_server_problem(address, expected.port)
+        if problem:
+            findings.append(
+                Finding(
+                    "API_SERVER_NOT_READY",
+                    f"node/{name}",
+                    f"The API server of {name} ({address}) is not ready: {problem}",
+                    f"Read the log of kube-apiserver on {name}.",
+                )
+            )
+    return findings
+
+
+def api_server_problem(address: str, port: int = API_PORT) -> str:
+    """Return why the API server at ``address`` is not ready, or nothing when its `/readyz` answers with 200."""
+    try:
+        context = ssl.create_default_context(cafile=CA_FILE)
+        connection = http.client.HTTPSConnection(address, port, context=context, timeout=5)
+        connection.request("GET", "/readyz")
+        answer = connection.getresponse()
+        body = answer.read().decode("utf-8", "replace")
+        connection.close()
+    except (OSError, http.client.HTTPException) as error:
+        return str(error)
+    return "" if answer.status == 200 else f"it answers {answer.status}: {body[:200]}"
+
+
+def etcd_healthy(client: Client, expected: Expectation) -> list[Finding]:
+    """Each control plane has one etcd member, each of them is healthy, none is a learner.
+
+    `/health` of a member is true only when it reaches a quorum: https://etcd.io/docs/v3.6/op-guide/monitoring/#health-check
+    """
+    findings = []
+    context = ssl.create_default_context(cafile=f"{ETCD_PKI}/ca.crt")
+    context.load_cert_chain(f"{ETCD_PKI}/healthcheck-client.crt", f"{ETCD_PKI}/healthcheck-client.key")
+    members: list[dict[str, Any]] = []
+    for name, address in sorted(expected.control_planes.items()):
+        try:
+            etcd = Client(address, 2379, context, timeout=5)
+            health = etcd.get("/health")
+            problem = "" if str(health.get("health")).lower() == "true" else f"it answers {health}"
+            members = json.loads(etcd.request("POST", "/v3/cluster/member/list", {})).get("members", [])
+        except (OSError, ApiError, ValueError) as error:
+            problem = str(error)
+        if problem:
+            findings.append(
+                Finding(
+                    "ETCD_MEMBER_UNHEALTHY",
+                    f"etcd/{name}",
+                    f"The etcd member of {name} ({address}) is not healthy: {problem}",
+                    f"Read the log of etcd on {name}.",
+                )
+            )
+    known = {member.get("name") or member.get("ID", "?"): member for member in members}
+    for name in sorted(set(known) - set(expected.control_planes)) if members else []:
+        findings.append(
+            Finding(
+                "ETCD_MEMBER_UNKNOWN",
+                f"etcd/{name}",
+                f"etcd has the member {name}, which is no control plane of this cluster.",
+                "Remove the member with 'etcdctl member remove' once it is really gone.",
+            )
+        )
+    for name in sorted(set(expected.control_planes) - set(known)) if members else []:
+        findings.append(
+            Finding("ETCD_MEMBER_MISSING", f"etcd/{name}", f"The control plane {name} is no member of etcd.", "Run cluster_apply again.")
+        )
+    for name, member in sorted(known.items()):
+        if member.get("isLearner"):
+            findings.append(
+                Finding(
+                    "ETCD_MEMBER_LEARNER", f"etcd/{name}", f"The etcd member {name} is still a learner.", "Wait until it has caught up."
+                )
+            )
+    return findings
+
+
+def system_pods_ready(client: Client, expected: Expectation) -> list[Finding]:
+    """Every pod of kube-system runs and is Ready, and each control plane runs its four static pods."""
+    findings = []
+    pods = list(client.items("/api/v1/namespaces/kube-system/pods"))
+    for pod in pods:
+        name = pod["metadata"]["name"]
+        if pod.get("status", {}).get("phase") == "Succeeded" or _condition(pod, "Ready").get("status") == "True":
+            continue
+        findings.append(
+            Finding(
+                "SYSTEM_POD_NOT_READY",
+                f"pod/kube-system/{name}",
+                f"The pod kube-system/{name} is not Ready: {_pod_reason(pod)}",
+                f"Read 'kubectl -n kube-system describe pod {name}'.",
+            )
+        )
+    present = {pod["metadata"]["name"] for pod in pods}
+    for node in sorted(expected.control_planes):
+        for component in CONTROL_PLANE_COMPONENTS:
+            if f"{component}-{node}" not in present:
+                findings.append(
+                    Finding(
+                        "SYSTEM_POD_MISSING",
+                        f"pod/kube-system/{component}-{node}",
+                        f"The static pod {component} of {node} is not there.",
+                        f"Read 'journalctl -u kubelet' on {node}.",
+                    )
+                )
+    return findings
+
+
+def daemon_sets_complete(client: Client, expected: Expectation) -> list[Finding]:
+    """Each DaemonSet runs everywhere it should; kube-proxy and the network plugin are DaemonSets."""
+    findings = []
+    for item in client.items("/apis/apps/v1/daemonsets"):
+        status = item.get("status", {})
+        wanted, ready = status.get("desiredNumberScheduled", 0), status.get("numberReady", 0)
+        name = f"{item['metadata']['namespace']}/{item['metadata']['name']}"
+        stale = status.get("observedGeneration", 0) < item["metadata"].get("generation", 0)
+        if stale or ready < wanted:
+            findings.append(
+                Finding(
+                    "DAEMON_SET_INCOMPLETE",
+                    f"daemonset/{name}",
+                    f"The DaemonSet {name} is ready on {ready} of {wanted} nodes.",
+                    f"Read 'kubectl describe daemonset -n {name.replace('/', ' ')}'.",
+                )
+            )
+    return findings
+
+
+def services_have_endpoints(client: Client, expected: Expectation) -> list[Finding]:
+    """The Services `default/kubernetes` and `kube-system/kube-dns` have ready endpoints, the first one per control plane.
+
+    A controller-manager whose watches did not recover shows here and not in Ready nodes.
+    """
+    findings = []
+    for namespace, service, least in (("default", "kubernetes", len(expected.control_planes)), ("kube-system", "kube-dns", 1)):
+        path = f"/apis/discovery.k8s.io/v1/namespaces/{namespace}/endpointslices?labelSelector=kubernetes.io/service-name%3D{service}"
+        ready = {
+            address
+            for piece in client.items(path)
+            for endpoint in piece.get("endpoints") or []
+            if (endpoint.get("conditions") or {}).get("ready", True)
+            for address in endpoint.get("addresses", [])
+        }
+        if len(ready) < least:
+            findings.append(
+                Finding(
+                    "SERVICE_WITHOUT_ENDPOINTS",
+                    f"service/{namespace}/{service}",
+                    f"The Service {namespace}/{service} has {len(ready)} ready endpoints, {least} expected.",
+                    "Look at the pods behind it and at the log of kube-controller-manager.",
+                )
+            )
+    return findings
+
+
+GATES: dict[str, Callable[[Client, Expectation], list[Finding]]] = {
+    "api_servers": api_servers_ready,
+    "etcd": etcd_healthy,
+    "nodes": nodes_ready,
+    "system_pods": system_pods_ready,
+    "daemon_sets": daemon_sets_complete,
+    "services": services_have_endpoints,
+}
+
+
+def examine(client: Client, expected: Expectation, gates: Iterable[str]) -> list[Finding]:
+    """Return the findings of ``gates`` (keys of `GATES`); an API server that does not answer is a finding, too."""
+    findings = []
+    for gate in gates:
+        try:
+            findings.extend(GATES[gate](client, expected))
+        except (OSError, FlotillaError) as error:
+            findings.append(
+                Finding(
+                    "API_UNREACHABLE",
+                    f"api/{client.address}",
+                    f"The API server {client.address} could not be asked ({gate}): {error}",
+                    "Read the log of its kube-apiserver.",
+                )
+            )
+    return findings
+
+
+def _condition(thing: dict[str, Any], kind: str) -> dict[str, Any]:
+    return next((item for item in thing.get("status", {}).get("conditions", []) if item.get("type") == kind), {})
+
+
+def _pod_reason(pod: dict[str, Any]) -> str:
+    status = pod.get("status", {})
+    for container in [*status.get("initContainerStatuses", []), *status.get("containerStatuses", [])]:
+        waiting = container.get("state", {}).get("waiting")
+        if waiting:
+            return f"{container['name']}: {waiting.get('reason')} {waiting.get('message', '')}".strip()
+    return _condition(pod, "PodScheduled").get("message") or status.get("phase", "unknown")
+
+
+def describe_nodes(client: Client) -> list[dict[str, Any]]:
+    """Return name, roles, version, address and readiness of every node, as people read them in a table."""
+    prefix = "node-role.kubernetes.io/"
+    return [
+        {
+            "name": node["metadata"]["name"],
+            "roles": sorted(label[len(prefix) :] for label in node["metadata"].get("labels", {}) if label.startswith(prefix)),
+            "ready": _condition(node, "Ready").get("status") == "True",
+            "version": node["status"]["nodeInfo"]["kubeletVersion"].lstrip("v"),
+            "address": next((entry["address"] for entry in node["status"].get("addresses", []) if entry["type"] == "InternalIP"), ""),
+            "runtime": node["status"]["nodeInfo"].get("containerRuntimeVersion", ""),
+        }
+        for node in client.items("/api/v1/nodes")
+    ]

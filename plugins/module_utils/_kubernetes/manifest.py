@@ -1,0 +1,56 @@
+# Copyright: (c) 2026, the flotilla.kubernetes authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Server-side apply with kubectl (private to flotilla.kubernetes). Runs on a control plane; Python 3.9, standard library only."""
+
+from __future__ import annotations
+
+import re
+
+from .._command import run
+from .._errors import FlotillaError
+from .client import short_lived_kubeconfig
+
+FIELD_MANAGER = "flotilla"
+
+
+def difference(content: str, address: str, user: str, timeout: float) -> str:
+    """Return what applying ``content`` would change, as kubectl shows it (Secrets masked), or nothing.
+
+    :raises FlotillaError: the API server refuses an object.
+    """
+    try:
+        _kubectl(["diff"], content, address, user, timeout)
+    except FlotillaError as error:
+        # kubectl diff ends with 1 for a difference and above 1 for an error.
+        if error.details.get("rc") == 1:
+            return str(error.details["stdout"])
+        # The server can not try an object whose namespace comes with the same content.
+        if re.search(r'namespaces "[^"]+" not found', str(error.details.get("stderr"))):
+            return f"{error.details['stderr'].strip()}: everything in it is new\n"
+        raise
+    return ""
+
+
+def apply(content: str, address: str, user: str, timeout: float) -> list[str]:
+    """Apply ``content`` and return kubectl's line for each object."""
+    return _kubectl(["apply"], content, address, user, timeout).splitlines()
+
+
+def _kubectl(verb: list[str], content: str, address: str, user: str, timeout: float) -> str:
+    with short_lived_kubeconfig(address, user) as kubeconfig:
+        return run(
+            [
+                "kubectl",
+                *verb,
+                f"--kubeconfig={kubeconfig}",
+                "--server-side",
+                "--force-conflicts",
+                f"--field-manager={FIELD_MANAGER}",
+                "--filename=-",
+            ],
+            stdin=content,
+            timeout=timeout,
+            code="KUBERNETES_APPLY_FAILED",
+            remedy="Mend the object that kubectl names and run again.",
+        )

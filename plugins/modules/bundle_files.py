@@ -1,0 +1,118 @@
+#!/usr/bin/python
+
+# Copyright: (c) 2026, the flotilla.kubernetes authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: bundle_files
+short_description: Bring files of a bundle to a machine
+version_added: "0.1.0"
+description:
+  - Copies those files of a bundle on the controller that the machine does not have, checks their SHA-256 on the machine, and puts each in place
+    at once, so that a running program keeps its old file and a lost connection leaves no half file.
+options:
+  directory:
+    description: The bundle's directory on the controller.
+    type: str
+    required: true
+  files:
+    description: Which files go where.
+    type: list
+    elements: dict
+    required: true
+    suboptions:
+      path:
+        description: Path inside the bundle.
+        type: str
+        required: true
+      dest:
+        description: Absolute path on the machine.
+        type: str
+        required: true
+      sha256:
+        description: SHA-256 of the content, as the manifest of the bundle has it.
+        type: str
+        required: true
+      mode:
+        description: Permissions, octal.
+        type: str
+        default: "0755"
+  stage:
+    description: Internal, set by the action plugin.
+    type: str
+    choices: [inspect, finish]
+    default: inspect
+  staged:
+    description: Internal, set by the action plugin.
+    type: dict
+    default: {}
+author:
+  - flotilla.kubernetes authors (@flotilla-kubernetes)
+"""
+
+EXAMPLES = r"""
+- name: Install kubectl
+  flotilla.kubernetes.bundle_files:
+    directory: "{{ flotilla_bundle.directory }}"
+    files:
+      - path: bin/kubectl
+        dest: /usr/local/bin/kubectl
+        sha256: "{{ kubectl_sha256 }}"
+"""
+
+RETURN = r"""
+missing:
+  description: Destinations that were not there or had another content.
+  returned: always
+  type: list
+  elements: str
+  sample: [/usr/local/bin/kubectl]
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ..module_utils._errors import FlotillaError
+from ..module_utils._node import InstalledFiles
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "directory": {"type": "str", "required": True},
+            "files": {
+                "type": "list",
+                "elements": "dict",
+                "required": True,
+                "options": {
+                    "path": {"type": "str", "required": True},
+                    "dest": {"type": "str", "required": True},
+                    "sha256": {"type": "str", "required": True},
+                    "mode": {"type": "str", "default": "0755"},
+                },
+            },
+            "stage": {"type": "str", "choices": ["inspect", "finish"], "default": "inspect"},
+            "staged": {"type": "dict", "default": {}},
+        },
+        supports_check_mode=True,
+    )
+    files = module.params["files"]
+    installed = InstalledFiles()
+    try:
+        missing = installed.missing(files)
+        if module.params["stage"] == "finish" and not module.check_mode:
+            installed.install([entry for entry in files if entry["dest"] in missing], module.params["staged"])
+    except FlotillaError as error:
+        module.fail_json(**error.as_result())
+    module.exit_json(
+        changed=bool(missing),
+        missing=missing,
+        sources={entry["dest"]: entry["path"] for entry in files if entry["dest"] in missing},
+        diff={"before": "", "after": "".join(f"{dest}\n" for dest in missing)},
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,134 @@
+#!/usr/bin/python
+
+# Copyright: (c) 2026, the flotilla.kubernetes authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: cluster_health
+short_description: Wait until a cluster is healthy, or say what is not
+version_added: "0.1.0"
+description:
+  - Runs on a control plane and reads the live cluster. Changes nothing.
+  - The gates are V(api_servers) (every control plane's own C(/readyz)), V(etcd) (a healthy voting member per control plane and none besides),
+    V(nodes) (exactly the expected nodes, all Ready), V(system_pods), V(daemon_sets) and V(services) (C(kubernetes) and C(kube-dns) have endpoints).
+options:
+  address:
+    description: This control plane's own address, on which its API server listens.
+    type: str
+    required: true
+  control_planes:
+    description: Address of each control plane by node name.
+    type: dict
+    required: true
+  nodes:
+    description: Names of all nodes that must be Ready.
+    type: list
+    elements: str
+    required: true
+  gates:
+    description: Which gates must hold.
+    type: list
+    elements: str
+    choices: [api_servers, etcd, nodes, system_pods, daemon_sets, services]
+    default: [api_servers, etcd, nodes, system_pods, daemon_sets, services]
+  timeout:
+    description: Seconds to wait until every gate holds. V(0) looks once.
+    type: int
+    default: 0
+  fail:
+    description: Whether a gate that does not hold fails the task. If not, the findings are returned only.
+    type: bool
+    default: true
+  user:
+    description: Name under which the API server's audit log records the calls.
+    type: str
+    default: flotilla
+author:
+  - flotilla.kubernetes authors (@flotilla-kubernetes)
+"""
+
+EXAMPLES = r"""
+- name: Wait until everything is healthy
+  flotilla.kubernetes.cluster_health:
+    address: 10.0.0.11
+    control_planes: {payments-control-plane-0a1b2c3d: 10.0.0.11}
+    nodes: [payments-control-plane-0a1b2c3d, payments-general-1f2e3d4c]
+    timeout: 300
+"""
+
+RETURN = r"""
+healthy:
+  description: Whether every gate holds.
+  returned: always
+  type: bool
+  sample: true
+findings:
+  description: What keeps a gate closed.
+  returned: always
+  type: list
+  elements: dict
+  contains:
+    code: {description: Stable code., type: str, returned: always, sample: NODE_NOT_READY}
+    object: {description: What it is about., type: str, returned: always, sample: node/payments-general-1f2e3d4c}
+    message: {description: One sentence., type: str, returned: always}
+    remedy: {description: What to do., type: str, returned: always}
+nodes:
+  description: Name, roles, kubelet version and readiness of every node.
+  returned: when the API server answers
+  type: list
+  elements: dict
+waited:
+  description: Seconds until the gates held.
+  returned: always
+  type: float
+  sample: 3.2
+"""
+
+import time
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ..module_utils._errors import FlotillaError
+from ..module_utils._kubernetes.client import Client
+from ..module_utils._kubernetes.gates import GATES, Expectation, describe_nodes, examine
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "address": {"type": "str", "required": True},
+            "control_planes": {"type": "dict", "required": True},
+            "nodes": {"type": "list", "elements": "str", "required": True},
+            "gates": {"type": "list", "elements": "str", "choices": list(GATES), "default": list(GATES)},
+            "timeout": {"type": "int", "default": 0},
+            "fail": {"type": "bool", "default": True},
+            "user": {"type": "str", "default": "flotilla"},
+        },
+        supports_check_mode=True,
+    )
+    params = module.params
+    expected = Expectation(frozenset(params["nodes"]), params["control_planes"])
+    began = time.monotonic()
+    try:
+        client = Client.short_lived(params["address"], params["user"])
+        while True:
+            findings = examine(client, expected, params["gates"])
+            waited = round(time.monotonic() - began, 1)
+            if not findings or waited >= params["timeout"]:
+                break
+            time.sleep(0.5)
+        nodes = describe_nodes(client) if not any(finding.code == "API_UNREACHABLE" for finding in findings) else []
+    except (FlotillaError, OSError) as error:
+        module.fail_json(**(error.as_result() if isinstance(error, FlotillaError) else {"msg": str(error)}))
+    result = {"healthy": not findings, "findings": [finding.as_dict() for finding in findings], "nodes": nodes, "waited": waited}
+    if findings and params["fail"]:
+        lines = "\n".join(f"  {finding.code} {finding.message} {finding.remedy}" for finding in findings)
+        module.fail_json(msg=f"The cluster is not healthy after {waited:g} s:\n{lines}", **result)
+    module.exit_json(changed=False, **result)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,128 @@
+#!/usr/bin/python
+
+# Copyright: (c) 2026, the flotilla.kubernetes authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: kubeadm_token
+short_description: Create and delete what new nodes need to join a cluster
+version_added: "0.1.0"
+description:
+  - Runs on a control plane. O(state=present) creates a bootstrap token that expires by itself and, for control planes, uploads the certificates
+    encrypted with a new key. O(state=absent) deletes both.
+  - Every call with O(state=present) creates a new token, so call it only when a machine is to join, with C(no_log), and delete it after use.
+options:
+  state:
+    description: Whether the secrets should exist.
+    type: str
+    choices: [present, absent]
+    default: present
+  address:
+    description: This control plane's own address, on which its API server listens.
+    type: str
+    required: true
+  control_plane:
+    description: Whether control planes are to join, too.
+    type: bool
+    default: false
+  ttl:
+    description: Seconds until the token expires.
+    type: int
+    default: 900
+  token_id:
+    description: Public part of the token to delete. Needed for O(state=absent).
+    type: str
+  user:
+    description: Name under which the API server's audit log records the calls.
+    type: str
+    default: flotilla
+author:
+  - flotilla.kubernetes authors (@flotilla-kubernetes)
+"""
+
+EXAMPLES = r"""
+- name: Create a token for workers
+  flotilla.kubernetes.kubeadm_token:
+    address: 10.0.0.11
+  register: join_secret
+  no_log: true
+
+- name: Delete it
+  flotilla.kubernetes.kubeadm_token:
+    address: 10.0.0.11
+    state: absent
+    token_id: "{{ join_secret.token_id }}"
+"""
+
+RETURN = r"""
+token:
+  description: The bootstrap token, a secret.
+  returned: when O(state=present) and not in check mode
+  type: str
+  sample: abcdef.0123456789abcdef
+token_id:
+  description: The public part of the token.
+  returned: when O(state=present) and not in check mode
+  type: str
+  sample: abcdef
+ca_cert_hashes:
+  description: Hashes of the public key of the cluster's certificate authority.
+  returned: when O(state=present) and not in check mode
+  type: list
+  elements: str
+  sample: ["sha256:7c5f..."]
+certificate_key:
+  description: Key of the uploaded certificates, a secret.
+  returned: when O(state=present), O(control_plane=true) and not in check mode
+  type: str
+  sample: 4cd1...
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ..module_utils._errors import FlotillaError
+from ..module_utils._kubernetes.kubeadm import create_join_secret, delete_join_secret
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+            "address": {"type": "str", "required": True},
+            "control_plane": {"type": "bool", "default": False},
+            "ttl": {"type": "int", "default": 900},
+            "token_id": {"type": "str", "no_log": False},
+            "user": {"type": "str", "default": "flotilla"},
+        },
+        required_if=[("state", "absent", ["token_id"])],
+        supports_check_mode=True,
+    )
+    params = module.params
+    result = {"changed": True}
+    try:
+        if module.check_mode:
+            pass
+        elif params["state"] == "present":
+            result.update(create_join_secret(params["address"], params["user"], params["ttl"], params["control_plane"]))
+        else:
+            result["changed"] = delete_join_secret(params["address"], params["user"], params["token_id"])
+    except (FlotillaError, OSError) as error:
+        failure = (
+            error
+            if isinstance(error, FlotillaError)
+            else FlotillaError(
+                "API_UNREACHABLE",
+                f"The API server {params['address']} could not be reached: {error}",
+                "Read the log of its kube-apiserver.",
+                error,
+            )
+        )
+        module.fail_json(**failure.as_result())
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,86 @@
+#!/usr/bin/python
+
+# Copyright: (c) 2026, the flotilla.kubernetes authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: kubernetes_manifest
+short_description: Apply Kubernetes objects from a control plane
+version_added: "0.1.0"
+description:
+  - Applies the objects by server-side apply with C(kubectl), over the control plane's own API server.
+  - Changed only if C(kubectl diff) shows a difference. The data of Secrets never shows in diffs.
+options:
+  content:
+    description: The objects, as YAML or JSON.
+    type: str
+    required: true
+  address:
+    description: This control plane's own address, on which its API server listens.
+    type: str
+    required: true
+  user:
+    description: Name under which the API server's audit log records the calls.
+    type: str
+    default: flotilla
+  timeout:
+    description: Seconds that the API server may take.
+    type: int
+    default: 120
+author:
+  - flotilla.kubernetes authors (@flotilla-kubernetes)
+"""
+
+EXAMPLES = r"""
+- name: Make a namespace
+  flotilla.kubernetes.kubernetes_manifest:
+    address: 10.0.0.11
+    content: |
+      apiVersion: v1
+      kind: Namespace
+      metadata: {name: payments}
+"""
+
+RETURN = r"""
+objects:
+  description: What kubectl said of each object.
+  returned: when something was applied
+  type: list
+  elements: str
+  sample: ["namespace/payments serverside-applied"]
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ..module_utils._errors import FlotillaError
+from ..module_utils._kubernetes.manifest import apply, difference
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "content": {"type": "str", "required": True},
+            "address": {"type": "str", "required": True},
+            "user": {"type": "str", "default": "flotilla"},
+            "timeout": {"type": "int", "default": 120},
+        },
+        supports_check_mode=True,
+    )
+    params = module.params
+    result = {"changed": False}
+    try:
+        shown = difference(params["content"], params["address"], params["user"], params["timeout"])
+        if shown:
+            result.update(changed=True, diff={"prepared": shown})
+            if not module.check_mode:
+                result["objects"] = apply(params["content"], params["address"], params["user"], params["timeout"])
+    except FlotillaError as error:
+        module.fail_json(**error.as_result())
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()

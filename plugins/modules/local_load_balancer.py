@@ -1,0 +1,167 @@
+#!/usr/bin/python
+
+# Copyright: (c) 2026, the flotilla.kubernetes authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: local_load_balancer
+short_description: API load balancer of a cluster on this machine
+version_added: "0.1.0"
+description:
+  - Makes or removes the load balancer in front of the API servers of a cluster whose C(cloud) is C(local). It is HAProxy in a
+    container, with a health check of every member's C(/readyz) over HTTPS twice a second.
+  - Its address is known before there is any machine, so it can be made first, with no members.
+  - Changed members are loaded without closing connections to the others.
+options:
+  cluster:
+    description:
+      - The cluster definition as the inventory plugin or the role gives it in C(flotilla_cluster), merged and validated.
+      - Used here are C(name), C(foundation), C(image.family), C(api_endpoint.port) and C(local).
+    type: dict
+    required: true
+  members:
+    description: The control planes; every member that is not in the list is removed.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      id:
+        description: The machine's id.
+        type: str
+        required: true
+      address:
+        description: Address of its API server; the port is C(api_endpoint.port) of the definition.
+        type: str
+        required: true
+      state:
+        description:
+          - V(active) members get connections while they are healthy.
+          - V(drained) members get no new ones; those that are open are closed after O(drain_timeout).
+        type: str
+        choices: [active, drained]
+        default: active
+  drain_timeout:
+    description: Seconds that open connections have to end by themselves when a member is drained.
+    type: int
+    default: 10
+  state:
+    description: Whether the load balancer is to exist.
+    type: str
+    choices: [present, absent]
+    default: present
+requirements:
+  - podman on the host where the module runs
+  - root, or sudo without a password
+notes:
+  - Runs on the cluster's own host with C(connection=local); several runs of one cluster at once wait for each other or fail clearly.
+  - A second run with the same input changes nothing.
+author:
+  - flotilla.kubernetes authors (@flotilla-kubernetes)
+seealso:
+  - module: flotilla.kubernetes.local_network
+  - module: flotilla.kubernetes.local_machines
+"""
+
+EXAMPLES = r"""
+- name: Make the API endpoint before the machines
+  flotilla.kubernetes.local_load_balancer:
+    cluster: "{{ flotilla_cluster }}"
+  register: infrastructure_load_balancer
+
+- name: Send connections to the control planes that have joined
+  flotilla.kubernetes.local_load_balancer:
+    cluster: "{{ flotilla_cluster }}"
+    members:
+      - {id: demo-control-plane-d924aabb, address: 172.30.86.10}
+      - {id: demo-control-plane-1f0c2a77, address: 172.30.86.11, state: drained}
+"""
+
+RETURN = r"""
+endpoint:
+  description: Where the cluster's API answers; empty with O(state=absent).
+  type: dict
+  returned: success
+  contains:
+    host:
+      description: Address of the load balancer.
+      type: str
+      sample: 172.30.86.3
+    port:
+      description: Its port.
+      type: int
+      sample: 6443
+members:
+  description: The members with their health, ordered by id.
+  type: list
+  elements: dict
+  returned: success
+  contains:
+    id:
+      description: The machine's id.
+      type: str
+    address:
+      description: Its address.
+      type: str
+    state:
+      description: V(active) or V(drained).
+      type: str
+    health:
+      description: V(healthy), V(unhealthy), V(drained), or V(unknown) before the first check (and in check mode).
+      type: str
+    detail:
+      description: What the last health check saw, in HAProxy's words.
+      type: str
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ..module_utils._clouds.local import load_balancer
+from ..module_utils._clouds.local.session import Session
+from ..module_utils._errors import FlotillaError
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "cluster": {"type": "dict", "required": True},
+            "members": {
+                "type": "list",
+                "elements": "dict",
+                "default": [],
+                "options": {
+                    "id": {"type": "str", "required": True},
+                    "address": {"type": "str", "required": True},
+                    "state": {"type": "str", "choices": ["active", "drained"], "default": "active"},
+                },
+            },
+            "drain_timeout": {"type": "int", "default": 10},
+            "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+        },
+        supports_check_mode=True,
+    )
+    params = module.params
+    try:
+        if params["state"] == "present":
+            result = load_balancer.present(
+                Session(), params["cluster"], params["members"], drain_timeout=params["drain_timeout"], check_mode=module.check_mode
+            )
+        else:
+            result = load_balancer.absent(Session(), params["cluster"], module.check_mode)
+    except FlotillaError as error:
+        module.fail_json(**error.as_result())
+    for warning in result.warnings:
+        module.warn(warning)
+    module.exit_json(
+        changed=result.changed,
+        endpoint=result.value.get("endpoint", {}),
+        members=result.value.get("members", []),
+        diff={"before": result.before, "after": result.after},
+    )
+
+
+if __name__ == "__main__":
+    main()

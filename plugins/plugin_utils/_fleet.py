@@ -1,0 +1,67 @@
+# Copyright: (c) 2026, the flotilla.kubernetes authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What inventory plugin, filters and lookup share on the controller (private to flotilla.kubernetes)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition import hosts, load
+from ansible_collections.flotilla.kubernetes.plugins.module_utils._paths import cache_dir
+
+# Ansible turns a source that fails into a warning; the lookup `targets`, in the same process, makes it an error again.
+FAILURES: dict[str, str] = {}
+
+_loaded: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
+
+
+def provider(cloud: str) -> Any:
+    """Return the module of a cloud, imported late: its SDK is needed only when a cluster runs there."""
+    from ansible_collections.flotilla.kubernetes.plugins.module_utils import _clouds
+
+    return _clouds.provider(cloud)
+
+
+def known_hosts_file(cluster: str) -> Path:
+    """Return the file with the host keys of a cluster's machines."""
+    return cache_dir() / "known_hosts" / cluster
+
+
+def machine_hosts(definition: dict[str, Any], machines: Iterable[dict[str, Any]]) -> list[hosts.Host]:
+    """Return the inventory hosts of machines: the one function behind the inventory plugin and ``add_host``.
+
+    Machines that do not run, or have no address yet, give no host: a run could only find them unreachable.
+    """
+    private_key = definition["access"]["ssh_private_key_file"] or provider(definition["cloud"]).default_private_key(definition)
+    known = str(known_hosts_file(definition["name"]))
+    return [hosts.machine_host(definition, machine, str(private_key), known) for machine in machines if _answers(machine)]
+
+
+def _answers(machine: dict[str, Any]) -> bool:
+    return machine["state"] == "running" and bool((machine["addresses"] or {}).get("private"))
+
+
+def load_fleet(sources: Iterable[str]) -> list[dict[str, Any]]:
+    """Load all definitions in inventory sources; a second call reads again only what changed.
+
+    :raises DefinitionErrors: with every problem of every file.
+    """
+    sources = tuple(str(source) for source in sources)
+    files, _problems = load.find_files(sources)
+    folders = {folder for path in files for folder in (path.parent, load.foundation_folder(path))}
+    inherited = [path for folder in folders for name in load.FOLDERS for path in sorted((folder / name).glob("*"))]
+    state = tuple((str(path), *_stamp(path)) for path in (*files, *inherited))
+    if (sources, state) not in _loaded:
+        _loaded[sources, state] = load.load_fleet(sources)
+    return _loaded[sources, state]
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    try:
+        status = path.stat()
+    except OSError:
+        return (0, 0)  # loading says what is wrong
+    return (status.st_mtime_ns, status.st_size)

@@ -1,0 +1,90 @@
+# Copyright: (c) 2026, the flotilla.kubernetes authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The version catalogue, and what it says against the wrapper modules that are committed."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from ansible_collections.flotilla.kubernetes.plugins.module_utils._bundle import catalogue, contents
+from ansible_collections.flotilla.kubernetes.plugins.module_utils._bundle.components import COMPONENTS
+from ansible_collections.flotilla.kubernetes.plugins.module_utils._errors import FlotillaError
+
+MODULES = Path(catalogue.__file__).parents[3] / "roles/bundle/files/modules"
+
+
+def test_has_two_minors_newest_first():
+    minors = [release.minor for release in catalogue.RELEASES]
+    assert minors == ["1.36", "1.35"]
+    assert catalogue.release("1.35.4").components["etcd"] == "3.6.6"
+
+
+@pytest.mark.parametrize(
+    ("wanted", "nearest"),
+    [
+        ("1.36.2", "1.36.3"),
+        ("1.35.99", "1.35.4"),
+        ("1.20.0", "1.35.4"),
+        ("1.99.0", "1.36.3"),
+        ("v1.35.4", "1.35.4"),
+        ("1.36", "1.36.3"),
+        ("latest", "1.36.3"),
+    ],
+)
+def test_unknown_version_names_the_nearest(wanted, nearest):
+    with pytest.raises(FlotillaError) as caught:
+        catalogue.release(wanted)
+    assert caught.value.code == "BUNDLE_VERSION_UNKNOWN"
+    assert f"Kubernetes {wanted} is not in the catalogue" in caught.value.message
+    assert "1.36.3, 1.35.4" in caught.value.message
+    assert nearest in caught.value.remedy
+
+
+@pytest.mark.parametrize("release", catalogue.RELEASES, ids=lambda release: release.kubernetes)
+def test_every_component_is_pinned(release):
+    versions = {**release.components, "kubernetes": release.kubernetes}
+    assert set(versions) == set(COMPONENTS)
+    for name, version in versions.items():
+        wrapper = MODULES / name / version
+        pinned = (wrapper / "go.mod").read_text(encoding="utf-8")
+        assert re.search(rf"^(require )?\s*{re.escape(COMPONENTS[name].module)} v{re.escape(version)} ", pinned, re.M), name
+        for package in COMPONENTS[name].commands.values():
+            assert package in pinned, package
+        # The hash of the source itself, without which -mod=readonly refuses to build.
+        assert f"{COMPONENTS[name].module} v{version} h1:" in (wrapper / "go.sum").read_text(encoding="utf-8"), name
+
+
+def test_no_pinned_source_is_unused():
+    used = {(name, version) for release in catalogue.RELEASES for name, version in release.components.items()}
+    used |= {("kubernetes", release.kubernetes) for release in catalogue.RELEASES}
+    assert {(path.parent.name, path.name) for path in MODULES.glob("*/*")} == used
+
+
+KUBEADM_LIST = [
+    "registry.k8s.io/kube-apiserver:v1.36.3",
+    "registry.k8s.io/kube-proxy:v1.36.3",
+    "registry.k8s.io/coredns/coredns:v1.14.2",
+    "registry.k8s.io/pause:3.10.2",
+    "registry.k8s.io/etcd:3.6.8-0",
+]
+
+
+def test_images_are_kubeadms_and_the_manifests():
+    text = "  - image: ghcr.io/flannel-io/flannel:v1\n    image: ghcr.io/flannel-io/flannel:v1\n    image: 'ghcr.io/x/y:1'\n"
+    images = contents.images(catalogue.release("1.36.3"), KUBEADM_LIST, [text])
+    assert [image.name for image in images] == [*KUBEADM_LIST, "ghcr.io/flannel-io/flannel:v1", "ghcr.io/x/y:1"]
+    by_path = {image.path: image.roles for image in images}
+    assert by_path["images/kube-apiserver.tar"] == by_path["images/etcd.tar"] == ["control_plane"]
+    assert by_path["images/coredns.tar"] == by_path["images/kube-proxy.tar"] == ["control_plane", "worker"]
+    assert len(by_path) == len(images)
+
+
+@pytest.mark.parametrize("wrong", ["registry.k8s.io/etcd:3.6.9-0", "registry.k8s.io/other:1"])
+def test_kubeadm_and_catalogue_must_agree(wrong):
+    with pytest.raises(FlotillaError) as caught:
+        contents.images(catalogue.release("1.36.3"), [*KUBEADM_LIST[:-1], wrong], [])
+    assert caught.value.code == "BUNDLE_CATALOGUE_WRONG"
+    assert "etcd" in caught.value.message and "3.6.8" in caught.value.message

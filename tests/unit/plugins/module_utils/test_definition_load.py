@@ -1,0 +1,681 @@
+# Copyright: (c) 2026, the flotilla.kubernetes authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Loading definitions: what comes out, and the exact text of what is wrong."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition import load
+from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition.errors import DefinitionErrors
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+DEMO = """\
+plugin: flotilla.kubernetes.cluster
+schema: 1
+name: demo
+cloud: local
+kubernetes_version: "1.36.3"
+control_plane:
+  count: 3
+pools:
+  - name: workers
+    count: 2
+network:
+  plugin: flannel
+local:
+  network_cidr: 172.30.86.0/24
+"""
+HEAD = "plugin: flotilla.kubernetes.cluster\nschema: 1\n"
+PATH = Path("/foundation/clusters/demo.yml")
+
+
+def definition(text=DEMO, path=PATH):
+    return load.Loader(read=lambda _path: text).load(path).definition
+
+
+def errors(text, path=PATH):
+    """Return the lines of the error, each without the folder."""
+    with pytest.raises(DefinitionErrors) as caught:
+        load.Loader(read=lambda _path: text).load(path)
+    first, *lines = str(caught.value).splitlines()
+    assert first == f"{len(lines)} error{'s' if len(lines) > 1 else ''} in cluster definitions:"
+    return [line.replace("/foundation/clusters/", "") for line in lines]
+
+
+def changed(old, new):
+    assert DEMO.count(old) == 1
+    return DEMO.replace(old, new)
+
+
+def write(folder, **files):
+    for name, text in files.items():
+        path = folder / f"{name.replace('__', '/')}.yml"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    return folder
+
+
+def test_everything_that_was_left_out_has_its_default():
+    assert definition() == {
+        "schema": 1,
+        "name": "demo",
+        "foundation": "foundation",
+        "file": "/foundation/clusters/demo.yml",
+        "cloud": "local",
+        "kubernetes_version": "1.36.3",
+        "control_plane": {"count": 3, "machine": {}, "zones": ["local"], "labels": {}, "taints": []},
+        "pools": [{"name": "workers", "count": 2, "machine": {}, "zones": ["local"], "labels": {}, "taints": []}],
+        "image": {"family": "debian-13"},
+        "network": {"plugin": "flannel", "pod_cidrs": ["10.244.0.0/16"], "service_cidrs": ["10.96.0.0/12"], "manifests": []},
+        "api_endpoint": {"port": 6443},
+        "access": {"ssh_user": "flotilla", "ssh_private_key_file": None},
+        "bundle": {"source": "modules", "directory": None},
+        "local": {"network_cidr": "172.30.86.0/24", "egress": "allow"},
+    }
+
+
+def test_two_definitions_share_no_default():
+    first, second = definition(), definition()
+    first["pools"][0]["labels"]["a"] = "b"
+    assert second["pools"][0]["labels"] == {}
+    assert definition()["control_plane"]["labels"] == {}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        (
+            "count: 3",
+            "count: 4",
+            "demo.yml:7: control_plane.count: is 4; allowed: 1, 3, 5 or 7, because etcd needs a majority, "
+            "so 4 machines survive no more failures than 3.",
+        ),
+        (
+            "count: 3",
+            "count: 9",
+            "demo.yml:7: control_plane.count: is 9; allowed: 1, 3, 5 or 7, because more members make etcd slower, not safer.",
+        ),
+        (
+            "  - name: workers",
+            "  - nane: workers",
+            'demo.yml:9: pools[0].nane: unknown key; did you mean "name"? Known here: count, labels, machine, name, taints, zones.',
+        ),
+        (
+            "kubernetes_version:",
+            "pod_cidrs: [10.0.0.0/8]\nkubernetes_version:",
+            "demo.yml:5: pod_cidrs: unknown key; it belongs to network.pod_cidrs. Known here: access, api_endpoint, bundle, class, cloud, "
+            "control_plane, image, kind, kubernetes_version, local, name, network, plugin, pools, schema.",
+        ),
+        (
+            "plugin: flannel\n",
+            "pod_cidrs: [172.30.0.0/16]\n",
+            "demo.yml:14: local.network_cidr: is 172.30.86.0/24 and overlaps with network.pod_cidrs[0] (172.30.0.0/16); "
+            "choose networks that have no address in common.",
+        ),
+        (
+            "plugin: flannel\n",
+            "pod_cidrs: [10.0.0.1/16]\n",
+            "demo.yml:12: network.pod_cidrs[0]: is 10.0.0.1/16, which is not how the network is written; write 10.0.0.0/16.",
+        ),
+        (
+            "plugin: flannel\n",
+            "pod_cidrs: [10.244.0.0/22]\n",
+            "demo.yml:12: network.pod_cidrs[0]: is 10.244.0.0/22 and has room for 4 nodes (a /24 each), but the cluster has 5; "
+            "choose a /21 or larger.",
+        ),
+        (
+            "plugin: flannel\n",
+            "pod_cidrs: [10.244.0.0/25]\n",
+            "demo.yml:12: network.pod_cidrs[0]: is 10.244.0.0/25, smaller than the /24 that each node takes; choose a larger network.",
+        ),
+        (
+            "plugin: flannel\n",
+            "service_cidrs: [10.0.0.0/11]\n",
+            "demo.yml:12: network.service_cidrs[0]: is 10.0.0.0/11, larger than kube-apiserver takes; "
+            "choose a network between /12 and /28.",
+        ),
+        (
+            "plugin: flannel\n",
+            "service_cidrs: [10.0.0.0/29]\n",
+            "demo.yml:12: network.service_cidrs[0]: is 10.0.0.0/29, too small for kubeadm; choose a network between /12 and /28.",
+        ),
+        (
+            "plugin: flannel\n",
+            "service_cidrs: [10.0.0.256/16]\n",
+            "demo.yml:12: network.service_cidrs[0]: is 10.0.0.256/16; must be a network such as 10.244.0.0/16.",
+        ),
+        (
+            "plugin: flannel\n",
+            "plugin: flannel\n  pod_cidrs: [10.244.0.0/16, 'fd00:1::/56']\n  service_cidrs: [10.96.0.0/12, 'fd00:2::/112']\n",
+            "demo.yml:13: network.pod_cidrs: asks for dual stack, which the network plugin flannel does not do in this release; "
+            "keep one network.",
+        ),
+        (
+            "plugin: flannel\n",
+            "pod_cidrs: [10.244.0.0/16, 10.245.0.0/16]\n",
+            "demo.yml:12: network.pod_cidrs: has two IPv4 networks; two networks mean dual stack: one IPv4 and one IPv6.",
+        ),
+        (
+            "plugin: flannel\n",
+            "pod_cidrs: [127.0.0.0/16]\n",
+            "demo.yml:12: network.pod_cidrs[0]: is 127.0.0.0/16, which overlaps with the reserved range 127.0.0.0/8; "
+            "choose a private network such as 10.0.0.0/8.",
+        ),
+        (
+            "plugin: flannel\n",
+            "plugin: cilium\n",
+            "demo.yml:12: network.plugin: is cilium, which is not in this release yet; allowed: flannel, manifests or none.",
+        ),
+        (
+            "plugin: flannel\n",
+            "plugin: flanel\n",
+            'demo.yml:12: network.plugin: is flanel; allowed: flannel, manifests or none. Did you mean "flannel"?',
+        ),
+        (
+            "plugin: flannel\n",
+            "plugin: manifests\n",
+            "demo.yml:11: network.manifests: is empty, but network.plugin is manifests; name the manifest files of the network plugin.",
+        ),
+        (
+            "plugin: flannel\n",
+            "manifests: [cni.yml]\n",
+            "demo.yml:12: network.manifests: needs plugin: manifests; the network plugin is flannel.",
+        ),
+        (
+            "count: 2\nnetwork:\n  plugin: flannel\nlocal:\n  network_cidr: 172.30.86.0/24",
+            "count: 3\nlocal:\n  network_cidr: 172.30.86.0/28",
+            "demo.yml:12: local.network_cidr: is 172.30.86.0/28 and has room for 5 machines (from .10 up), but the cluster has 6; "
+            "choose a larger network.",
+        ),
+        ("172.30.86.0/24", "10.0.0.0/12", "demo.yml:14: local.network_cidr: is 10.0.0.0/12; must be an IPv4 network between /16 and /28."),
+        (
+            "local:\n  network_cidr: 172.30.86.0/24\n",
+            "",
+            "demo.yml:1: local.network_cidr: is missing: IPv4 network of the machines, such as 172.30.86.0/24.",
+        ),
+        (
+            "local:\n",
+            "aws: {region: eu-west-1}\nlocal:\n",
+            "demo.yml:13: aws: is the section of another cloud; the cluster has cloud: local. Remove the section.",
+        ),
+        ("cloud: local", "cloud: aws", "demo.yml:4: cloud: is aws, which is not in this release yet; allowed: local."),
+        (
+            'kubernetes_version: "1.36.3"',
+            "kubernetes_version: 1.30",
+            "demo.yml:5: kubernetes_version: is 1.30, which YAML reads as a number; "
+            'write the exact version as a text of three parts: "1.30.<patch>".',
+        ),
+        ("1.36.3", "v1.36.3", "demo.yml:5: kubernetes_version: is v1.36.3; write it without the leading v: 1.36.3."),
+        (
+            "1.36.3",
+            "1.36",
+            "demo.yml:5: kubernetes_version: is 1.36, a minor version; write an exact version of three parts: 1.36.<patch>.",
+        ),
+        ("1.36.3", "latest", 'demo.yml:5: kubernetes_version: is latest; must be an exact version such as "1.36.3".'),
+        ("schema: 1", "schema: 2", "demo.yml:2: schema: is 2, newer than this release of the collection knows (1); update the collection."),
+        ("schema: 1\n", "", "demo.yml:1: schema: is missing; write schema: 1."),
+        (
+            "plugin: flotilla.kubernetes.cluster\n",
+            "",
+            'demo.yml:1: plugin: is missing; write as the first line "plugin: flotilla.kubernetes.cluster".',
+        ),
+        (
+            "name: demo",
+            "name: Demo",
+            "demo.yml:3: name: is Demo; must be a DNS label of at most 24 characters: small letters, digits and '-', "
+            "with a letter or digit at both ends.",
+        ),
+        (
+            "name: demo",
+            "name: a123456789b123456789c1234",
+            "demo.yml:3: name: is a123456789b123456789c1234; must be a DNS label of at most 24 characters: small letters, digits and '-', "
+            "with a letter or digit at both ends.",
+        ),
+        (
+            "name: workers",
+            "name: control-plane",
+            "demo.yml:9: pools[0].name: is control-plane, the name of the control plane's own machines; choose another name.",
+        ),
+        ("count: 2", "count: -1", "demo.yml:10: pools[0].count: is -1; must be 0 or more."),
+        ("count: 2", "count: 2.0", "demo.yml:10: pools[0].count: is 2.0 (a number); must be a whole number."),
+        ("count: 2", "count:", "demo.yml:10: pools[0].count: is empty; must be a whole number."),
+        (
+            "count: 2",
+            "count: 2\n    machine: {size: m7i.large}",
+            "demo.yml:11: pools[0].machine.size: machines of the cloud local have no such setting; remove it.",
+        ),
+        (
+            "count: 2",
+            "count: 2\n    labels: {gpu: yes}",
+            "demo.yml:11: pools[0].labels.gpu: is yes (true or false); must be a Kubernetes label value: at most 63 letters, digits, "
+            "'-', '_' and '.', with a letter or digit at both ends. Quote it: \"yes\".",
+        ),
+        (
+            "count: 2",
+            "count: 2\n    labels: {'{{ x }}': a}",
+            "demo.yml:11: pools[0].labels.{{ x }}: the key {{ x }} must be a Kubernetes label key such as tier or example.com/tier.",
+        ),
+        (
+            "count: 2",
+            "count: 2\n    labels: {topology.kubernetes.io/zone: a}",
+            "demo.yml:11: pools[0].labels.topology.kubernetes.io/zone: has the prefix topology.kubernetes.io/, which Kubernetes keeps for "
+            "itself (the kubelet refuses it); choose another prefix or kubelet.kubernetes.io or node.kubernetes.io.",
+        ),
+        (
+            "count: 2",
+            'count: 2\n    taints: ["gpu=yes:NoSchedule"]',
+            "demo.yml:11: pools[0].taints[0]: is gpu=yes:NoSchedule; write a taint as {key: ..., value: ..., effect: NoSchedule}.",
+        ),
+        (
+            "count: 2",
+            "count: 2\n    taints: [{key: a, effect: NoSchedul}]",
+            "demo.yml:11: pools[0].taints[0].effect: is NoSchedul; allowed: NoSchedule, PreferNoSchedule or NoExecute. "
+            'Did you mean "NoSchedule"?',
+        ),
+        (
+            "count: 2",
+            "count: 2\n    taints:\n    - {key: a, effect: NoSchedule}\n    - {key: a, effect: NoSchedule, value: b}",
+            "demo.yml:13: pools[0].taints[1]: repeats the taint a with effect NoSchedule; a node has one per key and effect.",
+        ),
+        (
+            "count: 2",
+            "count: 2\n    zones: [a-b, a.b]",
+            "demo.yml:11: pools[0].zones[1]: is a.b, which gives the Ansible group zone_a_b, as does the zone a-b; rename one.",
+        ),
+        (
+            "count: 2",
+            "count: 2\n  - name: workers\n    count: 1",
+            "demo.yml:11: pools[1].name: is workers, as is the pool in line 9; pool names are unique.",
+        ),
+        ("name: demo", "name: demo\nname: demo", "demo.yml:4: name: is written twice, first in line 3."),
+        ("name: demo", "name: [demo", "demo.yml:4: is not valid YAML: expected ',' or ']', but got ':'."),
+        ("name: demo", "name: !vault demo", "demo.yml:3: name: the YAML tag !vault is not allowed; definitions are plain data."),
+        (
+            "control_plane:\n  count: 3",
+            "control_plane:\n  <<: {count: 3}",
+            "demo.yml:7: control_plane: merge keys (<<) are not supported; use a cluster class for what clusters share.",
+        ),
+        (
+            "cloud: local",
+            "cloud: local\nkind: fleet",
+            "demo.yml:5: kind: is fleet, which is not in this release yet; allowed: cluster, cluster_class or network_profile.",
+        ),
+    ],
+)
+def test_a_wrong_input_gives_one_clear_error(old, new, message):
+    assert errors(changed(old, new)) == [message]
+
+
+def test_machines_are_counted_over_all_pools_and_just_fit():
+    text = changed("172.30.86.0/24", "172.30.86.0/28")
+    assert definition(text)["local"]["network_cidr"] == "172.30.86.0/28"
+
+
+def test_all_errors_come_at_once_in_the_order_of_the_file():
+    text = changed("count: 3", "count: 2").replace("name: workers", "name: Workers").replace("plugin: flannel", "plugn: flannel")
+    lines = [line.split(": ")[0:2] for line in errors(text)]
+    assert lines == [["demo.yml:7", "control_plane.count"], ["demo.yml:9", "pools[0].name"], ["demo.yml:12", "network.plugn"]]
+
+
+def test_a_misspelt_key_is_not_reported_as_missing_too():
+    assert [line.split(": ")[1] for line in errors(changed("kubernetes_version", "kubernetes_versoin"))] == ["kubernetes_versoin"]
+
+
+def test_an_error_carries_its_parts_as_data():
+    with pytest.raises(DefinitionErrors) as caught:
+        definition(changed("plugin: flannel", "plugin: flanel"))
+    result = caught.value.as_result()
+    assert result["code"] == "DEFINITION_INVALID"
+    assert result["errors"] == [
+        {
+            "file": "/foundation/clusters/demo.yml",
+            "line": 12,
+            "path": "network.plugin",
+            "message": 'is flanel; allowed: flannel, manifests or none. Did you mean "flannel"?',
+            "value": "flanel",
+            "allowed": "flannel, manifests or none",
+            "suggestion": "flannel",
+        }
+    ]
+    assert json.loads(json.dumps(result)) == result
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "demo.yml:1: is empty."),
+        ("# nothing\n", "demo.yml:1: is empty."),
+        ("- a\n", "demo.yml:1: must hold keys and values such as 'name: demo'."),
+        ("just words\n", "demo.yml:1: must hold keys and values such as 'name: demo'."),
+        (DEMO + "---\na: 1\n", "demo.yml:15: a second YAML document begins here; write one definition per file."),
+        ("[" * 100_000, "demo.yml:1: is nested deeper than 32 levels or has more than 50000 values."),
+        ("a: &a [1]\nb: *c\n", "demo.yml:2: b: the alias *c names no finished value above it."),
+        ("a: &a [*a]\n", "demo.yml:1: a[0]: the alias *a names no finished value above it."),
+        ("a: 0b_\n", "demo.yml:1: a: 0b_ is no number that YAML can read; quote it if it is a text."),
+        ("a: " + "9" * 2000 + "\n", "demo.yml:1: a: is longer than 1024 characters, which no value of a definition is."),
+        ("? [a]\n: b\n", "demo.yml:1: a key must be a plain word."),
+        ("a: b\n\tc: d\n", "demo.yml:2: is not valid YAML: found character '\\t' that cannot start any token."),
+        ("a: \x01\n", "demo.yml:1: is not valid YAML: special characters are not allowed."),
+    ],
+)
+def test_text_that_is_no_definition(text, message):
+    assert errors(text) == [message]
+
+
+def test_aliases_of_aliases_do_not_fill_the_memory():
+    lines = ["a0: &a0 [1, 1, 1, 1, 1, 1, 1, 1]"]
+    lines += [f"a{level}: &a{level} [{', '.join([f'*a{level - 1}'] * 8)}]" for level in range(1, 20)]
+    assert errors("\n".join(lines)) == ["demo.yml:6: is nested deeper than 32 levels or has more than 50000 values."]
+
+
+def test_an_alias_is_a_plain_copy_with_its_own_line():
+    text = changed("count: 2\n", "count: &n 2\n  - name: more\n    count: *n\n")
+    assert [pool["count"] for pool in definition(text)["pools"]] == [2, 2]
+    assert errors(text.replace("&n 2", "&n -2"))[1].startswith("demo.yml:12: pools[1].count: is -2;")
+
+
+def test_control_characters_do_not_reach_the_terminal():
+    assert "\x1b" not in "".join(errors(changed("cloud: local", 'cloud: "\\e[31mlocal"\n"\\e[0m": 1')))
+
+
+def test_dates_and_numbers_with_colons_are_not_guessed():
+    text = changed("count: 2", "count: 2\n    labels: {since: 2026-01-01}")
+    assert definition(text)["pools"][0]["labels"] == {"since": "2026-01-01"}
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"\xff\xfe", "x.yml:1: is not UTF-8 text."),
+        (b"a: 1\nb: \xc3\x28\n", "x.yml:2: is not UTF-8 text."),
+        (
+            b"$ANSIBLE_VAULT;1.1;AES256\n6162\n",
+            "x.yml:1: is encrypted by ansible-vault; definitions hold no secrets and are read as plain text.",
+        ),
+        (b"a" * (load.MAX_BYTES + 1), "x.yml: is larger than 1 MiB, which no cluster definition is."),
+        (None, "x.yml: can not be read: No such file or directory."),
+    ],
+)
+def test_files_that_can_not_be_read(tmp_path, content, message):
+    path = tmp_path / "x.yml"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(DefinitionErrors) as caught:
+        load.read_text(path)
+    assert str(caught.value).splitlines()[1:] == [f"{tmp_path}/{message}"]
+
+
+def test_a_byte_order_mark_is_no_part_of_the_text(tmp_path):
+    (tmp_path / "x.yml").write_text(DEMO, encoding="utf-8-sig")
+    assert load.read_text(tmp_path / "x.yml") == DEMO
+
+
+# ---- classes and profiles
+
+
+CLASS = (
+    HEAD
+    + """\
+kind: cluster_class
+cloud: local
+kubernetes_version: "1.36.3"
+control_plane: {count: 3, labels: {tier: a, zone: b}}
+pools:
+  - {name: web, count: 2, labels: {x: "1"}}
+  - {name: batch, count: 1}
+network: {profile: plain, service_cidrs: [10.98.0.0/16]}
+"""
+)
+PROFILE = HEAD + "kind: network_profile\nnetwork: {pod_cidrs: [10.200.0.0/16], service_cidrs: [10.97.0.0/16]}\n"
+HEIR = (
+    HEAD
+    + """\
+name: heir
+class: small
+control_plane: {count: 1, labels: {tier: c}}
+pools:
+  - {name: extra, count: 1}
+  - {name: web, count: 5}
+local: {network_cidr: 172.30.90.0/24}
+"""
+)
+
+
+@pytest.fixture
+def foundation(tmp_path):
+    return write(tmp_path / "lab", cluster_classes__small=CLASS, network_profiles__plain=PROFILE, clusters__heir=HEIR)
+
+
+def test_a_cluster_wins_over_its_class_and_the_class_over_the_profile(foundation):
+    heir = load.load_file(foundation / "clusters/heir.yml")
+    assert heir["foundation"] == "lab"
+    assert heir["class"] == "small"
+    assert heir["control_plane"]["count"] == 1
+    assert heir["control_plane"]["labels"] == {"tier": "c", "zone": "b"}
+    assert [(pool["name"], pool["count"], pool["labels"]) for pool in heir["pools"]] == [
+        ("web", 5, {"x": "1"}),
+        ("batch", 1, {}),
+        ("extra", 1, {}),
+    ]
+    assert heir["network"]["pod_cidrs"] == ["10.200.0.0/16"]
+    assert heir["network"]["service_cidrs"] == ["10.98.0.0/16"]
+    assert "kind" not in heir
+
+
+def test_an_inherited_value_is_blamed_where_it_stands(foundation):
+    write(foundation, cluster_classes__small=CLASS.replace("count: 2", "count: two"))
+    with pytest.raises(DefinitionErrors) as caught:
+        load.load_fleet([foundation])
+    assert [(Path(problem.file).name, problem.line, problem.path) for problem in caught.value.problems] == [
+        ("small.yml", 8, "pools[0].count")
+    ]
+
+
+def test_a_rule_names_the_inherited_file(foundation):
+    write(foundation, network_profiles__plain=PROFILE.replace("10.200.0.0/16", "10.98.0.0/20"))
+    with pytest.raises(DefinitionErrors) as caught:
+        load.load_fleet([foundation])
+    (problem,) = caught.value.problems
+    assert (Path(problem.file).name, problem.path) == ("small.yml", "network.service_cidrs[0]")
+    assert "overlaps with network.pod_cidrs[0] (10.98.0.0/20)" in problem.message
+
+
+def test_a_class_that_is_not_there_is_named_with_the_nearest_one(foundation):
+    write(foundation, clusters__heir=HEIR.replace("class: small", "class: smal"))
+    with pytest.raises(DefinitionErrors) as caught:
+        load.load_file(foundation / "clusters/heir.yml")
+    (problem,) = caught.value.problems
+    assert (problem.line, problem.path, problem.suggestion) == (4, "class", "small")
+    assert problem.message == f'is smal, but there is no file {foundation}/cluster_classes/smal.yml. Did you mean "small"?'
+
+
+def test_a_class_may_not_name_a_cluster_or_another_class(foundation):
+    write(foundation, cluster_classes__small=CLASS + "name: x\nclass: y\n")
+    with pytest.raises(DefinitionErrors) as caught:
+        load.load_fleet([foundation])
+    assert [problem.path for problem in caught.value.problems] == ["name", "class"]
+
+
+def test_manifests_are_found_next_to_the_file_that_names_them(foundation):
+    write(
+        foundation, network_profiles__plain=PROFILE.replace("network: {", "network: {plugin: manifests, manifests: [cni/a.yml, /b.yml], ")
+    )
+    heir = load.load_file(foundation / "clusters/heir.yml")
+    assert heir["network"]["manifests"] == [f"{foundation}/network_profiles/cni/a.yml", "/b.yml"]
+
+
+# ---- fleets
+
+
+def test_a_folder_gives_all_its_clusters(foundation):
+    write(foundation, clusters__demo=DEMO, group_vars__all="a: 1\n", hosts="all: {hosts: {x: {}}}\n", clusters__deep__third=HEIR)
+    (foundation / "clusters/.demo.yml.swp").write_text("x")
+    (foundation / "clusters/deep/third.yml").write_text(DEMO.replace("name: demo", "name: third").replace("86.0", "87.0"))
+    assert [found["name"] for found in load.load_fleet([foundation])] == ["demo", "heir", "third"]
+    assert [found["name"] for found in load.load_fleet([foundation / "clusters/demo.yml", foundation, "a,b", "/missing"])] == [
+        "demo",
+        "heir",
+        "third",
+    ]
+
+
+def test_a_file_without_the_plugin_line_is_an_error_in_a_definitions_folder_only(tmp_path):
+    write(tmp_path, clusters__demo=DEMO.replace("plugin: flotilla.kubernetes.cluster\n", ""), other__demo="a: 1")
+    with pytest.raises(DefinitionErrors) as caught:
+        load.load_fleet([tmp_path])
+    assert [str(problem) for problem in caught.value.problems] == [
+        f"{tmp_path}/clusters/demo.yml:1: plugin: is in clusters/ but is no definition: "
+        'its first line must be "plugin: flotilla.kubernetes.cluster".'
+    ]
+
+
+def test_a_definition_with_a_syntax_error_is_still_found(tmp_path):
+    write(tmp_path, anywhere="plugin: 'flotilla.kubernetes.cluster'  # ours\nname: [demo\n")
+    with pytest.raises(DefinitionErrors, match="anywhere.yml:3: is not valid YAML"):
+        load.load_fleet([tmp_path])
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "message"),
+    [
+        ("demo", ("86.0", "87.0"), "b.yml:3: name: is demo, as in {folder}/clusters/a.yml; names are unique in the fleet."),
+        (
+            "other",
+            ("86.0/24", "0.0/16"),
+            "b.yml:14: local.network_cidr: is 172.30.0.0/16 and overlaps with the cluster demo (172.30.86.0/24, {folder}/clusters/a.yml); "
+            "choose another network.",
+        ),
+        (
+            "demo--pool-workers",
+            ("86.0", "87.0"),
+            "b.yml:3: name: is demo--pool-workers: the Ansible group cluster_demo__pool_workers would stand for cluster demo--pool-workers "
+            "and for pool workers of cluster demo; rename one.",
+        ),
+    ],
+)
+def test_clusters_of_a_fleet_do_not_collide(tmp_path, name, change, message):
+    second = changed("name: demo", f"name: {name}").replace(*change)
+    write(tmp_path, clusters__a=DEMO, clusters__b=second)
+    with pytest.raises(DefinitionErrors) as caught:
+        load.load_fleet([tmp_path])
+    assert [str(problem) for problem in caught.value.problems] == [f"{tmp_path}/clusters/" + message.format(folder=f"{tmp_path}")]
+
+
+def test_zones_of_different_clusters_do_not_collide(tmp_path):
+    write(
+        tmp_path,
+        clusters__a=changed("count: 3", "count: 3\n  zones: [a-b]"),
+        clusters__b=changed("count: 3", "count: 3\n  zones: [a.b]").replace("name: demo", "name: b").replace("86.0", "87.0"),
+    )
+    with pytest.raises(DefinitionErrors, match="its zone a.b and the zone a-b give the same Ansible group zone_a_b"):
+        load.load_fleet([tmp_path])
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("/x/inventories/production-aws/clusters/a.yml", "production-aws"),
+        ("/tmp/Tmp.XyZ/a.yml", "tmp-xyz"),
+        ("/a.yml", "default"),
+    ],
+)
+def test_the_foundation_is_the_folder_above_clusters_as_every_cloud_takes_it_in_a_label(path, name):
+    assert load.foundation_name(Path(path)) == name
+
+
+def test_a_thousand_definitions_load_in_less_than_five_seconds(tmp_path):
+    folder = tmp_path / "clusters"
+    folder.mkdir()
+    for number in range(1000):
+        text = DEMO.replace("name: demo", f"name: c{number}").replace("172.30.86.0", f"10.{number // 250}.{number % 250}.0")
+        (folder / f"c{number}.yml").write_text(text)
+    start = time.process_time()
+    assert len(load.load_fleet([tmp_path])) == 1000
+    assert time.process_time() - start < 5
+
+
+# ---- arbitrary input
+
+WORDS = sorted(
+    set(re.findall(r"[\w.-]+", DEMO)) | {"labels", "taints", "zones", "machine", "key", "effect", "egress", "pod_cidrs", "class", "kind"}
+)
+SCALARS = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.floats(),
+    st.text(max_size=20),
+    st.sampled_from([*WORDS, "10.0.0.0/8", "10.0.0.0/33", "fd00::/64", "{{ x }}", "NoSchedule"]),
+)
+TREES = st.recursive(
+    SCALARS,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(WORDS) | st.text(max_size=8), inner, max_size=6),
+    max_leaves=25,
+)
+
+
+def check_arbitrary(text):
+    """A text gives a definition or a list of errors, each of which names the file; anything else fails the test."""
+    try:
+        loaded = load.Loader(read=lambda _path: text).load(PATH)
+    except DefinitionErrors as error:
+        assert error.problems
+        assert all(problem.file == str(PATH) and problem.line >= 1 and problem.message for problem in error.problems)
+        assert all("\n" not in str(problem) for problem in error.problems)
+        json.dumps(error.as_result())
+    else:
+        assert loaded is None or loaded.definition["name"]
+
+
+MANY = settings(max_examples=500, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+
+
+@MANY
+@given(st.text(max_size=200) | st.text(alphabet="abc:-[]{}&*!|>'\"#%@`\n ,?<=0._~", max_size=60))
+def test_any_text_is_a_definition_or_a_list_of_errors(text):
+    check_arbitrary(text)
+
+
+@MANY
+@given(st.dictionaries(st.sampled_from(WORDS), TREES, max_size=8))
+def test_any_yaml_is_a_definition_or_a_list_of_errors(tree):
+    check_arbitrary(yaml.safe_dump({**yaml.safe_load(DEMO), **tree}, allow_unicode=True))
+
+
+@MANY
+@given(st.data())
+def test_a_valid_definition_with_any_value_replaced_is_a_definition_or_a_list_of_errors(data):
+    tree = yaml.safe_load(DEMO)
+    paths = [()]
+
+    def collect(value, path):
+        paths.append(path)
+        for key, child in value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ():
+            collect(child, (*path, key))
+
+    collect(tree, ())
+    for path in data.draw(st.lists(st.sampled_from([path for path in paths if path]), min_size=1, max_size=3)):
+        holder = tree
+        for part in path[:-1]:
+            try:
+                holder = holder[part]
+            except (KeyError, IndexError, TypeError):
+                holder = None
+                break
+        if isinstance(holder, dict) or (isinstance(holder, list) and path[-1] in range(len(holder))):
+            holder[path[-1]] = data.draw(TREES)
+    check_arbitrary(yaml.safe_dump(tree))
+
+
+@MANY
+@given(st.integers(0, len(DEMO)), st.integers(0, 12), st.text(max_size=12))
+def test_a_valid_definition_with_some_characters_replaced_is_a_definition_or_a_list_of_errors(place, length, text):
+    check_arbitrary(DEMO[:place] + text + DEMO[place + length :])
