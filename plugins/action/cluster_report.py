@@ -51,7 +51,14 @@ def report(
     lines = ["", f"Cluster {name}: Kubernetes {cluster['kubernetes_version']}, {state}", ""]
     if nodes:
         rows = [
-            (node["name"], ",".join(node["roles"]) or "worker", "Ready" if node["ready"] else "NotReady", node["version"], node["address"], node["runtime"])
+            (
+                node["name"],
+                ",".join(node["roles"]) or "worker",
+                "Ready" if node["ready"] else "NotReady",
+                node["version"],
+                node["address"],
+                node["runtime"],
+            )
             for node in sorted(nodes, key=lambda node: (not node["roles"], node["name"]))
         ]
         lines += [*table(("NODE", "ROLE", "STATUS", "VERSION", "ADDRESS", "RUNTIME"), rows), ""]

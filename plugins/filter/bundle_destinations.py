@@ -29,7 +29,9 @@ EXAMPLES = r"""
 - name: Install kubectl
   flotilla.kubernetes.bundle_files:
     directory: "{{ flotilla_bundle.directory }}"
-    files: "{{ flotilla_bundle.manifest.files | selectattr('name', 'eq', 'kubectl') | flotilla.kubernetes.bundle_destinations('/usr/local/bin') }}"
+    files: "{{ kubectl | flotilla.kubernetes.bundle_destinations('/usr/local/bin') }}"
+  vars:
+    kubectl: "{{ flotilla_bundle.manifest.files | selectattr('name', 'eq', 'kubectl') }}"
 """
 
 RETURN = r"""

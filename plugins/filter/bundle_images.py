@@ -11,7 +11,8 @@ version_added: "0.1.0"
 author:
   - flotilla.kubernetes authors (@flotilla-kubernetes)
 description:
-  - Turns entries of a bundle's manifest into the O(flotilla.kubernetes.containerd_images#module:images) of M(flotilla.kubernetes.containerd_images).
+  - Turns entries of a bundle's manifest into the O(flotilla.kubernetes.containerd_images#module:images) of
+    M(flotilla.kubernetes.containerd_images).
 positional: role
 options:
   _input:

@@ -11,7 +11,8 @@ version_added: "0.1.0"
 author:
   - flotilla.kubernetes authors (@flotilla-kubernetes)
 description:
-  - Chooses the control planes among the machines of a C(*_machines) module and returns them as the C(members) of a C(*_load_balancer) module.
+  - Chooses the control planes among the machines of a C(*_machines) module and returns them as the C(members) of a C(*_load_balancer)
+    module.
 options:
   _input:
     description: The machines.

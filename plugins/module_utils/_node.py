@@ -121,8 +121,7 @@ class InstalledFiles:
 
     def missing(self, files: Sequence[dict[str, str]]) -> list[str]:
         """Return the destinations that are absent or differ in content or mode."""
-        absent = [entry["dest"] for entry in files if not self._same(entry)]
-        return absent
+        return [entry["dest"] for entry in files if not self._same(entry)]
 
     def install(self, files: Sequence[dict[str, str]], staged: dict[str, str]) -> None:
         """Put each file in place from ``staged`` (destination -> path of what was copied here).
@@ -150,7 +149,7 @@ class InstalledFiles:
 
     def _same(self, entry: dict[str, str]) -> bool:
         try:
-            found = os.stat(entry["dest"])
+            found = Path(entry["dest"]).stat()
         except OSError:
             return False
         if found.st_mode & 0o7777 != int(entry["mode"], 8):
@@ -161,7 +160,7 @@ class InstalledFiles:
         return sha256_of(Path(entry["dest"])) == entry["sha256"]
 
     def _remember(self, entry: dict[str, str]) -> None:
-        self._known[entry["dest"]] = {"sha256": entry["sha256"], "print": _print(os.stat(entry["dest"]))}
+        self._known[entry["dest"]] = {"sha256": entry["sha256"], "print": _print(Path(entry["dest"]).stat())}
 
 
 class ImportedImages:

@@ -11,8 +11,8 @@ module: bundle_files
 short_description: Bring files of a bundle to a machine
 version_added: "0.1.0"
 description:
-  - Copies those files of a bundle on the controller that the machine does not have, checks their SHA-256 on the machine, and puts each in place
-    at once, so that a running program keeps its old file and a lost connection leaves no half file.
+  - Copies those files of a bundle on the controller that the machine does not have, checks their SHA-256 on the machine, and puts
+    each in place at once, so that a running program keeps its old file and a lost connection leaves no half file.
 options:
   directory:
     description: The bundle's directory on the controller.

@@ -12,8 +12,9 @@ short_description: Wait until a cluster is healthy, or say what is not
 version_added: "0.1.0"
 description:
   - Runs on a control plane and reads the live cluster. Changes nothing.
-  - The gates are V(api_servers) (every control plane's own C(/readyz)), V(etcd) (a healthy voting member per control plane and none besides),
-    V(nodes) (exactly the expected nodes, all Ready), V(system_pods), V(daemon_sets) and V(services) (C(kubernetes) and C(kube-dns) have endpoints).
+  - The gates are V(api_servers) (every control plane's own C(/readyz)), V(etcd) (a healthy voting member per control plane and none
+    besides), V(nodes) (exactly the expected nodes, all Ready), V(system_pods), V(daemon_sets) and V(services) (C(kubernetes) and
+    C(kube-dns) have endpoints).
 options:
   address:
     description: This control plane's own address, on which its API server listens.

@@ -11,7 +11,8 @@ module: cluster_report
 short_description: Print what a cluster is, for people
 version_added: "0.1.0"
 description:
-  - Prints a table of the nodes, the API endpoint, the path of the kubeconfig, findings if any, and the commands to try next. Changes nothing.
+  - Prints a table of the nodes, the API endpoint, the path of the kubeconfig, findings if any, and the commands to try next. Changes
+    nothing.
   - Runs on the controller as an action; there is nothing to run on a machine.
 options:
   cluster:

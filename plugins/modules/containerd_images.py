@@ -11,8 +11,8 @@ module: containerd_images
 short_description: Bring container images of a bundle into containerd
 version_added: "0.1.0"
 description:
-  - Copies those image archives of a bundle on the controller that containerd does not have, checks their SHA-256 on the machine, and imports them
-    into the namespace that Kubernetes uses. Nothing is pulled from a registry.
+  - Copies those image archives of a bundle on the controller that containerd does not have, checks their SHA-256 on the machine, and
+    imports them into the namespace that Kubernetes uses. Nothing is pulled from a registry.
 options:
   directory:
     description: The bundle's directory on the controller.

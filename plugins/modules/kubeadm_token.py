@@ -11,9 +11,10 @@ module: kubeadm_token
 short_description: Create and delete what new nodes need to join a cluster
 version_added: "0.1.0"
 description:
-  - Runs on a control plane. O(state=present) creates a bootstrap token that expires by itself and, for control planes, uploads the certificates
-    encrypted with a new key. O(state=absent) deletes both.
-  - Every call with O(state=present) creates a new token, so call it only when a machine is to join, with C(no_log), and delete it after use.
+  - Runs on a control plane. O(state=present) creates a bootstrap token that expires by itself and, for control planes, uploads the
+    certificates encrypted with a new key. O(state=absent) deletes both.
+  - Every call with O(state=present) creates a new token, so call it only when a machine is to join, with C(no_log), and delete it
+    after use.
 options:
   state:
     description: Whether the secrets should exist.

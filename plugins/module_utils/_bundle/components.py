@@ -88,6 +88,7 @@ COMPONENTS: dict[str, Component] = {
             },
             stamps=_kubernetes_stamps(),
             pinned_zero=True,
+            disk_mib=3600,
         ),
         Component(
             name="etcd",

@@ -98,8 +98,10 @@ def _loaders() -> tuple[type, ...]:
         }
         return type(base.__name__, (base,), {"yaml_implicit_resolvers": resolvers})
 
-    fast = getattr(yaml, "CSafeLoader", None)
-    return tuple(without_dates(base) for base in (fast, yaml.SafeLoader) if base)
+    bases = [yaml.SafeLoader]
+    if hasattr(yaml, "CSafeLoader"):
+        bases.insert(0, yaml.CSafeLoader)
+    return tuple(without_dates(base) for base in bases)
 
 
 @dataclass

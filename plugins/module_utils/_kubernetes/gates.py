@@ -60,6 +60,9 @@ def nodes_ready(client: Client, expected: Expectation) -> list[Finding]:
     ]
     for name, node in sorted(found.items()):
         ready = _condition(node, "Ready")
+        if name not in expected.nodes and ready.get("status") == "True":
+            remedy = f"Find out who joined it; 'kubectl delete node {name}' removes it."
+            findings.append(Finding("NODE_UNKNOWN", f"node/{name}", f"The node {name} is no machine of this cluster.", remedy))
         if ready.get("status") != "True":
             why = ready.get("message") or "its kubelet has reported nothing yet"
             findings.append(

@@ -31,17 +31,18 @@ from .client import CA_FILE, KUBEADM_API, ApiError, Client, as_json_documents, s
 
 STATE_DIR = Path("/var/lib/flotilla")
 LOG_DIR = Path("/var/log/flotilla")
+# A tmpfs: what is written there for a moment never reaches a disk.
+RUN_DIR = "/run"
 KUBELET_KUBECONFIG = Path("/etc/kubernetes/kubelet.conf")
-CONTROL_PLANE_MANIFEST = Path("/etc/kubernetes/manifests/kube-apiserver.yaml")
 TOKEN_ALPHABET = string.ascii_lowercase + string.digits
 BOOTSTRAP_GROUP = "system:bootstrappers:kubeadm:default-node-token"
 
 
-def membership(state_dir: Path = STATE_DIR, kubelet_kubeconfig: Path = KUBELET_KUBECONFIG) -> str:
+def membership() -> str:
     """Return ``none``, ``unfinished`` (a step began and did not end) or ``member``."""
-    if (state_dir / "kubeadm.started").exists():
+    if (STATE_DIR / "kubeadm.started").exists():
         return "unfinished"
-    return "member" if kubelet_kubeconfig.exists() else "none"
+    return "member" if KUBELET_KUBECONFIG.exists() else "none"
 
 
 def bring_up(step: str, documents: Sequence[dict[str, Any]], ignore_preflight_errors: Sequence[str], timeout: float) -> bool:
@@ -65,7 +66,7 @@ def _run_kubeadm(step: str, documents: Sequence[dict[str, Any]], ignore_prefligh
     LOG_DIR.mkdir(mode=0o700, parents=True, exist_ok=True)
     log = LOG_DIR / f"kubeadm-{step}.log"
     started = STATE_DIR / "kubeadm.started"
-    with tempfile.TemporaryDirectory(dir="/run", prefix="flotilla-") as folder:
+    with tempfile.TemporaryDirectory(dir=RUN_DIR, prefix="flotilla-") as folder:
         config = Path(folder) / "kubeadm.json"
         config.touch(mode=0o600)
         config.write_text(as_json_documents(list(documents)), encoding="utf-8")

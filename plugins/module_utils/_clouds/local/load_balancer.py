@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Callable
 
 from ..._errors import FlotillaError
-from . import containers, image, network, probes
+from . import containers, image, locking, network, probes
 from . import layout as names
 from .session import Session
 
@@ -162,6 +162,13 @@ def present(
 
     :param drain_timeout: seconds that open connections of a member get to end when it is drained; then they are closed.
     """
+    with locking.hold(definition, check_mode):
+        return _present(session, definition, items, drain_timeout, check_mode)
+
+
+def _present(
+    session: Session, definition: dict[str, Any], items: list[dict[str, Any]], drain_timeout: float, check_mode: bool
+) -> network.Result:
     place = names.layout(definition)
     port = int((definition.get("api_endpoint") or {}).get("port") or 6443)
     members = to_members(items)
@@ -207,12 +214,13 @@ def present(
 
 def absent(session: Session, definition: dict[str, Any], check_mode: bool = False) -> network.Result:
     """Remove the load balancer; nothing there is nothing to do."""
-    place = names.layout(definition)
-    container = _find(session, place, network.network_uid(network.find(session, place)))
-    result = network.Result(container is not None, _diff_state(container, None, []), _diff_state(None, None, []))
-    if container is not None and not check_mode:
-        containers.remove(session, [place.load_balancer])
-    return result
+    with locking.hold(definition, check_mode):
+        place = names.layout(definition)
+        container = _find(session, place, network.network_uid(network.find(session, place)))
+        result = network.Result(container is not None, _diff_state(container, None, []), _diff_state(None, None, []))
+        if container is not None and not check_mode:
+            containers.remove(session, [place.load_balancer])
+        return result
 
 
 def _find(session: Session, place: names.Layout, uid: str) -> containers.Container | None:
@@ -223,10 +231,18 @@ def _find(session: Session, place: names.Layout, uid: str) -> containers.Contain
 
 
 def _read(session: Session, place: names.Layout) -> tuple[str, dict[str, Server]]:
-    """Return configuration and state of the servers, in one call."""
-    script = f"cat {CONFIG_FILE}; echo 'show stat {BACKEND} 4 -1' | socat -t 5 - {SOCKET}"
-    text = session.run(["podman", "exec", place.load_balancer, "sh", "-c", script], check=False).stdout
-    return text.split("# pxname", 1)[0], parse_stat(text)
+    """Return configuration and state of the servers, in one call.
+
+    In the middle of a reload the process that is going away may take the question and not answer it, so it is asked up to three times.
+    """
+    script = f"cat {CONFIG_FILE}; echo 'show stat {BACKEND} 4 -1' | socat -t 2 - {SOCKET}"
+    config, stat = "", ""
+    for _attempt in range(3):
+        text = session.run(["podman", "exec", place.load_balancer, "sh", "-c", script], check=False).stdout
+        config, _header, stat = text.partition("# pxname")
+        if stat:
+            break
+    return config, parse_stat(f"# pxname{stat}")
 
 
 def _create(session: Session, definition: dict[str, Any], place: names.Layout, uid: str, config: str) -> None:

@@ -5,12 +5,9 @@
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import re
 import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +15,7 @@ from ..._errors import FlotillaError
 from ..._machines import plan as planning
 from ..._machines.model import CONTROL_PLANE, INCOMPLETE, RUNNING, STOPPED, WORKER, Machine, Step
 from ..._paths import cache_dir
-from . import containers, host, image, network, probes
+from . import containers, host, image, locking, network, probes
 from . import layout as names
 from .session import Session
 
@@ -26,7 +23,6 @@ VOLUMES = {"containerd": "/var/lib/containerd", "kubelet": "/var/lib/kubelet", "
 """What has to be on a disk of its own: overlay on overlay does not work, and etcd wants a real file system."""
 
 GENERATION = "1"
-LOCK_TIMEOUT = 600
 
 
 def observe_machines(definition: dict[str, Any], session: Session | None = None) -> list[Machine]:
@@ -84,7 +80,7 @@ def present(
 
     :param wait_timeout: seconds for each machine from its start to its SSH server's greeting.
     """
-    with _lock(definition, check_mode):
+    with locking.hold(definition, check_mode):
         place = names.layout(definition)
         session.require("podman", "ssh-keygen")
         own = network.find(session, place) if check_mode else network.require(session, place)
@@ -128,7 +124,7 @@ def present(
 
 def absent(session: Session, definition: dict[str, Any], *, check_mode: bool = False) -> tuple[network.Result, list[Step]]:
     """Remove every machine of the cluster with its disks; nothing there is nothing to do."""
-    with _lock(definition, check_mode):
+    with locking.hold(definition, check_mode):
         place = names.layout(definition)
         session.require("podman")
         uid = network.network_uid(network.find(session, place))
@@ -360,29 +356,3 @@ def _diff_state(machines: list[Machine], orphans: list[str]) -> dict[str, Any]:
         },
         "orphaned_volumes": orphans,
     }
-
-
-@contextlib.contextmanager
-def _lock(definition: dict[str, Any], check_mode: bool) -> Iterator[None]:
-    """Hold the cluster's lock on this host, so that two runs do not make the same machine at once; check mode only reads."""
-    if check_mode:
-        yield
-        return
-    folder = cache_dir() / "local"
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / f"{definition['name']}.lock").open("w") as lock:
-        if not probes.wait(lambda: _try_lock(lock), LOCK_TIMEOUT, 0.5):
-            raise FlotillaError(
-                "LOCAL_BUSY",
-                f"Another run has been changing the machines of cluster '{definition['name']}' on this host for {LOCK_TIMEOUT} s.",
-                f"Wait until it ends; the lock is {lock.name}.",
-            )
-        yield
-
-
-def _try_lock(lock: Any) -> bool:
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True

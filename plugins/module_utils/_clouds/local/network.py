@@ -12,7 +12,7 @@ from typing import Any, Callable
 from ..._errors import FlotillaError
 from ..._machines.model import CONTROL_PLANE, WORKER
 from ..._machines.plan import desired_groups
-from . import containers, host, image, probes
+from . import containers, host, image, locking, probes
 from . import layout as names
 from .session import Session
 
@@ -92,6 +92,11 @@ def present(session: Session, definition: dict[str, Any], check_mode: bool = Fal
 
     Everything that can be refused is refused before the first change.
     """
+    with locking.hold(definition, check_mode):
+        return _present(session, definition, check_mode)
+
+
+def _present(session: Session, definition: dict[str, Any], check_mode: bool) -> Result:
     place = names.layout(definition)
     policy = definition["local"].get("egress", "allow")
     family = definition["image"]["family"]
@@ -101,6 +106,7 @@ def present(session: Session, definition: dict[str, Any], check_mode: bool = Fal
     result = Result()
     uid = _check_owners(place, own, seen)
     if own is None:
+        _check_backend(session)
         _check_cidr(session, place, definition, seen)
     elif [subnet["subnet"] for subnet in own.get("subnets") or []] != [str(place.cidr)]:
         raise FlotillaError(
@@ -188,6 +194,11 @@ def present(session: Session, definition: dict[str, Any], check_mode: bool = Fal
 
 def absent(session: Session, definition: dict[str, Any], check_mode: bool = False) -> Result:
     """Remove the network and everything that came with it; refuse while machines or a load balancer are on it."""
+    with locking.hold(definition, check_mode):
+        return _absent(session, definition, check_mode)
+
+
+def _absent(session: Session, definition: dict[str, Any], check_mode: bool) -> Result:
     place = names.layout(definition)
     seen = observe(session, place)
     own = seen.own(place)
@@ -232,6 +243,17 @@ def _check_owners(place: names.Layout, own: dict[str, Any] | None, seen: Observe
     for name, container in sorted(seen.containers.items()):
         names.check_owner(container.labels, place, uid, f"Container {name}")
     return uid
+
+
+def _check_backend(session: Session) -> None:
+    """Fail on a podman whose networks are CNI's: they have neither the labels nor the fields that are read here."""
+    backend = session.podman("info", "--format", "{{.Host.NetworkBackend}}", check=False).strip()
+    if backend != "netavark":
+        raise FlotillaError(
+            "LOCAL_PODMAN_BACKEND",
+            f"podman on this host makes its networks with '{backend or 'an older system'}', and the local cloud needs netavark.",
+            "Install podman 4.3 or newer and the package netavark; existing networks of the other kind are to be removed first.",
+        )
 
 
 def _check_cidr(session: Session, place: names.Layout, definition: dict[str, Any], seen: Observed) -> None:

@@ -31,6 +31,7 @@ PACKAGES = {
     "ssh-keygen": "openssh-client",
     "df": "coreutils",
 }
+PROXY_VARIABLES = ("http_proxy", "https_proxy", "no_proxy")
 SYSTEM_FOLDERS = ("/usr/local/sbin", "/usr/sbin", "/sbin", "/usr/local/bin", "/usr/bin", "/bin")
 
 
@@ -98,7 +99,8 @@ class Session:
                     f"The local cloud runs {argv[0]} as root, and neither root nor sudo is available.",
                     "Run the playbook as root or install sudo.",
                 )
-            command = [sudo, "-n", "--preserve-env=http_proxy,https_proxy,no_proxy", *command]
+            kept = ",".join(name for name in PROXY_VARIABLES if os.environ.get(name))
+            command = [sudo, "-n", *([f"--preserve-env={kept}"] if kept else []), *command]
         try:
             done = self._execute(command, input=data if data is not None else b"", capture_output=True, timeout=timeout, check=False)
         except subprocess.TimeoutExpired as error:

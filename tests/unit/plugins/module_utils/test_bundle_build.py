@@ -332,7 +332,8 @@ def test_a_package_that_is_left_out_takes_its_requirements_along(tmp_path):
         'package tencentvpc\nimport (\n\tsdk "example.test/sdk/vpc"\n\t"example.test/shared"\n)\n', encoding="utf-8"
     )
     (source / "main.go").write_text(
-        'package main\nimport (\n\t_ "github.com/flannel-io/flannel/pkg/backend/tencentvpc"\n\t_ "github.com/flannel-io/flannel/pkg/backend/udp"\n'
+        'package main\nimport (\n\t_ "github.com/flannel-io/flannel/pkg/backend/tencentvpc"\n'
+        '\t_ "github.com/flannel-io/flannel/pkg/backend/udp"\n'
         '\t"example.test/shared"\n)\n',
         encoding="utf-8",
     )

@@ -40,6 +40,11 @@ def test_every_bad_file_is_named(bundle):
     ]
 
 
+def test_a_truncated_file_is_told_by_its_size(bundle):
+    (bundle / "bin/kubelet").write_bytes(b"kubelet" * 98)
+    assert str(manifest.verify(bundle)[0]) == "bin/kubelet has 686 bytes where the manifest says 693 bytes"
+
+
 def test_the_error_says_what_was_expected_and_what_to_do(bundle):
     expected = manifest.sha256(bundle / "images/pause.tar")
     (bundle / "images/pause.tar").write_bytes(b"pausE" * 9)

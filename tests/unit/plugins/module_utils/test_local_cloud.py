@@ -19,6 +19,7 @@ from ansible_collections.flotilla.kubernetes.plugins.module_utils._clouds.local 
     image,
     layout,
     load_balancer,
+    locking,
     machines,
     network,
     probes,
@@ -58,7 +59,7 @@ class FakeHost:
     def __init__(self):
         self.networks, self.containers, self.volumes, self.tables, self.settings = {}, {}, {}, {}, {}
         self.images, self.routes, self.free = set(), [{"dst": "default", "dev": "eth0"}], 100 * host.GIB
-        self.changes, self.kill_after, self.refuse = [], None, None
+        self.changes, self.kill_after, self.backend = [], None, "netavark"
 
     def execute(self, command, **options):
         program, arguments = Path(command[0]).name, command[1:]
@@ -152,7 +153,9 @@ class FakeHost:
         self.images.add(words[-1])
         return ""
 
-    def podman_info(self, _words, _data):
+    def podman_info(self, words, _data):
+        if "NetworkBackend" in words[-1]:
+            return self.backend
         return "/var/lib/containers/storage\n"
 
     def podman_logs(self, _words, _data):
@@ -368,6 +371,7 @@ def test_unreachable_machine_is_named_with_its_journal_and_the_others_are_kept(f
     ("code", "mutate", "definition"),
     [
         ("LOCAL_NETWORK_CIDR_TAKEN", lambda w: w.routes.append({"dst": "172.30.0.0/16", "dev": "wg0"}), DEFINITION),
+        ("LOCAL_PODMAN_BACKEND", lambda w: setattr(w, "backend", "cni"), DEFINITION),
         ("LOCAL_DISK_SPACE", lambda w: setattr(w, "free", 3 * host.GIB), DEFINITION),
         ("LOCAL_IMAGE_FAMILY", lambda w: None, changed(image={"family": "debian-11"})),
         ("LOCAL_NETWORK_CIDR", lambda w: None, changed(local={"network_cidr": "172.30.86.0/30"})),
@@ -446,6 +450,17 @@ def test_missing_key_of_the_user_is_refused(fake, session, tmp_path):
     assert caught.value.code == "LOCAL_SSH_KEY"
 
 
+def test_a_second_run_waits_for_the_first_and_then_says_so(fake, session, monkeypatch):
+    monkeypatch.setattr(locking, "LOCK_TIMEOUT", 0)
+    with locking.hold(DEFINITION, False):
+        for call in (network.present, network.absent, machines.absent, load_balancer.absent):
+            with pytest.raises(FlotillaError) as caught:
+                call(session, DEFINITION)
+            assert caught.value.code == "LOCAL_BUSY"
+        assert network.present(session, DEFINITION, True).changed, "check mode reads all the same"
+    assert network.present(session, DEFINITION).changed
+
+
 def test_provider_knows_its_clouds():
     assert _clouds.provider("local") is machines
     with pytest.raises(FlotillaError, match="aws"):
@@ -467,14 +482,20 @@ def run_with(code=0, out=b"", err=b"", uid=1000):
 
 def test_root_is_used_through_sudo_without_a_prompt(monkeypatch):
     monkeypatch.setattr(Session, "find", lambda self, program: f"/usr/bin/{program}")
+    for name in ("http_proxy", "https_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
     session, seen = run_with()
     session.run(["podman", "ps"])
     session.run(["ip", "route"], root=False)
-    assert seen[0][:2] == ["/usr/bin/sudo", "-n"] and seen[0][-2:] == ["/usr/bin/podman", "ps"]
+    assert seen[0] == ["/usr/bin/sudo", "-n", "/usr/bin/podman", "ps"]
     assert seen[1] == ["/usr/bin/ip", "route"]
     root, seen = run_with(uid=0)
     root.run(["podman", "ps"])
     assert seen == [["/usr/bin/podman", "ps"]]
+    monkeypatch.setenv("https_proxy", "http://proxy.invalid")
+    session, seen = run_with()
+    session.run(["mmdebstrap"])
+    assert "--preserve-env=https_proxy" in seen[0]
 
 
 def test_sudo_that_wants_a_password_is_told_apart(monkeypatch):

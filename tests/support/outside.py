@@ -1,0 +1,129 @@
+# Copyright: (c) 2026, the flotilla.kubernetes authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What tests need to run playbooks as a person does and to look at the host from outside.
+
+Imports nothing of plugins/, so that a test judges the product by what it did.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+BIN = Path(sys.executable).parent
+SUDO = [] if os.geteuid() == 0 else ["sudo", "--non-interactive"]
+
+
+@dataclass(frozen=True)
+class Run:
+    """A playbook that ended."""
+
+    status: int
+    output: str
+
+    @property
+    def changed(self) -> int:
+        return sum(int(number) for number in re.findall(r"\bchanged=(\d+)", self.recap))
+
+    @property
+    def recap(self) -> str:
+        return self.output[self.output.rfind("PLAY RECAP") :]
+
+
+def playbook(name: str, inventory: Path, *options: str, environment: dict[str, str] | None = None, timeout: float = 2400) -> Run:
+    """Run a playbook of the collection by its full name and return how it ended.
+
+    :param timeout: seconds, generous: it only ends what hangs.
+    """
+    done = subprocess.run(
+        [str(BIN / "ansible-playbook"), "-i", str(inventory), f"flotilla.kubernetes.{name}", *options],
+        cwd=ROOT,
+        env={**os.environ, "ANSIBLE_NOCOLOR": "1", "ANSIBLE_STDOUT_CALLBACK": "ansible.builtin.default", **(environment or {})},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        timeout=timeout,
+        check=False,
+    )
+    return Run(done.returncode, done.stdout)
+
+
+def host(*argv: str, check: bool = True, stdin: Path | None = None) -> str:
+    """Run a command of the host as root and return what it printed."""
+    with open(stdin or os.devnull, "rb") as source:
+        done = subprocess.run([*SUDO, *argv], stdin=source, capture_output=True, timeout=600, check=False)
+    assert not check or done.returncode == 0, f"{' '.join(argv)}: {done.stderr.decode(errors='replace')}"
+    return done.stdout.decode(errors="replace")
+
+
+def write_definition(folder: Path, name: str, **changes: Any) -> Path:
+    """Write a small valid definition with ``changes`` into the foundation ``folder`` and return its path."""
+    definition = {
+        "plugin": "flotilla.kubernetes.cluster",
+        "schema": 1,
+        "name": name,
+        "cloud": "local",
+        "kubernetes_version": "1.36.3",
+        "control_plane": {"count": 1},
+        "pools": [{"name": "workers", "count": 1}],
+        **changes,
+    }
+    path = folder / "clusters" / f"{name}.yml"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(yaml.safe_dump(definition, sort_keys=False), encoding="utf-8")
+    return path
+
+
+def containers(cluster: str) -> dict[str, str]:
+    """Return the id of each container of a cluster by name, running or not."""
+    listed = json.loads(host("podman", "ps", "--all", "--format", "json", "--filter", f"label=flotilla-cluster={cluster}"))
+    return {entry["Names"][0]: entry["Id"] for entry in listed}
+
+
+def machines(cluster: str, pool: str = "") -> list[str]:
+    """Return the names of a cluster's machines."""
+    return sorted(name for name in containers(cluster) if name.startswith(f"{cluster}-{pool}"))
+
+
+def digests(container: str, paths: Iterable[str]) -> str:
+    """Return the SHA-256 of every file under ``paths`` of a container, a line each."""
+    script = f"find {' '.join(paths)} -type f -exec sha256sum {{}} + | sort -k 2"
+    return host("podman", "exec", container, "sh", "-c", script)
+
+
+def left_of(cluster: str) -> dict[str, list[str]]:
+    """Return everything on this host that belongs to a cluster, by kind."""
+
+    def named(*argv: str, part: str = cluster) -> list[str]:
+        return sorted(line for line in host(*argv).splitlines() if part in line)
+
+    home = Path.home()
+    cache = Path(os.environ.get("FLOTILLA_CACHE") or home / ".cache/flotilla")
+    return {
+        "containers": named("podman", "ps", "--all", "--format", "{{.Names}}"),
+        "volumes": named("podman", "volume", "ls", "--quiet"),
+        "networks": named("podman", "network", "ls", "--format", "{{.Name}}"),
+        "nft tables": named("nft", "list", "tables", part=f"flotilla_{cluster.replace('-', '_')}"),
+        "files": [str(path) for path in (home / f".kube/flotilla/{cluster}.conf", cache / "known_hosts" / cluster) if path.exists()],
+    }
+
+
+def settings() -> dict[str, str]:
+    """Return the kernel parameters of the host that clusters could change."""
+    wanted = "^(fs.inotify|kernel.pid_max|kernel.core_pattern|kernel.printk|kernel.panic|vm.|net.ipv4.ip_forward|net.ipv4.conf.all)"
+    lines = host("sysctl", "--all", "--pattern", wanted).splitlines()
+    volatile = ("vm.stat", "vm.drop_caches")
+    return dict(line.split(" = ", 1) for line in lines if " = " in line and not line.startswith(volatile))

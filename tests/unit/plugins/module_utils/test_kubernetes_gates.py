@@ -1,0 +1,140 @@
+# Copyright: (c) 2026, the flotilla.kubernetes authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Tests of the gates over recorded answers of an API server."""
+
+from __future__ import annotations
+
+import copy
+import json
+from typing import Any
+
+import pytest
+from ansible_collections.flotilla.kubernetes.plugins.module_utils._kubernetes import client as api
+from ansible_collections.flotilla.kubernetes.plugins.module_utils._kubernetes import gates
+
+EXPECTED = gates.Expectation(frozenset({"cp", "w"}), {"cp": "192.0.2.1"})
+
+
+def node(name: str, ready: str = "True") -> dict[str, Any]:
+    return {
+        "metadata": {"name": name, "labels": {"node-role.kubernetes.io/control-plane": ""} if name == "cp" else {}},
+        "status": {
+            "conditions": [{"type": "Ready", "status": ready, "message": "network plugin not ready"}],
+            "nodeInfo": {"kubeletVersion": "v1.36.3", "containerRuntimeVersion": "containerd://2.2.9"},
+            "addresses": [{"type": "InternalIP", "address": "192.0.2.1"}],
+        },
+    }
+
+
+def pod(name: str, ready: str = "True", **status: Any) -> dict[str, Any]:
+    return {"metadata": {"name": name}, "status": {"phase": "Running", "conditions": [{"type": "Ready", "status": ready}], **status}}
+
+
+def slice_of(*addresses: str, ready: bool = True) -> dict[str, Any]:
+    return {"endpoints": [{"addresses": [address], "conditions": {"ready": ready}} for address in addresses]}
+
+
+HEALTHY: dict[str, list[dict[str, Any]]] = {
+    "/api/v1/nodes": [node("cp"), node("w")],
+    "/api/v1/namespaces/kube-system/pods": [*(pod(f"{name}-cp") for name in gates.CONTROL_PLANE_COMPONENTS), pod("coredns-1")],
+    "/apis/apps/v1/daemonsets": [
+        {
+            "metadata": {"namespace": "kube-system", "name": "kube-proxy", "generation": 2},
+            "status": {"desiredNumberScheduled": 2, "numberReady": 2, "observedGeneration": 2},
+        }
+    ],
+    "kubernetes": [slice_of("192.0.2.1")],
+    "kube-dns": [slice_of("10.244.0.2")],
+}
+
+
+class Fake:
+    """Answers lists from `answers`; the key of an EndpointSlice list is the name of its Service."""
+
+    address = "192.0.2.1:6443"
+
+    def __init__(self, answers: dict[str, list[dict[str, Any]]]) -> None:
+        self._answers = answers
+
+    def items(self, path: str) -> list[dict[str, Any]]:
+        return self._answers[path.rsplit("%3D", 1)[-1]]
+
+
+def codes(answers: dict[str, Any], *names: str) -> list[str]:
+    wanted = names or ("nodes", "system_pods", "daemon_sets", "services")
+    return [finding.code for finding in gates.examine(Fake(answers), EXPECTED, wanted)]
+
+
+def test_a_healthy_cluster_has_no_finding() -> None:
+    assert codes(HEALTHY) == []
+
+
+def broken(path: str, change: Any) -> dict[str, Any]:
+    answers = copy.deepcopy(HEALTHY)
+    change(answers[path])
+    return answers
+
+
+@pytest.mark.parametrize(
+    ("path", "change", "code"),
+    [
+        ("/api/v1/nodes", lambda items: items.pop(), "NODE_MISSING"),
+        ("/api/v1/nodes", lambda items: items.append(node("old", "Unknown")), "NODE_NOT_READY"),
+        ("/api/v1/nodes", lambda items: items.append(node("stranger")), "NODE_UNKNOWN"),
+        ("/api/v1/nodes", lambda items: items[1]["status"].pop("conditions"), "NODE_NOT_READY"),
+        ("/api/v1/namespaces/kube-system/pods", lambda items: items.append(pod("x", "False")), "SYSTEM_POD_NOT_READY"),
+        ("/api/v1/namespaces/kube-system/pods", lambda items: items.pop(0), "SYSTEM_POD_MISSING"),
+        ("/apis/apps/v1/daemonsets", lambda items: items[0]["status"].update(numberReady=1), "DAEMON_SET_INCOMPLETE"),
+        ("/apis/apps/v1/daemonsets", lambda items: items[0]["status"].update(observedGeneration=1), "DAEMON_SET_INCOMPLETE"),
+        ("kubernetes", lambda items: items.clear(), "SERVICE_WITHOUT_ENDPOINTS"),
+        ("kube-dns", lambda items: items[0].update(slice_of("10.244.0.2", ready=False)), "SERVICE_WITHOUT_ENDPOINTS"),
+    ],
+)
+def test_one_thing_broken_gives_exactly_its_finding(path: str, change: Any, code: str) -> None:
+    assert codes(broken(path, change)) == [code]
+
+
+def test_a_finished_pod_is_no_finding() -> None:
+    answers = broken("/api/v1/namespaces/kube-system/pods", lambda items: items.append(pod("job", "False", phase="Succeeded")))
+    assert codes(answers) == []
+
+
+def test_a_waiting_container_gives_its_reason() -> None:
+    waiting = {"containerStatuses": [{"name": "dns", "state": {"waiting": {"reason": "ErrImageNeverPull", "message": "no image"}}}]}
+    answers = broken("/api/v1/namespaces/kube-system/pods", lambda items: items.append(pod("x", "False", **waiting)))
+    assert "dns: ErrImageNeverPull no image" in gates.examine(Fake(answers), EXPECTED, ["system_pods"])[0].message
+
+
+def test_an_api_server_that_does_not_answer_is_a_finding() -> None:
+    class Dead(Fake):
+        def items(self, path: str) -> list[dict[str, Any]]:
+            raise ConnectionRefusedError("refused")
+
+    assert [finding.code for finding in gates.examine(Dead({}), EXPECTED, ["nodes"])] == ["API_UNREACHABLE"]
+
+
+def test_nodes_are_described_for_people() -> None:
+    described = gates.describe_nodes(Fake(HEALTHY))
+    assert described[0] == {
+        "name": "cp", "roles": ["control-plane"], "ready": True, "version": "1.36.3", "address": "192.0.2.1", "runtime": "containerd://2.2.9",
+    }  # fmt: skip
+
+
+def test_lists_are_read_page_by_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def request(_self: Any, method: str, path: str, *_rest: Any) -> str:
+        asked.append(path)
+        first = "continue=" not in path
+        return json.dumps({"items": [{"n": 1 if first else 2}], "metadata": {"continue": "next" if first else ""}})
+
+    monkeypatch.setattr(api.Client, "request", request)
+    client = api.Client.__new__(api.Client)
+    assert list(client.items("/api/v1/pods?labelSelector=a")) == [{"n": 1}, {"n": 2}]
+    assert asked == ["/api/v1/pods?labelSelector=a&limit=500", "/api/v1/pods?labelSelector=a&limit=500&continue=next"]
+
+
+def test_configuration_is_a_stream_of_json_documents() -> None:
+    text = api.as_json_documents([{"kind": "A"}, {"kind": "B"}])
+    assert [json.loads(part)["kind"] for part in text.split("\n---\n")] == ["A", "B"]

@@ -1,0 +1,144 @@
+# Copyright: (c) 2026, the flotilla.kubernetes authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Tests of the state of one node: kernel settings, files, images."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import pytest
+from ansible_collections.flotilla.kubernetes.plugins.module_utils import _node
+from ansible_collections.flotilla.kubernetes.plugins.module_utils._errors import FlotillaError
+
+
+def digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    (tmp_path / "sys/module/overlay").mkdir(parents=True)
+    (tmp_path / "proc/sys/net/ipv4").mkdir(parents=True)
+    (tmp_path / "proc/sys/net/ipv4/ip_forward").write_text("0\n")
+    (tmp_path / "proc/filesystems").write_text("nodev\ttmpfs\n\text4\n")
+    return tmp_path
+
+
+def settings(root: Path, **parameters: str) -> _node.KernelSettings:
+    return _node.KernelSettings("test", ["overlay"], parameters or {"net.ipv4.ip_forward": "1"}, root)
+
+
+def test_kernel_settings_say_what_differs_then_apply_then_nothing_differs(root: Path) -> None:
+    before, after = settings(root).difference()
+    assert before["parameters"] == {"net.ipv4.ip_forward": "0"} and after["parameters"] == {"net.ipv4.ip_forward": "1"}
+    settings(root).apply()
+    before, after = settings(root).difference()
+    assert before == after
+    assert (root / "etc/sysctl.d/test.conf").read_text() == "net.ipv4.ip_forward = 1\n"
+    assert (root / "etc/modules-load.d/test.conf").read_text() == "overlay\n"
+
+
+def test_a_kernel_parameter_that_the_machine_refuses_is_named(root: Path) -> None:
+    with pytest.raises(FlotillaError) as caught:
+        settings(root, **{"net.nowhere.x": "1"}).apply()
+    assert caught.value.code == "KERNEL_PARAMETER_REFUSED" and "net.nowhere.x" in str(caught.value)
+
+
+@pytest.mark.parametrize("sign", ["sys/module/br_netfilter", "proc/sys/net/bridge"])
+def test_a_module_counts_as_loaded_by_any_sign(root: Path, sign: str) -> None:
+    wanted = _node.KernelSettings("test", ["br_netfilter"], {}, root)
+    assert wanted.difference()[0]["modules"] == []
+    (root / sign).mkdir(parents=True)
+    assert wanted.difference()[0]["modules"] == ["br_netfilter"]
+
+
+def test_a_built_in_file_system_counts_as_loaded(root: Path) -> None:
+    wanted = _node.KernelSettings("test", ["fuse"], {}, root)
+    assert wanted.difference()[0]["modules"] == []
+    (root / "proc/filesystems").write_text("nodev\tfuse\n")
+    assert wanted.difference()[0]["modules"] == ["fuse"]
+
+
+@pytest.fixture
+def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> _node.InstalledFiles:
+    monkeypatch.setattr(_node.os, "chown", lambda *_arguments: None)
+    return _node.InstalledFiles(tmp_path / "state/files.json")
+
+
+def entry(tmp_path: Path, content: bytes, mode: str = "0755") -> dict[str, str]:
+    return {"path": "bin/tool", "dest": str(tmp_path / "bin/tool"), "sha256": digest(content), "mode": mode}
+
+
+def test_a_file_is_installed_once_and_then_found(tmp_path: Path, installed: _node.InstalledFiles) -> None:
+    wanted = entry(tmp_path, b"tool")
+    assert installed.missing([wanted]) == [wanted["dest"]]
+    (tmp_path / "arrived").write_bytes(b"tool")
+    installed.install([wanted], {wanted["dest"]: str(tmp_path / "arrived")})
+    assert Path(wanted["dest"]).read_bytes() == b"tool" and Path(wanted["dest"]).stat().st_mode & 0o777 == 0o755
+    assert _node.InstalledFiles(tmp_path / "state/files.json").missing([wanted]) == []
+
+
+def test_a_changed_file_is_found_even_though_it_was_remembered(tmp_path: Path, installed: _node.InstalledFiles) -> None:
+    wanted = entry(tmp_path, b"tool")
+    (tmp_path / "arrived").write_bytes(b"tool")
+    installed.install([wanted], {wanted["dest"]: str(tmp_path / "arrived")})
+    Path(wanted["dest"]).write_bytes(b"evil")
+    assert installed.missing([wanted]) == [wanted["dest"]]
+
+
+def test_a_changed_mode_is_mended_without_a_transfer(tmp_path: Path, installed: _node.InstalledFiles) -> None:
+    wanted = entry(tmp_path, b"tool")
+    (tmp_path / "arrived").write_bytes(b"tool")
+    installed.install([wanted], {wanted["dest"]: str(tmp_path / "arrived")})
+    Path(wanted["dest"]).chmod(0o600)
+    assert installed.missing([wanted]) == [wanted["dest"]]
+    installed.install([wanted], {})
+    assert installed.missing([wanted]) == []
+
+
+def test_what_arrived_with_another_digest_is_not_installed(tmp_path: Path, installed: _node.InstalledFiles) -> None:
+    wanted = entry(tmp_path, b"tool")
+    (tmp_path / "arrived").write_bytes(b"broken")
+    with pytest.raises(FlotillaError) as caught:
+        installed.install([wanted], {wanted["dest"]: str(tmp_path / "arrived")})
+    assert caught.value.code == "BUNDLE_FILE_CORRUPT" and wanted["dest"] in str(caught.value)
+    assert not Path(wanted["dest"]).exists()
+
+
+def test_an_image_from_another_archive_counts_as_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    present = ["example/pause:1"]
+
+    def ctr(*arguments: str) -> str:
+        if arguments[:2] == ("images", "import"):
+            present.append("example/web:1")
+        return "\n".join(present)
+
+    monkeypatch.setattr(_node, "_ctr", ctr)
+    images = _node.ImportedImages(tmp_path / "images.json")
+    web = {"name": "example/web:1", "path": "images/web.tar", "sha256": digest(b"web")}
+    assert images.missing([web]) == ["example/web:1"]
+    (tmp_path / "web.tar").write_bytes(b"web")
+    images.add([web], {"example/web:1": str(tmp_path / "web.tar")})
+    assert not (tmp_path / "web.tar").exists()
+    again = _node.ImportedImages(tmp_path / "images.json")
+    assert again.missing([web]) == []
+    assert again.missing([{**web, "sha256": digest(b"newer")}]) == ["example/web:1"]
+
+
+def test_an_archive_without_its_image_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_node, "_ctr", lambda *_arguments: "")
+    (tmp_path / "web.tar").write_bytes(b"web")
+    web = {"name": "example/web:1", "path": "images/web.tar", "sha256": digest(b"web")}
+    with pytest.raises(FlotillaError) as caught:
+        _node.ImportedImages(tmp_path / "images.json").add([web], {"example/web:1": str(tmp_path / "web.tar")})
+    assert caught.value.code == "IMAGE_NOT_IN_ARCHIVE"
+
+
+def test_a_write_is_atomic_and_keeps_the_mode(tmp_path: Path) -> None:
+    path = tmp_path / "deep/file"
+    _node.write_atomically(path, b"one", 0o600)
+    _node.write_atomically(path, b"two", 0o640)
+    assert path.read_bytes() == b"two" and path.stat().st_mode & 0o777 == 0o640
+    assert [entry.name for entry in path.parent.iterdir()] == ["file"]
