@@ -9,7 +9,7 @@ CLUSTER ?= demo
 FOUNDATION ?= inventories/local
 ARGS ?=
 
-playbook = ANSIBLE_STDOUT_CALLBACK=flotilla.kubernetes.phases tools/run ansible-playbook -i $(FOUNDATION) -e flotilla_cluster_name=$(CLUSTER)
+playbook = FLOTILLA_FRONTEND=make ANSIBLE_STDOUT_CALLBACK=flotilla.kubernetes.phases tools/run ansible-playbook -i $(FOUNDATION) -e flotilla_cluster_name=$(CLUSTER)
 
 .PHONY: help setup lint unit integration molecule test e2e e2e-full build bundle cluster cluster-status cluster-delete kubectl clean
 
@@ -52,7 +52,7 @@ test: setup ## Run lint, unit, integration and molecule
 e2e: setup ## Run the end-to-end tests on real clusters
 	@tools/gates e2e -- $(ARGS)
 
-e2e-full: setup ## Run the end-to-end tests, the slow ones too
+e2e-full: setup ## Run the end-to-end tests with all their cases
 	@tools/gates e2e-full -- $(ARGS)
 
 build: setup ## Build the collection into build/

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the flotilla.kubernetes authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The shape of the repository, on which every tool relies (what was tried and why: docs of the layout in CONTRIBUTING)."""
+"""The shape of the repository, on which every tool relies: the root is the collection, and collection/ makes it reachable by its name."""
 
 from __future__ import annotations
 

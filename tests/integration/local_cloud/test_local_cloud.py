@@ -296,8 +296,10 @@ def test_what_leaves_is_dropped_and_counted(machines):
 def test_machine_survives_a_reboot(machines):
     machine = machines[-1]
     assert machine_ssh(machine, "sudo", "touch", "/var/lib/kubelet/keep", "/etc/keep").returncode == 0
+    mac = machine_ssh(machine, "cat", "/sys/class/net/eth0/address").stdout
     SESSION.run(["podman", "restart", "--time", "0", machine["name"]])
     assert probes.wait(lambda: probes.ssh_banner(machine["addresses"]["private"]), 60)
+    assert machine_ssh(machine, "cat", "/sys/class/net/eth0/address").stdout == mac != "", "its neighbours still know the former one"
     assert machine_ssh(machine, "sudo", "ls", "/var/lib/kubelet/keep", "/etc/keep").returncode == 0
     assert not ok("local_machines")["changed"]
 

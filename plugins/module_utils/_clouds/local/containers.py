@@ -81,6 +81,9 @@ def create(
         "--pids-limit", "-1",
         "--network", network,
         "--ip", address,
+        # Always the same: with podman's random ones the host and the other machines would send to the former address for up to
+        # 45 s after a restart, and after a machine's replacement, until their neighbour entries time out.
+        "--mac-address", names.mac(address),
         "--dns", resolver,
         "--dns-search", ".",
         # podman would copy the host's own /etc/hosts; ours is among the files.

@@ -92,6 +92,11 @@ class Layout:
         return {LABEL_CLUSTER: self.cluster, LABEL_ROLE: role, LABEL_UID: uid, LABEL_FOUNDATION: self.foundation}
 
 
+def mac(address: str) -> str:
+    """Return the MAC address that goes with an IPv4 address: locally administered, and as unique on the network as that."""
+    return "02:f1:" + ":".join(f"{part:02x}" for part in ipaddress.IPv4Address(address).packed)
+
+
 def layout(definition: dict[str, Any]) -> Layout:
     """Return the layout of a merged cluster definition, or fail on a network that is too small."""
     try:

@@ -120,6 +120,7 @@ class FakeHost:
         assert self.pick(words, "--network")[0] in self.networks and words[-1] in self.images
         self.containers[name] = {
             "state": "created", "labels": self.labels(words), "network": self.pick(words, "--network")[0], "address": address, "files": b"",
+            "mac": self.pick(words, "--mac-address")[0],
         }  # fmt: skip
         return ""
 
@@ -242,15 +243,15 @@ def session(fake):
     return Session(fake.execute, uid=0)
 
 
-def present(session, definition=DEFINITION, **options):
-    network.present(session, definition)
-    return machines.present(session, definition, wait_timeout=5, **options)
+def present(session):
+    network.present(session, DEFINITION)
+    return machines.present(session, DEFINITION, wait_timeout=5)
 
 
-def absent(session, definition=DEFINITION):
-    machines.absent(session, definition)
-    load_balancer.absent(session, definition)
-    network.absent(session, definition)
+def absent(session):
+    machines.absent(session, DEFINITION)
+    load_balancer.absent(session, DEFINITION)
+    network.absent(session, DEFINITION)
 
 
 def test_create_then_nothing_to_do(fake, session):
@@ -549,6 +550,12 @@ def test_addresses_and_names():
     with pytest.raises(FlotillaError) as caught:
         small.free_address({f"172.30.86.{number}" for number in range(10, 15)})
     assert caught.value.code == "LOCAL_NETWORK_FULL"
+
+
+def test_mac_follows_the_address(fake, session):
+    assert layout.mac("172.30.86.10") == "02:f1:ac:1e:56:0a"
+    present(session)
+    assert all(item["mac"] == layout.mac(item["address"]) for item in fake.containers.values()), "or neighbours lose a restarted machine"
 
 
 def test_taken_names_what_takes_it_and_the_suggestion_is_free():
