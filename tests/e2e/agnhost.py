@@ -1,10 +1,9 @@
-#!/usr/bin/env python3
 # Copyright: (c) 2026, the flotilla.kubernetes authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Make upstream's test image agnhost (servers and clients for network tests) from the pinned sources of a Kubernetes version.
 
-usage: tests/e2e/agnhost.py [KUBERNETES_VERSION]     prints the image's name and the path of its docker-archive
+usage: tools/run python tests/e2e/agnhost.py [KUBERNETES_VERSION]     prints the image's name and the path of its docker-archive
 """
 
 from __future__ import annotations

@@ -18,6 +18,8 @@ from typing import Any
 CLUSTERS_GROUP = "flotilla_clusters"
 MACHINES_GROUP = "flotilla"
 CONTROL_PLANE = "control_plane"
+# Ansible's own default also compresses, which brings a bundle to a machine at a tenth of the speed.
+SSH_ARGS = "-o ControlMaster=auto -o ControlPersist=60s"
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,7 @@ def machine_host(definition: dict[str, Any], machine: dict[str, Any], private_ke
         "ansible_port": 22,
         "ansible_user": definition["access"]["ssh_user"],
         "ansible_ssh_private_key_file": private_key_file,
+        "ansible_ssh_args": SSH_ARGS,
         "ansible_ssh_common_args": f"-o StrictHostKeyChecking=yes -o {_ssh_option('UserKnownHostsFile', known_hosts_file)}",
         "flotilla_node_name": machine["name"],
         "flotilla_machine": machine,

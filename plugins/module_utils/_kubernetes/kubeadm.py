@@ -186,10 +186,17 @@ def create_join_secret(address: str, user: str, ttl_seconds: int, control_plane:
 def delete_join_secret(address: str, user: str, token_id: str) -> bool:
     """Delete the token and the uploaded control-plane certificates; return whether any was there."""
     client = Client.short_lived(address, user)
+    secrets_path = "/api/v1/namespaces/kube-system/secrets"
+    # kubeadm lets the certificates expire with a token that it makes for nothing else; that one owns them.
+    owners = [
+        owner["name"]
+        for secret in client.items(f"{secrets_path}?fieldSelector=metadata.name%3Dkubeadm-certs")
+        for owner in secret["metadata"].get("ownerReferences", [])
+    ]
     removed = False
-    for name in (f"bootstrap-token-{token_id}", "kubeadm-certs"):
+    for name in (f"bootstrap-token-{token_id}", "kubeadm-certs", *owners):
         try:
-            client.request("DELETE", f"/api/v1/namespaces/kube-system/secrets/{name}")
+            client.request("DELETE", f"{secrets_path}/{name}")
             removed = True
         except ApiError as error:
             if error.status != 404:
@@ -256,4 +263,4 @@ def _wait_for_signature(client: Client, token_id: str, timeout: float = 60.0) ->
 
 
 def _random(length: int) -> str:
-    return "".join(secrets.choice(TOKEN_ALPHABET) for _ in range(length))
+    return "".join(secrets.choice(TOKEN_ALPHABET) for _index in range(length))
