@@ -91,6 +91,13 @@ def test_a_network_that_the_host_uses(foundation: Path) -> None:
     refused(foundation, taken)
 
 
+@pytest.fixture(scope="module")
+def bundle() -> None:
+    """Have the bundle of the demo cluster: on a new machine this is the first test that needs it."""
+    built = outside.playbook("bundle_build", outside.ROOT / "inventories/local/clusters/demo.yml", timeout=3600)
+    assert built.status == 0, built.output[-5000:]
+
+
 @contextmanager
 def copied_cache(folder: Path) -> Iterator[Path]:
     """Give a cache whose bundle is a copy: as hard links, so that one file can be broken without the others."""
@@ -109,6 +116,7 @@ def copied_cache(folder: Path) -> Iterator[Path]:
         pytest.param("images/etcd.tar", lambda path: _rewrite(path, _flip_a_bit), id="corrupted_image"),
     ],
 )
+@pytest.mark.usefixtures("bundle")
 def test_a_broken_bundle(foundation: Path, tmp_path: Path, file: str, breaks: Callable[[Path], None]) -> None:
     outside.write_definition(foundation, NAME, local=NETWORK)
     with copied_cache(tmp_path) as cache:
@@ -127,6 +135,7 @@ def test_no_disk_space(foundation: Path, tmp_path: Path) -> None:
         outside.host("umount", str(cache))
 
 
+@pytest.mark.usefixtures("bundle")
 def test_the_control_that_a_right_definition_passes(foundation: Path) -> None:
     """Without this, every test above could pass for a reason that has nothing to do with its mistake."""
     outside.write_definition(foundation, NAME, local=NETWORK)
