@@ -30,6 +30,7 @@ spec:
       topologySpreadConstraints:
         - maxSkew: 1
           topologyKey: kubernetes.io/hostname
+          nodeTaintsPolicy: Honor
           whenUnsatisfiable: DoNotSchedule
           labelSelector: {{matchLabels: {{app: web}}}}
       containers: [{{name: web, image: "{image}", args: [netexec, --http-port=8080], ports: [{{containerPort: 8080}}]}}]
