@@ -19,7 +19,8 @@ CLUSTERS_GROUP = "flotilla_clusters"
 MACHINES_GROUP = "flotilla"
 CONTROL_PLANE = "control_plane"
 # Ansible's own default also compresses, which brings a bundle to a machine at a tenth of the speed.
-SSH_ARGS = "-o ControlMaster=auto -o ControlPersist=60s"
+# A machine that falls silent ends its connection after a minute; without that, a run would wait for it for ever.
+SSH_ARGS = "-o ControlMaster=auto -o ControlPersist=60s -o ServerAliveInterval=15 -o ServerAliveCountMax=4"
 
 
 @dataclass(frozen=True)

@@ -153,10 +153,17 @@ def _apply(
     specs: dict[str, str],
     wait_timeout: float,
 ) -> None:
+    failures: dict[str, FlotillaError] = {}
+    deadline = time.monotonic() + wait_timeout
+    # First of all: a machine that can not be reached stops the run before anything is changed.
+    for step in steps:
+        if step.action == "keep" and step.machine and step.machine.state == RUNNING:
+            left = max(0.0, deadline - time.monotonic())
+            _wait(session, step.machine.name, str(step.machine.addresses["private"]), left, failures)
+    _raise_unreachable(place, failures)
     leftovers = [step.machine.name for step in steps if step.action == "delete" and step.machine and step.machine.state == INCOMPLETE]
     containers.remove(session, leftovers)
     _remove_volumes(session, [*orphans, *(f"{name}-{part}" for name in leftovers for part in VOLUMES)])
-    failures: dict[str, FlotillaError] = {}
     for step in steps:
         if step.action == "start" and step.machine:
             containers.start(session, step.machine.name, found[step.machine.name].state)
@@ -170,16 +177,7 @@ def _apply(
             _create(session, definition, place, uid, step, name, address, image_ref, authorized, specs[step.pool])
             # One after another: on two cores six that boot at once take 88 s, one by one they take 1 to 3 s each.
             _wait(session, name, address, wait_timeout, failures)
-    if failures:
-        first = next(iter(failures.values()))
-        raise FlotillaError(
-            first.code,
-            f"{len(failures)} of the machines of cluster '{place.cluster}' did not become reachable: {', '.join(sorted(failures))}."
-            f" The others are up and were kept.",
-            first.remedy,
-            cause="\n\n".join(f"{name}:\n{error.cause}" for name, error in sorted(failures.items())),
-            details={"failed": sorted(failures)},
-        )
+    _raise_unreachable(place, failures)
     leaving = [step.machine.name for step in steps if step.action == "delete" and step.machine and step.machine.state != INCOMPLETE]
     containers.remove(session, leaving)
     _remove_volumes(session, [f"{name}-{part}" for name in leaving for part in VOLUMES])
@@ -305,6 +303,19 @@ def _authorized_key(session: Session, definition: dict[str, Any]) -> str:
         remedy=f"Put it into {public}: ssh-keygen -y -f {path} > {public}",
     )
     return str(done.stdout).strip()
+
+
+def _raise_unreachable(place: names.Layout, failures: dict[str, FlotillaError]) -> None:
+    if failures:
+        first = next(iter(failures.values()))
+        raise FlotillaError(
+            first.code,
+            f"{len(failures)} of the machines of cluster '{place.cluster}' did not become reachable: {', '.join(sorted(failures))}."
+            f" Nothing was removed.",
+            first.remedy,
+            cause="\n\n".join(f"{name}:\n{error.cause}" for name, error in sorted(failures.items())),
+            details={"failed": sorted(failures)},
+        )
 
 
 def _wait(session: Session, name: str, address: str, timeout: float, failures: dict[str, FlotillaError]) -> None:

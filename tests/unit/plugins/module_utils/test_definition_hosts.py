@@ -59,7 +59,7 @@ def test_the_host_of_a_worker(definition):
         "ansible_port": 22,
         "ansible_user": "flotilla",
         "ansible_ssh_private_key_file": "/key",
-        "ansible_ssh_args": "-o ControlMaster=auto -o ControlPersist=60s",
+        "ansible_ssh_args": "-o ControlMaster=auto -o ControlPersist=60s -o ServerAliveInterval=15 -o ServerAliveCountMax=4",
         "ansible_ssh_common_args": "-o StrictHostKeyChecking=yes -o UserKnownHostsFile=/known",
         "flotilla_node_name": "my-demo-web-a-456789ab",
         "flotilla_machine": machine(),
