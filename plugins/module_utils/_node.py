@@ -112,6 +112,24 @@ class KernelSettings:
             return None
 
 
+class Restart:
+    """A service's debt of a restart, kept on disk so that a killed run does not lose it."""
+
+    def __init__(self, service: str | None, state_dir: Path = STATE_DIR) -> None:
+        self._mark = state_dir / f"restart-{service}" if service else None
+
+    def owe(self) -> None:
+        """Call before the first change."""
+        if self._mark:
+            self._mark.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._mark.touch()
+
+    @property
+    def due(self) -> bool:
+        """Whether the service has not been restarted since something of it changed."""
+        return bool(self._mark) and self._mark.exists()
+
+
 class InstalledFiles:
     """Files whose SHA-256 is known; a file is hashed again only when its inode, size or time changed."""
 
@@ -172,7 +190,8 @@ class ImportedImages:
 
     def missing(self, images: Sequence[dict[str, str]]) -> list[str]:
         """Return the names that containerd does not have, or has from another archive."""
-        present = set(_ctr("images", "list", "--quiet").split())
+        # On a machine that check mode has not changed there is no containerd yet.
+        present = set(_ctr("images", "list", "--quiet").split()) if shutil.which("ctr", path=SEARCH_PATH) else set()
         return [image["name"] for image in images if image["name"] not in present or self._known.get(image["name"]) != image["sha256"]]
 
     def add(self, images: Sequence[dict[str, str]], staged: dict[str, str]) -> None:

@@ -40,6 +40,11 @@ options:
         description: Permissions, octal.
         type: str
         default: "0755"
+  restarts:
+    description:
+      - Service that must be restarted once a file has changed. RV(restart_due) stays true until
+        C(/var/lib/flotilla/restart-<service>) is removed, so a killed run does not forget it.
+    type: str
   stage:
     description: Internal, set by the action plugin.
     type: str
@@ -70,12 +75,17 @@ missing:
   type: list
   elements: str
   sample: [/usr/local/bin/kubectl]
+restart_due:
+  description: Whether the service of O(restarts) is yet to be restarted.
+  returned: always
+  type: bool
+  sample: false
 """
 
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._errors import FlotillaError
-from ..module_utils._node import InstalledFiles
+from ..module_utils._node import InstalledFiles, Restart
 
 
 def main() -> None:
@@ -93,22 +103,27 @@ def main() -> None:
                     "mode": {"type": "str", "default": "0755"},
                 },
             },
+            "restarts": {"type": "str"},
             "stage": {"type": "str", "choices": ["inspect", "finish"], "default": "inspect"},
             "staged": {"type": "dict", "default": {}},
         },
         supports_check_mode=True,
     )
     files = module.params["files"]
+    restart = Restart(module.params["restarts"])
     installed = InstalledFiles()
     try:
         missing = installed.missing(files)
         if module.params["stage"] == "finish" and not module.check_mode:
+            if missing:
+                restart.owe()
             installed.install([entry for entry in files if entry["dest"] in missing], module.params["staged"])
     except FlotillaError as error:
         module.fail_json(**error.as_result())
     module.exit_json(
         changed=bool(missing),
         missing=missing,
+        restart_due=restart.due,
         sources={entry["dest"]: entry["path"] for entry in files if entry["dest"] in missing},
         diff={"before": "", "after": "".join(f"{dest}\n" for dest in missing)},
     )

@@ -94,7 +94,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._errors import FlotillaError
 from ..module_utils._kubernetes.client import Client
-from ..module_utils._kubernetes.gates import GATES, Expectation, describe_nodes, examine
+from ..module_utils._kubernetes.gates import GATES, WITHOUT_MACHINE, Expectation, describe_nodes, examine
 
 
 def main() -> None:
@@ -118,7 +118,7 @@ def main() -> None:
         while True:
             findings = examine(client, expected, params["gates"])
             waited = round(time.monotonic() - began, 1)
-            if not findings or waited >= params["timeout"]:
+            if {finding.code for finding in findings} <= {WITHOUT_MACHINE} or waited >= params["timeout"]:
                 break
             time.sleep(0.5)
         nodes = describe_nodes(client) if not any(finding.code == "API_UNREACHABLE" for finding in findings) else []

@@ -32,6 +32,11 @@ options:
         description: Permissions, octal.
         type: str
         default: "0644"
+  restarts:
+    description:
+      - Service that must be restarted once a file has changed. RV(restart_due) stays true until
+        C(/var/lib/flotilla/restart-<service>) is removed, so a killed run does not forget it.
+    type: str
 author:
   - flotilla.kubernetes authors (@flotilla-kubernetes)
 """
@@ -52,13 +57,18 @@ written:
   type: list
   elements: str
   sample: [/etc/crictl.yaml]
+restart_due:
+  description: Whether the service of O(restarts) is yet to be restarted.
+  returned: always
+  type: bool
+  sample: false
 """
 
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils._node import write_atomically
+from ..module_utils._node import Restart, write_atomically
 
 
 def main() -> None:
@@ -74,9 +84,11 @@ def main() -> None:
                     "mode": {"type": "str", "default": "0644"},
                 },
             },
+            "restarts": {"type": "str"},
         },
         supports_check_mode=True,
     )
+    restart = Restart(module.params["restarts"])
     written, diff = [], []
     for entry in module.params["files"]:
         path, content, mode = Path(entry["dest"]), entry["content"], int(entry["mode"], 8)
@@ -87,11 +99,12 @@ def main() -> None:
         diff.append({"before_header": str(path), "after_header": str(path), "before": before or "", "after": content})
         if not module.check_mode:
             try:
+                restart.owe()
                 path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
                 write_atomically(path, content.encode(), mode)
             except OSError as error:
                 module.fail_json(msg=f"{path} could not be written: {error}. Look at the free space and the rights of its folder.")
-    module.exit_json(changed=bool(written), written=written, diff=diff)
+    module.exit_json(changed=bool(written), written=written, restart_due=restart.due, diff=diff)
 
 
 if __name__ == "__main__":

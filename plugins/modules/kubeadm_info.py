@@ -20,6 +20,14 @@ options:
     description: Seconds to wait for the API server of a machine that is a member.
     type: int
     default: 0
+  cluster:
+    description: Whether to read what the cluster was made with, too. Needs O(address).
+    type: bool
+    default: false
+  user:
+    description: Name under which the API server's audit log records the calls.
+    type: str
+    default: flotilla
 author:
   - flotilla.kubernetes authors (@flotilla-kubernetes)
 """
@@ -47,19 +55,40 @@ address:
   returned: always
   type: str
   sample: 10.0.0.11
+kubelet_version:
+  description: Version of the installed kubelet of a member, without a leading C(v); empty otherwise.
+  returned: always
+  type: str
+  sample: 1.36.3
+cluster:
+  description: What the cluster was made with.
+  returned: when O(cluster=true) and the API server answers
+  type: dict
+  contains:
+    kubernetes_version: {description: Version of the control plane., type: str, returned: success, sample: 1.36.3}
+    pod_cidrs: {description: Addresses of pods., type: str, returned: success, sample: 10.244.0.0/16}
+    service_cidrs: {description: Addresses of Services., type: str, returned: success, sample: 10.96.0.0/12}
+    api_endpoint: {description: The API's stable address., type: str, returned: success, sample: "10.0.0.3:6443"}
 """
 
 import time
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ..module_utils._errors import FlotillaError
+from ..module_utils._kubernetes.client import Client
 from ..module_utils._kubernetes.gates import api_server_problem
-from ..module_utils._kubernetes.kubeadm import membership
+from ..module_utils._kubernetes.kubeadm import cluster_settings, kubelet_version, membership
 
 
 def main() -> None:
     module = AnsibleModule(
-        argument_spec={"address": {"type": "str"}, "timeout": {"type": "int", "default": 0}},
+        argument_spec={
+            "address": {"type": "str"},
+            "timeout": {"type": "int", "default": 0},
+            "cluster": {"type": "bool", "default": False},
+            "user": {"type": "str", "default": "flotilla"},
+        },
         supports_check_mode=True,
     )
     address = module.params["address"]
@@ -70,7 +99,15 @@ def main() -> None:
         if ready or state == "none" or not address or time.monotonic() >= deadline:
             break
         time.sleep(0.5)
-    module.exit_json(changed=False, membership=state, api_ready=ready, address=address or "")
+    result = {"membership": state, "api_ready": ready, "address": address or "", "kubelet_version": ""}
+    try:
+        if state == "member":
+            result["kubelet_version"] = kubelet_version()
+        if ready and module.params["cluster"]:
+            result["cluster"] = cluster_settings(Client.short_lived(address, module.params["user"]))
+    except FlotillaError as error:
+        module.fail_json(**error.as_result())
+    module.exit_json(changed=False, **result)
 
 
 if __name__ == "__main__":

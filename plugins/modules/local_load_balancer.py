@@ -33,7 +33,7 @@ options:
         type: str
         required: true
       address:
-        description: Address of its API server; the port is C(api_endpoint.port) of the definition.
+        description: Address of its API server, which listens on port 6443.
         type: str
         required: true
       state:

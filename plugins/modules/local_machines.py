@@ -37,7 +37,7 @@ options:
     default: 120
   allow_removal:
     description:
-      - Whether one run may remove more than max(1, 10 %) of a pool, a whole pool, or a control plane.
+      - Whether the run may remove machines that serve.
       - Without it such a plan fails before anything changed. O(state=absent) does not need it.
       - The module removes machines only. Draining nodes and removing etcd members comes before and is the caller's part.
     type: bool

@@ -38,13 +38,16 @@ class Cluster:
     def kubeconfig(self) -> Path:
         return Path.home() / f".kube/flotilla/{self.name}.conf"
 
+    @property
+    def bundle(self) -> Path:
+        return Path(os.environ.get("FLOTILLA_CACHE") or Path.home() / ".cache/flotilla") / "bundles" / VERSION
+
     def play(self, name: str, *options: str, **more: Any) -> outside.Run:
         return outside.playbook(name, self.foundation, *options, **more)
 
     def kubectl(self, *arguments: str, stdin: str | None = None, check: bool = True) -> str:
-        cache = Path(os.environ.get("FLOTILLA_CACHE") or Path.home() / ".cache/flotilla")
         done = subprocess.run(
-            [str(cache / "bundles" / VERSION / "bin/kubectl"), f"--kubeconfig={self.kubeconfig}", "--request-timeout=30s", *arguments],
+            [str(self.bundle / "bin/kubectl"), f"--kubeconfig={self.kubeconfig}", "--request-timeout=30s", *arguments],
             input=stdin, capture_output=True, text=True, timeout=300, check=False,
         )  # fmt: skip
         assert not check or done.returncode == 0, f"kubectl {' '.join(arguments)}: {done.stderr}"
@@ -105,7 +108,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     if any(leftovers.values()):
         outside.playbook("cluster_delete", foundation, "-e", f"flotilla_confirm={NAME}")
     before = outside.settings()
-    first = outside.playbook("cluster_apply", foundation)
+    first = outside.playbook("cluster_apply", foundation, "-vvv")
     made = Cluster(foundation, NAME, first, before)
     yield made
     if not os.environ.get("FLOTILLA_KEEP"):

@@ -123,7 +123,8 @@ def left_of(cluster: str) -> dict[str, list[str]]:
 
 def settings() -> dict[str, str]:
     """Return the kernel parameters of the host that clusters could change."""
-    wanted = "^(fs.inotify|kernel.pid_max|kernel.core_pattern|kernel.printk|kernel.panic|vm.|net.ipv4.ip_forward|net.ipv4.conf.all)"
+    kernel = "pid_max|core_pattern|printk|panic|keys.root_max"
+    wanted = f"^(fs.inotify|kernel.({kernel})|vm.|net.ipv4.ip_forward|net.ipv4.conf.all)"
     lines = host("sysctl", "--all", "--pattern", wanted).splitlines()
     volatile = ("vm.stat", "vm.drop_caches")
     return dict(line.split(" = ", 1) for line in lines if " = " in line and not line.startswith(volatile))

@@ -109,7 +109,7 @@ class ModulesSource(Source):
         if not shutil.which("gcc"):
             missing |= {"gcc", "libc6-dev"}
         if not shutil.which("pkg-config"):
-            missing.add("pkg-config")
+            missing.add("pkgconf")
         elif subprocess.run(["pkg-config", "--exists", "libseccomp"], check=False).returncode:
             missing.add("libseccomp-dev")
         if missing:

@@ -25,6 +25,12 @@ CONTROL_PLANE_LABEL = "node-role.kubernetes.io/control-plane"
 CONTROL_PLANE_COMPONENTS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler")
 
 
+# Time does not mend this one, so nobody waits for it.
+WITHOUT_MACHINE = "NODE_WITHOUT_MACHINE"
+# Where the pods and DaemonSets of the cluster itself are; the others are their owners' business.
+SYSTEM_NAMESPACES = ("kube-system", "kube-flannel")
+
+
 @dataclass(frozen=True)
 class Finding:
     """Something that keeps a gate closed."""
@@ -60,10 +66,10 @@ def nodes_ready(client: Client, expected: Expectation) -> list[Finding]:
     ]
     for name, node in sorted(found.items()):
         ready = _condition(node, "Ready")
-        if name not in expected.nodes and ready.get("status") == "True":
-            remedy = f"Find out who joined it; 'kubectl delete node {name}' removes it."
-            findings.append(Finding("NODE_UNKNOWN", f"node/{name}", f"The node {name} is no machine of this cluster.", remedy))
-        if ready.get("status") != "True":
+        if name not in expected.nodes:
+            remedy = f"When it is really gone, 'kubectl delete node {name}' removes what is left of it."
+            findings.append(Finding(WITHOUT_MACHINE, f"node/{name}", f"The node {name} has no machine in this cluster.", remedy))
+        elif ready.get("status") != "True":
             why = ready.get("message") or "its kubelet has reported nothing yet"
             findings.append(
                 Finding(
@@ -160,7 +166,9 @@ def system_pods_ready(client: Client, expected: Expectation) -> list[Finding]:
     pods = list(client.items("/api/v1/namespaces/kube-system/pods"))
     for pod in pods:
         name = pod["metadata"]["name"]
-        if pod.get("status", {}).get("phase") == "Succeeded" or _condition(pod, "Ready").get("status") == "True":
+        phase, ready = pod.get("status", {}).get("phase"), _condition(pod, "Ready").get("status") == "True"
+        # A pod that ended, well or evicted, stays as a record; whoever owns it has made another by now.
+        if ready or phase == "Succeeded" or (phase == "Failed" and pod["metadata"].get("ownerReferences")):
             continue
         findings.append(
             Finding(
@@ -186,9 +194,11 @@ def system_pods_ready(client: Client, expected: Expectation) -> list[Finding]:
 
 
 def daemon_sets_complete(client: Client, expected: Expectation) -> list[Finding]:
-    """Each DaemonSet runs everywhere it should; kube-proxy and the network plugin are DaemonSets."""
+    """Each DaemonSet of the cluster itself runs everywhere it should: kube-proxy and the network plugin."""
     findings = []
     for item in client.items("/apis/apps/v1/daemonsets"):
+        if item["metadata"]["namespace"] not in SYSTEM_NAMESPACES:
+            continue
         status = item.get("status", {})
         wanted, ready = status.get("desiredNumberScheduled", 0), status.get("numberReady", 0)
         name = f"{item['metadata']['namespace']}/{item['metadata']['name']}"

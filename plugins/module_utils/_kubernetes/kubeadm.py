@@ -14,6 +14,7 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import secrets
 import string
 import subprocess
@@ -43,6 +44,24 @@ def membership() -> str:
     if (STATE_DIR / "kubeadm.started").exists():
         return "unfinished"
     return "member" if KUBELET_KUBECONFIG.exists() else "none"
+
+
+def kubelet_version() -> str:
+    """Return the version of the installed kubelet, without a leading ``v``."""
+    return run(["kubelet", "--version"], code="KUBELET_MISSING").split()[-1].lstrip("v")
+
+
+def cluster_settings(client: Client) -> dict[str, str]:
+    """Return what the cluster was made with, as kubeadm recorded it."""
+    recorded = client.get("/api/v1/namespaces/kube-system/configmaps/kubeadm-config")["data"]["ClusterConfiguration"]
+    # kubeadm writes YAML, one plain value a line, and nodes have no YAML reader.
+    fields = dict(re.findall(r"^ *(kubernetesVersion|podSubnet|serviceSubnet|controlPlaneEndpoint): *(\S+) *$", recorded, re.MULTILINE))
+    return {
+        "kubernetes_version": fields.get("kubernetesVersion", "").lstrip("v"),
+        "pod_cidrs": fields.get("podSubnet", ""),
+        "service_cidrs": fields.get("serviceSubnet", ""),
+        "api_endpoint": fields.get("controlPlaneEndpoint", ""),
+    }
 
 
 def bring_up(step: str, documents: Sequence[dict[str, Any]], ignore_preflight_errors: Sequence[str], timeout: float) -> bool:

@@ -99,24 +99,21 @@ def plan(groups: list[MachineGroup], observed: list[Machine]) -> list[Step]:
 
 
 def check_brake(steps: list[Step], observed: list[Machine]) -> None:
-    """Raise ``MACHINES_BRAKE`` when a plan removes more than an ordinary run may without consent.
+    """Raise ``MACHINES_BRAKE`` when a plan removes a machine that serves, without consent.
 
-    Allowed: at most max(1, 10 %) of a pool, never a whole pool, never a control plane. Machines that never served do not count.
+    Nothing drains a node or removes an etcd member in this release, so no removal is an ordinary one. Machines that never served do
+    not count.
     """
     serving = [machine for machine in observed if machine.state != INCOMPLETE]
     sizes = Counter(machine.pool for machine in serving)
     leaving = [step.machine for step in steps if step.action == "delete" and step.machine and step.machine.state != INCOMPLETE]
     counts = Counter(machine.pool for machine in leaving)
-    refused = []
-    for pool, count in sorted(counts.items()):
-        control_plane = any(machine.pool == pool and machine.role == CONTROL_PLANE for machine in leaving)
-        if control_plane or count > max(1, sizes[pool] // 10) or count == sizes[pool]:
-            refused.append(f"{count} of {sizes[pool]} in pool {pool}")
+    refused = [f"{count} of {sizes[pool]} in pool {pool}" for pool, count in sorted(counts.items())]
     if refused:
         raise FlotillaError(
             "MACHINES_BRAKE",
-            f"Cluster '{leaving[0].cluster}' would lose {', '.join(refused)}, more than one run removes without consent.",
-            "Correct the counts in the definition, or set allow_removal to true when the loss is meant.",
+            f"Cluster '{leaving[0].cluster}' would lose {', '.join(refused)}, and this release drains no node before.",
+            "Correct the counts in the definition; or drain the nodes, delete them with kubectl and run with allow_removal set to true.",
             details={"machines": sorted(machine.name for machine in leaving)},
         )
 

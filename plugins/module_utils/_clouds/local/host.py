@@ -24,6 +24,15 @@ MEMORY = {"control_plane": 700 * MIB, "worker": 300 * MIB}
 # A kubelet and its containers take some hundred inotify instances, and the host's limit is shared by all machines.
 MINIMUM_SETTINGS = {"fs.inotify.max_user_instances": 8192, "fs.inotify.max_user_watches": 524288}
 FORWARDING = "net.ipv4.ip_forward"
+# kubelet sets these where it runs, and a machine shares the host's kernel:
+# https://github.com/kubernetes/kubernetes/blob/v1.36.3/staging/src/k8s.io/component-helpers/node/util/sysctl/sysctl.go
+KUBELET_SETTINGS = {
+    "vm.overcommit_memory": "1",
+    "kernel.panic": "10",
+    "kernel.panic_on_oops": "1",
+    "kernel.keys.root_maxkeys": "1000000",
+    "kernel.keys.root_maxbytes": "25000000",
+}
 
 # Module -> a path that exists when the kernel has the feature, built in or loaded.
 KERNEL_FEATURES = {
@@ -45,8 +54,9 @@ def low_settings() -> dict[str, str]:
 
 
 def current_settings() -> dict[str, str]:
-    """Return the present values of every setting that the local cloud or podman's networking for it changes."""
-    return {key: read_setting(key) for key in (*MINIMUM_SETTINGS, FORWARDING)}
+    """Return the present values of every setting that the local cloud, podman's networking for it or kubelet changes."""
+    wanted = (*MINIMUM_SETTINGS, FORWARDING, *KUBELET_SETTINGS)
+    return {key: read_setting(key) for key in wanted if Path("/proc/sys", key.replace(".", "/")).exists()}
 
 
 def settings_to_restore(originals: dict[str, str], current: dict[str, str], bridges: bool) -> dict[str, str]:
@@ -55,7 +65,7 @@ def settings_to_restore(originals: dict[str, str], current: dict[str, str], brid
     A value that somebody else has changed in the meantime is left alone. Forwarding stays while the host has a bridge,
     which may belong to other containers or to virtual machines that need it.
     """
-    ours = {**{key: str(value) for key, value in MINIMUM_SETTINGS.items()}, FORWARDING: "1"}
+    ours = {**{key: str(value) for key, value in MINIMUM_SETTINGS.items()}, FORWARDING: "1", **KUBELET_SETTINGS}
     restore = {}
     for key, original in originals.items():
         if current.get(key) == ours.get(key) and original != current[key] and not (key == FORWARDING and bridges):

@@ -20,6 +20,8 @@ CONFIG_FILE = "/etc/haproxy/haproxy.cfg"
 SOCKET = "/run/haproxy/admin.sock"
 BACKEND = "control_planes"
 START_TIMEOUT = 60
+# Where API servers listen, whatever port people use: kubeadm's own, which the roles keep.
+API_SERVER_PORT = 6443
 SETTLE_TIMEOUT = 5
 ACTIVE, DRAINED = "active", "drained"
 
@@ -116,7 +118,7 @@ def render(port: int, members: list[Member]) -> str:
     ]
     for member in members:
         disabled = " disabled" if member.state == DRAINED else ""
-        lines.append(f"    server {member.id} {member.address}:{port}{disabled}")
+        lines.append(f"    server {member.id} {member.address}:{API_SERVER_PORT}{disabled}")
     return "\n".join(lines) + "\n"
 
 

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import re
 import tempfile
 import time
@@ -292,7 +294,12 @@ def _authorized_key(session: Session, definition: dict[str, Any]) -> str:
                 "Create it with ssh-keygen, or leave the field out: the local cloud then makes a key of its own.",
             )
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        session.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "flotilla-local", "-f", str(path)], root=False)
+        # All local clusters share this key, and two may be made at once: the first to link its key gives it.
+        with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+            made = Path(folder) / path.name
+            session.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "flotilla-local", "-f", str(made)], root=False)
+            with contextlib.suppress(FileExistsError):
+                os.link(made, path)
     if public.exists():
         return public.read_text().strip()
     done = session.run(

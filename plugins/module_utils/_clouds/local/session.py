@@ -31,6 +31,8 @@ PACKAGES = {
     "ssh-keygen": "openssh-client",
     "df": "coreutils",
 }
+# What coreutils' timeout ends with when it had to end the command, or to kill it.
+TIMED_OUT = (124, 137)
 PROXY_VARIABLES = ("http_proxy", "https_proxy", "no_proxy")
 SYSTEM_FOLDERS = ("/usr/local/sbin", "/usr/sbin", "/sbin", "/usr/local/bin", "/usr/bin", "/bin")
 
@@ -100,9 +102,13 @@ class Session:
                     "Run the playbook as root or install sudo.",
                 )
             kept = ",".join(name for name in PROXY_VARIABLES if os.environ.get(name))
-            command = [sudo, "-n", *([f"--preserve-env={kept}"] if kept else []), *command]
+            # An ordinary user can not end a process of root, so root ends it.
+            bounded = ["timeout", "--kill-after=5", f"{timeout:g}", *command]
+            command = [sudo, "-n", *([f"--preserve-env={kept}"] if kept else []), *bounded]
         try:
-            done = self._execute(command, input=data if data is not None else b"", capture_output=True, timeout=timeout, check=False)
+            done = self._execute(command, input=data if data is not None else b"", capture_output=True, timeout=timeout + 15, check=False)
+            if done.returncode in TIMED_OUT and "timeout" in command[:4]:
+                raise subprocess.TimeoutExpired(command, timeout)
         except subprocess.TimeoutExpired as error:
             raise FlotillaError(
                 "LOCAL_COMMAND_TIMEOUT",

@@ -321,7 +321,7 @@ def test_missing_packages_are_named(monkeypatch):
     monkeypatch.setattr(sources.shutil, "which", lambda command: None)
     with pytest.raises(FlotillaError) as caught:
         sources.ModulesSource.check(None)
-    assert caught.value.as_result()["packages"] == ["gcc", "libc6-dev", "nftables", "pkg-config"]
+    assert caught.value.as_result()["packages"] == ["gcc", "libc6-dev", "nftables", "pkgconf"]
 
 
 def test_a_package_that_is_left_out_takes_its_requirements_along(tmp_path):

@@ -80,8 +80,8 @@ def broken(path: str, change: Any) -> dict[str, Any]:
     ("path", "change", "code"),
     [
         ("/api/v1/nodes", lambda items: items.pop(), "NODE_MISSING"),
-        ("/api/v1/nodes", lambda items: items.append(node("old", "Unknown")), "NODE_NOT_READY"),
-        ("/api/v1/nodes", lambda items: items.append(node("stranger")), "NODE_UNKNOWN"),
+        ("/api/v1/nodes", lambda items: items.append(node("old", "Unknown")), "NODE_WITHOUT_MACHINE"),
+        ("/api/v1/nodes", lambda items: items.append(node("stranger")), "NODE_WITHOUT_MACHINE"),
         ("/api/v1/nodes", lambda items: items[1]["status"].pop("conditions"), "NODE_NOT_READY"),
         ("/api/v1/namespaces/kube-system/pods", lambda items: items.append(pod("x", "False")), "SYSTEM_POD_NOT_READY"),
         ("/api/v1/namespaces/kube-system/pods", lambda items: items.pop(0), "SYSTEM_POD_MISSING"),
@@ -93,6 +93,19 @@ def broken(path: str, change: Any) -> dict[str, Any]:
 )
 def test_one_thing_broken_gives_exactly_its_finding(path: str, change: Any, code: str) -> None:
     assert codes(broken(path, change)) == [code]
+
+
+def test_an_evicted_pod_with_an_owner_is_no_finding_and_one_without_is() -> None:
+    evicted = pod("x", "False", phase="Failed")
+    path = "/api/v1/namespaces/kube-system/pods"
+    assert codes(broken(path, lambda items: items.append(evicted))) == ["SYSTEM_POD_NOT_READY"]
+    evicted["metadata"]["ownerReferences"] = [{"kind": "ReplicaSet"}]
+    assert codes(broken(path, lambda items: items.append(evicted))) == []
+
+
+def test_a_daemon_set_of_a_user_is_no_finding() -> None:
+    theirs = {"metadata": {"namespace": "shop", "name": "x", "generation": 1}, "status": {"desiredNumberScheduled": 2, "numberReady": 0}}
+    assert codes(broken("/apis/apps/v1/daemonsets", lambda items: items.append(theirs))) == []
 
 
 def test_a_finished_pod_is_no_finding() -> None:

@@ -225,6 +225,7 @@ def tar_text(data, path):
 def fake(monkeypatch, tmp_path):
     world = FakeHost()
     world.settings = {"fs.inotify.max_user_instances": "128", "fs.inotify.max_user_watches": "1000", "net.ipv4.ip_forward": "0"}
+    world.settings.update(dict.fromkeys(host.KUBELET_SETTINGS, "0"))
     monkeypatch.setenv("FLOTILLA_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(Session, "find", lambda self, program: f"/usr/bin/{program}")
     monkeypatch.setattr(host, "read_setting", lambda key: world.settings[key])
@@ -332,6 +333,7 @@ def test_settings_go_back_with_the_last_network_only(fake, session):
     other = changed(name="other", local={"network_cidr": "172.30.87.0/24", "egress": "allow"})
     network.present(session, DEFINITION)
     assert fake.settings["fs.inotify.max_user_instances"] == "8192"
+    fake.settings.update(host.KUBELET_SETTINGS)  # what kubelet does in a machine
     network.present(session, other)
     network.absent(session, DEFINITION)
     assert fake.settings["fs.inotify.max_user_instances"] == "8192", "another cluster still needs it"
@@ -488,7 +490,7 @@ def test_root_is_used_through_sudo_without_a_prompt(monkeypatch):
     session, seen = run_with()
     session.run(["podman", "ps"])
     session.run(["ip", "route"], root=False)
-    assert seen[0] == ["/usr/bin/sudo", "-n", "/usr/bin/podman", "ps"]
+    assert seen[0] == ["/usr/bin/sudo", "-n", "timeout", "--kill-after=5", "120", "/usr/bin/podman", "ps"]
     assert seen[1] == ["/usr/bin/ip", "route"]
     root, seen = run_with(uid=0)
     root.run(["podman", "ps"])
@@ -696,6 +698,7 @@ control_planes,BACKEND,0,2,UP,,,
 
 
 def test_load_balancer_config_says_members_in_order_and_can_be_read_back():
+    assert "bind :8443" in load_balancer.render(8443, MEMBERS) and ":8443" not in load_balancer.render(8443, MEMBERS).split("bind :8443")[1]
     config = load_balancer.render(6443, MEMBERS)
     assert [member.id for member in MEMBERS] == ["a", "b"]
     assert load_balancer.parse_members(config) == MEMBERS

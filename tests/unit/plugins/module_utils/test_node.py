@@ -116,6 +116,7 @@ def test_an_image_from_another_archive_counts_as_missing(tmp_path: Path, monkeyp
         return "\n".join(present)
 
     monkeypatch.setattr(_node, "_ctr", ctr)
+    monkeypatch.setattr(_node.shutil, "which", lambda *_arguments, **_options: "/usr/local/bin/ctr")
     images = _node.ImportedImages(tmp_path / "images.json")
     web = {"name": "example/web:1", "path": "images/web.tar", "sha256": digest(b"web")}
     assert images.missing([web]) == ["example/web:1"]
@@ -125,6 +126,22 @@ def test_an_image_from_another_archive_counts_as_missing(tmp_path: Path, monkeyp
     again = _node.ImportedImages(tmp_path / "images.json")
     assert again.missing([web]) == []
     assert again.missing([{**web, "sha256": digest(b"newer")}]) == ["example/web:1"]
+
+
+def test_without_containerd_every_image_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_node.shutil, "which", lambda *_arguments, **_options: None)
+    web = {"name": "example/web:1", "path": "images/web.tar", "sha256": digest(b"web")}
+    assert _node.ImportedImages(tmp_path / "images.json").missing([web]) == ["example/web:1"]
+
+
+def test_a_restart_is_owed_until_it_is_paid(tmp_path: Path) -> None:
+    assert not _node.Restart("containerd", tmp_path).due
+    _node.Restart("containerd", tmp_path).owe()
+    assert _node.Restart("containerd", tmp_path).due and not _node.Restart("kubelet", tmp_path).due
+    (tmp_path / "restart-containerd").unlink()
+    assert not _node.Restart("containerd", tmp_path).due
+    _node.Restart(None, tmp_path).owe()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_an_archive_without_its_image_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
