@@ -1,0 +1,58 @@
+# Copyright: (c) 2026, the flotilla.kubernetes authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Tests of what people read at the end of a run."""
+
+from __future__ import annotations
+
+from ansible_collections.flotilla.kubernetes.plugins.action.cluster_report import next_commands, report, table
+
+CLUSTER = {"name": "demo", "kubernetes_version": "1.36.3", "file": "/somewhere/clusters/demo.yml"}
+ENDPOINT = {"host": "192.0.2.3", "port": 6443}
+
+
+def node(name: str, *roles: str, ready: bool = True) -> dict[str, object]:
+    return {
+        "name": name,
+        "roles": list(roles),
+        "ready": ready,
+        "version": "1.36.3",
+        "address": "192.0.2.9",
+        "runtime": "containerd://2.2.9",
+    }
+
+
+def test_a_healthy_cluster_is_one_table_with_control_planes_first() -> None:
+    lines = report(CLUSTER, ENDPOINT, [node("a-worker"), node("b-plane", "control-plane")], [], under_make=True)
+    assert lines[1] == "Cluster demo: Kubernetes 1.36.3, healthy"
+    rows = [line.split()[0] for line in lines if line.startswith(("NODE", "a-", "b-"))]
+    assert rows == ["NODE", "b-plane", "a-worker"]
+    assert "API endpoint   https://192.0.2.3:6443" in lines
+    assert sum(line.startswith("  make ") for line in lines) == 3
+
+
+def test_findings_come_with_their_remedy() -> None:
+    finding = {"code": "NODE_NOT_READY", "message": "The node a is not Ready.", "remedy": "Read its log."}
+    lines = report(CLUSTER, ENDPOINT, [node("a", ready=False)], [finding], under_make=False)
+    assert lines[1].endswith("1 findings") and "NotReady" in "\n".join(lines)
+    assert "  NODE_NOT_READY: The node a is not Ready." in lines and "      Read its log." in lines
+
+
+def test_a_cluster_that_is_not_there_is_said_so() -> None:
+    lines = report(CLUSTER, {}, [], [], under_make=False)
+    assert lines[1].endswith("not there")
+    assert next_commands(CLUSTER, [], False) == ["ansible-playbook -i /somewhere/clusters/demo.yml flotilla.kubernetes.cluster_apply"]
+
+
+def test_machines_without_an_api_are_not_reported_as_not_there() -> None:
+    finding = {"code": "API_UNREACHABLE", "message": "No API server answers.", "remedy": "Read the log."}
+    assert report(CLUSTER, ENDPOINT, [], [finding], under_make=True)[1].endswith("1 findings")
+
+
+def test_the_next_commands_name_another_cluster_than_the_default() -> None:
+    small = {**CLUSTER, "name": "small"}
+    assert all("CLUSTER=small" in command for command in next_commands(small, [node("a")], True))
+
+
+def test_columns_are_as_wide_as_their_widest_cell() -> None:
+    assert table(("A", "B"), [("long", "x")]) == ["A     B", "long  x"]
