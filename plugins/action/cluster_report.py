@@ -47,7 +47,9 @@ def report(
     :param under_make: whether the next commands are targets of the repository's Makefile.
     """
     name = cluster["name"]
-    state = "healthy" if nodes and not findings else f"{len(findings)} findings" if findings else "not there"
+    state = (
+        "healthy" if nodes and not findings else f"{len(findings)} finding{'s' if len(findings) > 1 else ''}" if findings else "not there"
+    )
     lines = ["", f"Cluster {name}: Kubernetes {cluster['kubernetes_version']}, {state}", ""]
     if nodes:
         rows = [

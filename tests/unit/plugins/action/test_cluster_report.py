@@ -34,7 +34,7 @@ def test_a_healthy_cluster_is_one_table_with_control_planes_first() -> None:
 def test_findings_come_with_their_remedy() -> None:
     finding = {"code": "NODE_NOT_READY", "message": "The node a is not Ready.", "remedy": "Read its log."}
     lines = report(CLUSTER, ENDPOINT, [node("a", ready=False)], [finding], under_make=False)
-    assert lines[1].endswith("1 findings") and "NotReady" in "\n".join(lines)
+    assert lines[1].endswith("1 finding") and "NotReady" in "\n".join(lines)
     assert "  NODE_NOT_READY: The node a is not Ready." in lines and "      Read its log." in lines
 
 
@@ -46,7 +46,7 @@ def test_a_cluster_that_is_not_there_is_said_so() -> None:
 
 def test_machines_without_an_api_are_not_reported_as_not_there() -> None:
     finding = {"code": "API_UNREACHABLE", "message": "No API server answers.", "remedy": "Read the log."}
-    assert report(CLUSTER, ENDPOINT, [], [finding], under_make=True)[1].endswith("1 findings")
+    assert report(CLUSTER, ENDPOINT, [], [finding], under_make=True)[1].endswith("1 finding")
 
 
 def test_the_next_commands_name_another_cluster_than_the_default() -> None:
