@@ -69,7 +69,7 @@ DEFINITIONS: dict[str, tuple[dict[str, object], tuple[str, ...]]] = {
 @pytest.mark.parametrize("case", DEFINITIONS)
 def test_a_wrong_definition(foundation: Path, case: str) -> None:
     changes, texts = DEFINITIONS[case]
-    path = outside.write_definition(foundation, NAME, local=NETWORK, **changes)
+    path = outside.write_definition(foundation, str(changes.get("name", NAME)), **{"local": NETWORK, **changes})
     refused(foundation, *texts, *(() if case == "unknown_version" else (str(path),)))
 
 

@@ -69,19 +69,19 @@ def host(*argv: str, check: bool = True, stdin: Path | None = None) -> str:
     return done.stdout.decode(errors="replace")
 
 
-def write_definition(folder: Path, name: str, **changes: Any) -> Path:
+def write_definition(folder: Path, cluster: str, **changes: Any) -> Path:
     """Write a small valid definition with ``changes`` into the foundation ``folder`` and return its path."""
     definition = {
         "plugin": "flotilla.kubernetes.cluster",
         "schema": 1,
-        "name": name,
+        "name": cluster,
         "cloud": "local",
         "kubernetes_version": "1.36.3",
         "control_plane": {"count": 1},
         "pools": [{"name": "workers", "count": 1}],
         **changes,
     }
-    path = folder / "clusters" / f"{name}.yml"
+    path = folder / "clusters" / f"{cluster}.yml"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(yaml.safe_dump(definition, sort_keys=False), encoding="utf-8")
     return path
