@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -156,9 +155,5 @@ def _flip_a_bit(data: bytes) -> bytes:
     return data[:middle] + bytes([data[middle] ^ 1]) + data[middle + 1 :]
 
 
-def test_playbooks_end_with_an_error_when_nothing_matches(tmp_path: Path) -> None:
-    done = subprocess.run(
-        [str(outside.BIN / "ansible-playbook"), "-i", str(tmp_path / "nowhere"), "flotilla.kubernetes.cluster_apply"],
-        cwd=outside.ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=300, check=False,
-    )  # fmt: skip
-    assert done.returncode != 0
+def test_an_inventory_without_a_definition(tmp_path: Path) -> None:
+    refused(tmp_path / "nowhere", "There is no cluster definition", str(tmp_path / "nowhere"))

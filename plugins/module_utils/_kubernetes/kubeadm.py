@@ -16,6 +16,7 @@ import json
 import os
 import re
 import secrets
+import shutil
 import string
 import subprocess
 import tempfile
@@ -34,6 +35,7 @@ STATE_DIR = Path("/var/lib/flotilla")
 LOG_DIR = Path("/var/log/flotilla")
 # A tmpfs: what is written there for a moment never reaches a disk.
 RUN_DIR = "/run"
+CONFIG_PREFIX = "flotilla-kubeadm-"
 KUBELET_KUBECONFIG = Path("/etc/kubernetes/kubelet.conf")
 TOKEN_ALPHABET = string.ascii_lowercase + string.digits
 BOOTSTRAP_GROUP = "system:bootstrappers:kubeadm:default-node-token"
@@ -72,6 +74,9 @@ def bring_up(step: str, documents: Sequence[dict[str, Any]], ignore_preflight_er
     :raises FlotillaError: kubeadm failed; the message has its last lines, the log on the node has all of them.
     """
     with _only_one(timeout) as lock:
+        for left in Path(RUN_DIR).glob(f"{CONFIG_PREFIX}*"):
+            # Of a run that was killed: it holds join secrets, and nobody else is at work while we hold the lock.
+            shutil.rmtree(left, ignore_errors=True)
         state = membership()
         if state == "member":
             return False
@@ -85,7 +90,7 @@ def _run_kubeadm(step: str, documents: Sequence[dict[str, Any]], ignore_prefligh
     LOG_DIR.mkdir(mode=0o700, parents=True, exist_ok=True)
     log = LOG_DIR / f"kubeadm-{step}.log"
     started = STATE_DIR / "kubeadm.started"
-    with tempfile.TemporaryDirectory(dir=RUN_DIR, prefix="flotilla-") as folder:
+    with tempfile.TemporaryDirectory(dir=RUN_DIR, prefix=CONFIG_PREFIX) as folder:
         config = Path(folder) / "kubeadm.json"
         config.touch(mode=0o600)
         config.write_text(as_json_documents(list(documents)), encoding="utf-8")

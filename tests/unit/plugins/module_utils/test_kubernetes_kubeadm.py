@@ -66,6 +66,14 @@ def test_the_configuration_is_private_and_gone_afterwards(machine: Path) -> None
     assert (machine / "log/kubeadm-join.log").stat().st_mode & 0o777 == 0o600
 
 
+def test_the_configuration_of_a_killed_run_does_not_stay(machine: Path) -> None:
+    left = machine / "run/flotilla-kubeadm-old"
+    left.mkdir()
+    (left / "kubeadm.json").write_text("s3cret")
+    kubeadm.bring_up("join", DOCUMENTS, [], 30)
+    assert list((machine / "run").iterdir()) == []
+
+
 def test_a_failed_step_says_why_and_is_undone_before_the_next_try(machine: Path) -> None:
     (machine / "fails").touch()
     with pytest.raises(FlotillaError) as caught:
