@@ -207,7 +207,7 @@ def test_machines_and_load_balancer_need_the_network_first(host):
 
 def test_network_answers_names_and_time(network):
     address = network["network"]["resolver"]
-    assert probes.name_answer(address, "deb.debian.org") == 3, "NXDOMAIN was expected for a name from outside"
+    assert probes.name_answer(address, "www.example.com") == 3, "NXDOMAIN was expected for a name from outside"
     assert probes.time_answer(address) is not None
     assert network["network"]["egress"] == {"policy": "deny", "packets": 0, "bytes": 0, "host_packets": 0}
 
@@ -316,7 +316,7 @@ def test_stopped_machine_is_started(machines):
 def test_services_come_back_after_a_reboot_of_the_host(network, machines):
     SESSION.run(["podman", "stop", "--time", "0", "flotilla-test-lct-services"])
     assert ok("local_network")["changed"]
-    assert probes.name_answer("172.30.250.2", "deb.debian.org") == 3
+    assert probes.name_answer("172.30.250.2", "www.example.com") == 3
     assert not ok("local_network")["changed"]
 
 

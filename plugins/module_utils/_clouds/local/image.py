@@ -23,7 +23,6 @@ from ..._paths import cache_dir
 from .session import Session
 
 REPOSITORY = "localhost/flotilla-node"
-DEFAULT_MIRROR = "https://deb.debian.org/debian"
 SUITES = {"debian-12": "bookworm", "debian-13": "trixie"}
 KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 BUILD_TIMEOUT = 1800
@@ -177,7 +176,7 @@ def archive(files: dict[str, tuple[int, str]], links: dict[str, str] | None = No
 
 
 def mirror(session: Session) -> str:
-    """Return where packages come from: the host's own Debian mirror when the host is Debian, Debian's own otherwise."""
+    """Return where packages come from: the host's own Debian mirror when the host is Debian, nothing (mmdebstrap then knows) otherwise."""
     try:
         distribution = platform.freedesktop_os_release().get("ID") if hasattr(platform, "freedesktop_os_release") else ""
     except OSError:
@@ -187,7 +186,7 @@ def mirror(session: Session) -> str:
         for line in targets.stdout.split():
             if line.startswith(("http://", "https://")) and line.rstrip("/").endswith("/debian"):
                 return line.rstrip("/")
-    return DEFAULT_MIRROR
+    return ""
 
 
 def exists(session: Session, family: str) -> bool:
@@ -243,11 +242,11 @@ def _build(session: Session, family: str, name: str) -> None:
                 f"--customize-hook=tar-in {files} /",
                 suite(family),
                 str(root),
-                f"deb [signed-by={KEYRING}] {source} {suite(family)} main",
+                *([f"deb [signed-by={KEYRING}] {source} {suite(family)} main"] if source else []),
             ],
             timeout=BUILD_TIMEOUT,
             code="LOCAL_IMAGE_BUILD",
-            message=f"The node image {name} could not be made from {source}.",
+            message=f"The node image {name} could not be made from {source or 'Debian'}.",
             remedy="See the cause; a mirror that does not answer is the usual one. Then run again.",
         )
         session.podman(

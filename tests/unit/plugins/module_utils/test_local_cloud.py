@@ -659,8 +659,8 @@ def test_image_name_follows_the_recipe(monkeypatch):
     ("distribution", "answer", "expected"),
     [
         ("debian", "http://mirror.invalid/debian-security/ http://mirror.invalid/debian/", "http://mirror.invalid/debian"),
-        ("debian", "file:/srv/debian", image.DEFAULT_MIRROR),
-        ("ubuntu", "http://mirror.invalid/debian", image.DEFAULT_MIRROR),
+        ("debian", "file:/srv/debian", ""),
+        ("ubuntu", "http://mirror.invalid/debian", ""),
     ],
 )
 def test_mirror_is_the_hosts_own(monkeypatch, distribution, answer, expected):
