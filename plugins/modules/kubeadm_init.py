@@ -12,7 +12,9 @@ short_description: Make a machine the first control plane of a cluster
 version_added: "0.1.0"
 description:
   - Runs C(kubeadm init) unless this machine is a member of a cluster already.
-  - A step that was interrupted is undone with C(kubeadm reset) and done again; one that still works in the background is waited for.
+  - kubeadm runs as a process of its own, and this module looks at it in slices of some seconds and shows how far it is. If the
+    connection is lost or the playbook is stopped, kubeadm goes on, and the next run attaches to it.
+  - A step that was interrupted is undone with C(kubeadm reset) and done again.
 options:
   config:
     description:
@@ -30,6 +32,9 @@ options:
     description: Seconds that kubeadm may take.
     type: int
     default: 600
+  progress_token:
+    description: Where the slice of work before this one stopped. Set by the action plugin.
+    type: str
 author:
   - flotilla.kubernetes authors (@flotilla-kubernetes)
 """
@@ -55,10 +60,12 @@ membership:
   sample: none
 """
 
+import socket
+
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._errors import FlotillaError
-from ..module_utils._kubernetes.kubeadm import bring_up, membership
+from ..module_utils._kubernetes.kubeadm_step import Step, run
 
 
 def main() -> None:
@@ -67,17 +74,18 @@ def main() -> None:
             "config": {"type": "list", "elements": "dict", "required": True},
             "ignore_preflight_errors": {"type": "list", "elements": "str", "default": []},
             "timeout": {"type": "int", "default": 600},
+            "progress_token": {"type": "str", "no_log": False},
         },
         supports_check_mode=True,
     )
-    found = membership()
-    changed = found != "member"
+    params = module.params
+    names = [document.get("nodeRegistration", {}).get("name") for document in params["config"]]
+    title = f"control plane {next(filter(None, names), socket.gethostname())}"
+    step = Step("init", title, params["config"], params["ignore_preflight_errors"], params["timeout"])
     try:
-        if changed and not module.check_mode:
-            changed = bring_up("init", module.params["config"], module.params["ignore_preflight_errors"], module.params["timeout"])
+        module.exit_json(**run(step, params["progress_token"], module.check_mode))
     except FlotillaError as error:
         module.fail_json(**error.as_result())
-    module.exit_json(changed=changed, membership=found, diff={"before": {"membership": found}, "after": {"membership": "member"}})
 
 
 if __name__ == "__main__":

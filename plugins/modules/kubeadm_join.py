@@ -13,6 +13,8 @@ version_added: "0.1.0"
 description:
   - Runs C(kubeadm join) unless this machine is a member of a cluster already.
   - The token and the certificate key reach kubeadm in a file of mode 0600 that exists only while kubeadm runs, never on a command line.
+  - kubeadm runs as a process of its own, and this module looks at it in slices of some seconds and shows how far it is. If the
+    connection is lost or the playbook is stopped, kubeadm goes on, and the next run attaches to it.
   - A step that was interrupted is undone with C(kubeadm reset), which also removes its etcd member, and done again.
 options:
   api_server:
@@ -47,6 +49,9 @@ options:
     description: Seconds that kubeadm may take.
     type: int
     default: 600
+  progress_token:
+    description: Where the slice of work before this one stopped. Set by the action plugin.
+    type: str
 author:
   - flotilla.kubernetes authors (@flotilla-kubernetes)
 """
@@ -69,13 +74,14 @@ membership:
   sample: member
 """
 
+import socket
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._errors import FlotillaError
 from ..module_utils._kubernetes.client import API_PORT, KUBEADM_API
-from ..module_utils._kubernetes.kubeadm import bring_up, membership
+from ..module_utils._kubernetes.kubeadm_step import Step, run
 
 
 def join_configuration(params: dict[str, Any]) -> dict[str, Any]:
@@ -111,20 +117,20 @@ def main() -> None:
             "advertise_address": {"type": "str"},
             "ignore_preflight_errors": {"type": "list", "elements": "str", "default": []},
             "timeout": {"type": "int", "default": 600},
+            "progress_token": {"type": "str", "no_log": False},
         },
         required_by={"certificate_key": "advertise_address"},
         supports_check_mode=True,
     )
-    found = membership()
-    changed = found != "member"
+    params = module.params
+    title = (
+        f"{'control plane' if params['certificate_key'] else 'worker'} {params['node_registration'].get('name') or socket.gethostname()}"
+    )
+    step = Step("join", title, [join_configuration(params)], params["ignore_preflight_errors"], params["timeout"])
     try:
-        if changed and not module.check_mode:
-            changed = bring_up(
-                "join", [join_configuration(module.params)], module.params["ignore_preflight_errors"], module.params["timeout"]
-            )
+        module.exit_json(**run(step, params["progress_token"], module.check_mode))
     except FlotillaError as error:
         module.fail_json(**error.as_result())
-    module.exit_json(changed=changed, membership=found, diff={"before": {"membership": found}, "after": {"membership": "member"}})
 
 
 if __name__ == "__main__":

@@ -9,13 +9,16 @@ with ``progress`` (lines for people) and ``progress_token`` (where it stopped), 
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
-from ansible.errors import AnsibleActionFail
+from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
 _INTERNAL = ("finished", "progress", "progress_token", "invocation")
+# Seconds: how long a machine that answered before may be out of reach, and the pause between two tries.
+_PATIENCE, _PAUSE = 60.0, 2.0
 
 
 class SlicedAction(ActionBase):
@@ -34,7 +37,7 @@ class SlicedAction(ActionBase):
         arguments = {**self._task.args, **self.internal_arguments()}
         token = None
         while True:
-            answer = self._execute_module(module_args={**arguments, "progress_token": token}, task_vars=task_vars)
+            answer = self._slice({**arguments, "progress_token": token}, task_vars)
             for line in answer.get("progress", ()):
                 display.display(line)
             # Whatever goes wrong (a failure, an unreachable host) comes without `finished`.
@@ -43,3 +46,15 @@ class SlicedAction(ActionBase):
             token = answer.get("progress_token")
         result.update({name: value for name, value in answer.items() if name not in _INTERNAL})
         return result
+
+    def _slice(self, arguments: dict[str, Any], task_vars: dict[str, Any] | None) -> dict[str, Any]:
+        """Return the answer of one slice. The work goes on without a connection, so one lost on the way is worth more tries."""
+        until = time.monotonic() + _PATIENCE
+        while True:
+            try:
+                return self._execute_module(module_args=arguments, task_vars=task_vars)
+            except AnsibleConnectionFailure:
+                if arguments["progress_token"] is None or time.monotonic() >= until:
+                    raise
+                Display().display(f"{(task_vars or {}).get('inventory_hostname')}: the connection was lost, trying again")
+                time.sleep(_PAUSE)

@@ -1,41 +1,28 @@
 # Copyright: (c) 2026, the flotilla.kubernetes authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""kubeadm init and join as steps that can be repeated (private to flotilla.kubernetes).
+"""What kubeadm made of this node and of the cluster, and what new nodes need to join (private to flotilla.kubernetes).
 
-A step leaves a mark on the node before it begins and another when it is done, and holds a lock all the while, so a run
-that finds the step of a killed run attaches to it, or undoes what it left half done. Python 3.9, standard library only.
+Python 3.9, standard library only.
 """
 
 from __future__ import annotations
 
 import base64
-import fcntl
 import hashlib
-import json
-import os
 import re
 import secrets
-import shutil
 import string
-import subprocess
-import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
-from .._command import SEARCH_PATH, run
+from .._command import run
 from .._errors import FlotillaError
 from .client import CA_FILE, KUBEADM_API, ApiError, Client, as_json_documents, short_lived_kubeconfig
 
 STATE_DIR = Path("/var/lib/flotilla")
-LOG_DIR = Path("/var/log/flotilla")
-# A tmpfs: what is written there for a moment never reaches a disk.
-RUN_DIR = "/run"
-CONFIG_PREFIX = "flotilla-kubeadm-"
 KUBELET_KUBECONFIG = Path("/etc/kubernetes/kubelet.conf")
 TOKEN_ALPHABET = string.ascii_lowercase + string.digits
 BOOTSTRAP_GROUP = "system:bootstrappers:kubeadm:default-node-token"
@@ -64,115 +51,6 @@ def cluster_settings(client: Client) -> dict[str, str]:
         "service_cidrs": fields.get("serviceSubnet", ""),
         "api_endpoint": fields.get("controlPlaneEndpoint", ""),
     }
-
-
-def bring_up(step: str, documents: Sequence[dict[str, Any]], ignore_preflight_errors: Sequence[str], timeout: float) -> bool:
-    """Make this node a member by ``kubeadm <step>`` and return whether anything had to be done.
-
-    :param step: ``init`` or ``join``.
-    :param timeout: seconds for kubeadm, and as long again for a step of a killed run that still works.
-    :raises FlotillaError: kubeadm failed; the message has its last lines, the log on the node has all of them.
-    """
-    with _only_one(timeout) as lock:
-        for left in Path(RUN_DIR).glob(f"{CONFIG_PREFIX}*"):
-            # Of a run that was killed: it holds join secrets, and nobody else is at work while we hold the lock.
-            shutil.rmtree(left, ignore_errors=True)
-        state = membership()
-        if state == "member":
-            return False
-        if state == "unfinished":
-            _undo(timeout)
-        _run_kubeadm(step, documents, ignore_preflight_errors, timeout, lock)
-        return True
-
-
-def _run_kubeadm(step: str, documents: Sequence[dict[str, Any]], ignore_preflight_errors: Sequence[str], timeout: float, lock: int) -> None:
-    LOG_DIR.mkdir(mode=0o700, parents=True, exist_ok=True)
-    log = LOG_DIR / f"kubeadm-{step}.log"
-    started = STATE_DIR / "kubeadm.started"
-    with tempfile.TemporaryDirectory(dir=RUN_DIR, prefix=CONFIG_PREFIX) as folder:
-        config = Path(folder) / "kubeadm.json"
-        config.touch(mode=0o600)
-        config.write_text(as_json_documents(list(documents)), encoding="utf-8")
-        command = ["kubeadm", step, f"--config={config}"]
-        if ignore_preflight_errors:
-            command.append(f"--ignore-preflight-errors={','.join(ignore_preflight_errors)}")
-        if step == "init":
-            command.append("--skip-token-print")
-        _write_mark(started, step)
-        with open(log, "w", encoding="utf-8", opener=_private) as output:
-            # The shell, not this process, takes the mark away: when a connection is lost, kubeadm goes on and its end is still recorded.
-            done = subprocess.Popen(
-                ["sh", "-c", 'mark=$1; shift; "$@" && rm -f "$mark"', "sh", str(started), *command],
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-                env={**os.environ, "PATH": SEARCH_PATH, "LC_ALL": "C.UTF-8"},
-                pass_fds=(lock,),
-            )
-            try:
-                code = done.wait(timeout)
-            except subprocess.TimeoutExpired as error:
-                os.killpg(done.pid, 15)
-                raise FlotillaError(
-                    "KUBEADM_TIMEOUT",
-                    f"kubeadm {step} did not end within {timeout:g} s: {_tail(log)}",
-                    f"Read {log} on the node, then run again.",
-                    error,
-                ) from error
-    if code != 0:
-        raise FlotillaError(
-            "KUBEADM_FAILED",
-            f"kubeadm {step} failed (exit code {code}): {_tail(log)}",
-            f"Read {log} on the node, mend the cause and run again.",
-        )
-
-
-def _undo(timeout: float) -> None:
-    """Take back a half-done init or join; kubeadm removes the node's etcd member, too."""
-    run(["kubeadm", "reset", "--force"], timeout=timeout, code="KUBEADM_RESET_FAILED", remedy="Mend the cause and run again.")
-    (STATE_DIR / "kubeadm.started").unlink(missing_ok=True)
-
-
-@contextmanager
-def _only_one(timeout: float) -> Iterator[int]:
-    """Give the descriptor of the node's lock; a kubeadm that inherits it holds the lock until it ends."""
-    STATE_DIR.mkdir(mode=0o700, parents=True, exist_ok=True)
-    descriptor = os.open(STATE_DIR / "kubeadm.lock", os.O_RDWR | os.O_CREAT, 0o600)
-    deadline = time.monotonic() + timeout
-    try:
-        while True:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError as error:
-                if time.monotonic() > deadline:
-                    raise FlotillaError(
-                        "KUBEADM_BUSY",
-                        f"Another kubeadm step still runs on this node after {timeout:g} s.",
-                        "Wait for it or end it, then run again.",
-                        error,
-                    ) from error
-                time.sleep(0.5)
-        yield descriptor
-    finally:
-        os.close(descriptor)
-
-
-def _write_mark(path: Path, step: str) -> None:
-    path.write_text(json.dumps({"step": step, "pid": os.getpid()}), encoding="utf-8")
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)
-
-
-def _tail(log: Path, lines: int = 15) -> str:
-    try:
-        return "\n".join(log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-lines:])
-    except OSError:
-        return ""
 
 
 def create_join_secret(address: str, user: str, ttl_seconds: int, control_plane: bool) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 import pytest
-from ansible.errors import AnsibleActionFail
+from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure
 from ansible_collections.flotilla.kubernetes.plugins.plugin_utils import _sliced
 
 
@@ -27,11 +27,15 @@ def action(monkeypatch):
 
         def execute(module_args, task_vars):
             given.append(module_args)
-            return next(remaining)
+            answer = next(remaining)
+            if isinstance(answer, Exception):
+                raise answer
+            return answer
 
         made._execute_module = execute
         monkeypatch.setattr(_sliced.ActionBase, "run", lambda self, tmp=None, task_vars=None: {"base": True})
-        return made.run(None, {}), given, shown
+        monkeypatch.setattr(_sliced, "_PAUSE", 0.0)
+        return made.run(None, {"inventory_hostname": "m1"}), given, shown
 
     return run
 
@@ -55,6 +59,28 @@ def test_a_failure_ends_it(action, answer):
     result, given, shown = action([answer])
     assert result["msg"] == "no" and len(given) == 1
     assert [line for _slice, line in shown] == answer.get("progress", [])
+
+
+def test_a_connection_lost_between_slices_is_tried_again(action):
+    answers = [
+        {"changed": True, "finished": False, "progress": ["a"], "progress_token": "1"},
+        AnsibleConnectionFailure("gone"),
+        {"changed": True, "finished": True},
+    ]
+    result, given, shown = action(answers)
+    assert [arguments["progress_token"] for arguments in given] == [None, "1", "1"]
+    assert result["changed"] and shown == [(1, "a"), (2, "m1: the connection was lost, trying again")]
+
+
+def test_a_machine_that_never_answered_is_not_waited_for(action):
+    with pytest.raises(AnsibleConnectionFailure):
+        action([AnsibleConnectionFailure("gone"), {"finished": True}])
+
+
+def test_a_connection_that_stays_away_ends_it(action, monkeypatch):
+    monkeypatch.setattr(_sliced, "_PATIENCE", 0.0)
+    with pytest.raises(AnsibleConnectionFailure):
+        action([{"finished": False, "progress": [], "progress_token": "1"}, AnsibleConnectionFailure("gone"), {"finished": True}])
 
 
 def test_async_is_refused(action):
