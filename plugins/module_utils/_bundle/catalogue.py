@@ -34,12 +34,21 @@ class Release:
 
 
 # What runs on nodes beside Kubernetes is the same for every minor that it supports.
-_NODE = {"containerd": "2.2.9", "runc": "1.3.6", "cni-plugins": "1.9.1", "cni-flannel": "0.9.1", "flannel": "0.28.10"}
+# kube-vip: the newest release that Go's checksum database knows (it answers 404 for 0.9.2 and 1.0.0).
+_NODE = {
+    "containerd": "2.2.9",
+    "runc": "1.3.6",
+    "cni-plugins": "1.9.1",
+    "cni-flannel": "0.9.1",
+    "flannel": "0.28.10",
+    "kube-vip": "0.9.1",
+}
 
 # Newest first. crictl 1.35 has no Go module release; 1.36 speaks the same CRI v1.
 RELEASES: tuple[Release, ...] = (
     Release("1.36.3", go="1.26.5", components={**_NODE, "etcd": "3.6.8", "coredns": "1.14.2", "crictl": "1.36.0"}),
     Release("1.35.4", go="1.26.5", components={**_NODE, "etcd": "3.6.6", "coredns": "1.13.1", "crictl": "1.36.0"}),
+    Release("1.34.4", go="1.26.5", components={**_NODE, "etcd": "3.6.5", "coredns": "1.12.1", "crictl": "1.36.0"}),
 )
 
 

@@ -172,6 +172,12 @@ COMPONENTS: dict[str, Component] = {
             leave_out=("github.com/flannel-io/flannel/pkg/backend/tencentvpc",),
         ),
         Component(
+            name="kube-vip",
+            module="github.com/kube-vip/kube-vip",
+            commands={"kube-vip": "github.com/kube-vip/kube-vip"},
+            stamps={"main.Version": "v{version}", "main.Build": "{commit}"},
+        ),
+        Component(
             name="crictl",
             module="sigs.k8s.io/cri-tools",
             commands={"crictl": "sigs.k8s.io/cri-tools/cmd/crictl"},

@@ -21,7 +21,9 @@ _BINARIES = {
     "runc": ("runc",),
     "crictl": ("crictl",),
 }
-_CONTROL_PLANE_IMAGES = ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "etcd")
+_CONTROL_PLANE_IMAGES = ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "etcd", "kube-vip")
+# Static pods that roles write themselves: neither kubeadm nor a manifest of the bundle names these images.
+_OWN_IMAGES = {"kube-vip": "ghcr.io/kube-vip/kube-vip:v{version}"}
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,7 @@ def files() -> list[FileSpec]:
 
 
 def images(release: Release, kubeadm_list: Iterable[str], manifests: Iterable[str]) -> list[ImageSpec]:
-    """Return the images of a bundle: what this kubeadm asks for and what the manifests of the bundle name.
+    """Return the images of a bundle: what this kubeadm asks for, what the manifests of the bundle name, and what roles add themselves.
 
     :param kubeadm_list: the lines of ``kubeadm config images list`` of the very binary in the bundle.
     :param manifests: texts of Kubernetes manifests.
@@ -91,4 +93,5 @@ def images(release: Release, kubeadm_list: Iterable[str], manifests: Iterable[st
             )
     for text in manifests:
         names += sorted(set(re.findall(r"^\s*(?:- )?image: [\"']?([^\s\"']+)", text, re.M)) - set(names))
+    names += [name.format(version=release.components[component]) for component, name in _OWN_IMAGES.items()]
     return [ImageSpec(name) for name in names]

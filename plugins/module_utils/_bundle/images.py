@@ -71,6 +71,10 @@ def _coredns(_name: str, binary: Callable[[str], Path]) -> _Parts:
     return (Entry("coredns", binary("coredns")),), ("/coredns",), ""
 
 
+def _kube_vip(_name: str, binary: Callable[[str], Path]) -> _Parts:
+    return (Entry("kube-vip", binary("kube-vip")),), ("/kube-vip",), ""
+
+
 def _pause(_name: str, binary: Callable[[str], Path]) -> _Parts:
     return (Entry("pause", binary("pause")),), ("/pause",), "65535:65535"
 
@@ -96,6 +100,7 @@ _RECIPES: dict[str, Callable[[str, Callable[[str], Path]], _Parts]] = {
     "kube-proxy": _kube_proxy,
     "etcd": _etcd,
     "coredns": _coredns,
+    "kube-vip": _kube_vip,
     "pause": _pause,
     "flannel": _flannel,
     "flannel-cni-plugin": _flannel_cni_plugin,

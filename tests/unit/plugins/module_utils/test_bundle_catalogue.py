@@ -16,9 +16,9 @@ from ansible_collections.flotilla.kubernetes.plugins.module_utils._errors import
 MODULES = Path(catalogue.__file__).parents[3] / "roles/bundle/files/modules"
 
 
-def test_has_two_minors_newest_first():
+def test_has_three_minors_newest_first():
     minors = [release.minor for release in catalogue.RELEASES]
-    assert minors == ["1.36", "1.35"]
+    assert minors == ["1.36", "1.35", "1.34"]
     assert catalogue.release("1.35.4").components["etcd"] == "3.6.6"
 
 
@@ -27,7 +27,7 @@ def test_has_two_minors_newest_first():
     [
         ("1.36.2", "1.36.3"),
         ("1.35.99", "1.35.4"),
-        ("1.20.0", "1.35.4"),
+        ("1.20.0", "1.34.4"),
         ("1.99.0", "1.36.3"),
         ("v1.35.4", "1.35.4"),
         ("1.36", "1.36.3"),
@@ -39,7 +39,7 @@ def test_unknown_version_names_the_nearest(wanted, nearest):
         catalogue.release(wanted)
     assert caught.value.code == "BUNDLE_VERSION_UNKNOWN"
     assert f"Kubernetes {wanted} is not in the catalogue" in caught.value.message
-    assert "1.36.3, 1.35.4" in caught.value.message
+    assert "1.36.3, 1.35.4, 1.34.4" in caught.value.message
     assert nearest in caught.value.remedy
 
 
@@ -72,12 +72,13 @@ KUBEADM_LIST = [
 ]
 
 
-def test_images_are_kubeadms_and_the_manifests():
+def test_images_are_kubeadms_the_manifests_and_our_own():
     text = "  - image: ghcr.io/flannel-io/flannel:v1\n    image: ghcr.io/flannel-io/flannel:v1\n    image: 'ghcr.io/x/y:1'\n"
     images = contents.images(catalogue.release("1.36.3"), KUBEADM_LIST, [text])
-    assert [image.name for image in images] == [*KUBEADM_LIST, "ghcr.io/flannel-io/flannel:v1", "ghcr.io/x/y:1"]
+    kube_vip = f"ghcr.io/kube-vip/kube-vip:v{catalogue.release('1.36.3').components['kube-vip']}"
+    assert [image.name for image in images] == [*KUBEADM_LIST, "ghcr.io/flannel-io/flannel:v1", "ghcr.io/x/y:1", kube_vip]
     by_path = {image.path: image.roles for image in images}
-    assert by_path["images/kube-apiserver.tar"] == by_path["images/etcd.tar"] == ["control_plane"]
+    assert by_path["images/kube-apiserver.tar"] == by_path["images/etcd.tar"] == by_path["images/kube-vip.tar"] == ["control_plane"]
     assert by_path["images/coredns.tar"] == by_path["images/kube-proxy.tar"] == ["control_plane", "worker"]
     assert len(by_path) == len(images)
 
