@@ -11,7 +11,7 @@ ARGS ?=
 
 playbook = FLOTILLA_FRONTEND=make ANSIBLE_STDOUT_CALLBACK=flotilla.kubernetes.phases tools/run ansible-playbook -i $(FOUNDATION) -e flotilla_cluster_name=$(CLUSTER)
 
-.PHONY: help setup lint unit integration molecule test e2e e2e-full build bundle cluster cluster-status cluster-delete kubectl clean
+.PHONY: help setup lint unit integration molecule test e2e e2e-full build bundle cluster cluster-status cluster-delete kubeconfig kubectl clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -24,6 +24,9 @@ cluster-status: setup ## Show the health of CLUSTER
 
 cluster-delete: setup ## Delete CLUSTER and everything that was made for it
 	@$(playbook) flotilla.kubernetes.cluster_delete -e flotilla_confirm=$(CLUSTER) $(ARGS)
+
+kubeconfig: setup ## Renew your kubeconfig of CLUSTER; somebody's: ARGS="-e kubeconfig_user=jane -e kubeconfig_groups=dev"
+	@$(playbook) flotilla.kubernetes.kubeconfig $(ARGS)
 
 kubectl: ## Talk to CLUSTER: make -s kubectl ARGS="get nodes"
 	@tools/kubectl $(FOUNDATION) $(CLUSTER) $(ARGS)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from urllib.parse import quote
 
 
 def cache_dir() -> Path:
@@ -14,6 +15,9 @@ def cache_dir() -> Path:
     return Path(os.environ.get("FLOTILLA_CACHE") or "~/.cache/flotilla").expanduser()
 
 
-def kubeconfig_path(cluster: str) -> Path:
-    """Return where the administrator's kubeconfig of ``cluster`` is kept."""
-    return Path("~/.kube/flotilla").expanduser() / f"{cluster}.conf"
+def kubeconfig_path(cluster: str, user: str = "") -> Path:
+    """Return where a kubeconfig of ``cluster`` is kept: the operator's own, or that of ``user``.
+
+    A cluster's name has no dot and an escaped user no slash, so no two of them share a file.
+    """
+    return Path("~/.kube/flotilla").expanduser() / (f"{cluster}.{quote(user, safe='@+')}.conf" if user else f"{cluster}.conf")

@@ -125,6 +125,10 @@ class Client:
         """Return the object at ``path``."""
         return json.loads(self.request("GET", path))
 
+    def post(self, path: str, body: Any) -> dict[str, Any]:
+        """Send ``body`` and return the object that the server answers with."""
+        return json.loads(self.request("POST", path, body))
+
     def items(self, path: str) -> Iterator[dict[str, Any]]:
         """Yield the objects of a list, page by page.
 
