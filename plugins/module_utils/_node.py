@@ -5,15 +5,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
 import platform
 import shutil
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from ._command import SEARCH_PATH, run
 from ._errors import FlotillaError
@@ -244,16 +244,34 @@ def sha256_of(path: Path) -> str:
 
 
 def write_atomically(path: Path, content: bytes, mode: int) -> None:
-    """Replace ``path`` at once by a file with ``content``; a reader sees the old or the new one, never half."""
+    """Replace ``path`` at once by a file with ``content``; a reader sees the old or the new one, never half.
+
+    The file that takes the place has always the same name, so what a killed process left of it is used up by the next write. Two
+    writers, as when a killed run's task is still at work, come one after the other: each locks the file until it is in its place.
+    """
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    with os.fdopen(descriptor, "wb") as file:
+    temporary = path.with_name(f".{path.name}.flotilla")
+    with _locked(temporary) as file:
+        file.truncate()
         file.write(content)
         file.flush()
+        os.fchmod(file.fileno(), mode)
         os.fsync(file.fileno())
-    temporary = Path(name)
-    temporary.chmod(mode)
-    temporary.replace(path)
+        temporary.replace(path)
+
+
+def _locked(path: Path) -> BinaryIO:
+    """Open ``path``, private when it is new, and lock it until it is closed."""
+    while True:
+        file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600), "wb")
+        fcntl.flock(file, fcntl.LOCK_EX)
+        try:
+            # Whoever had the lock may have put the file elsewhere.
+            if os.path.samestat(os.fstat(file.fileno()), path.stat()):
+                return file
+        except FileNotFoundError:
+            pass
+        file.close()
 
 
 def _sync(path: Path) -> None:

@@ -14,8 +14,8 @@ import hashlib
 import io
 import json
 import platform
+import shutil
 import tarfile
-import tempfile
 from pathlib import Path
 
 from ..._errors import FlotillaError
@@ -213,51 +213,57 @@ def ensure(session: Session, family: str) -> str:
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "image.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
+        work = folder / "image.work"
+        # Of a run that was killed: half a root file system is large.
+        shutil.rmtree(work, ignore_errors=True)
         if not exists(session, family):
-            _build(session, family, name)
+            work.mkdir()
+            try:
+                _build(session, family, name, work)
+            finally:
+                shutil.rmtree(work, ignore_errors=True)
     return name
 
 
-def _build(session: Session, family: str, name: str) -> None:
+def _build(session: Session, family: str, name: str, work: Path) -> None:
     source = mirror(session)
     masks = {f"etc/systemd/system/{unit}": "/dev/null" for unit in MASKED_UNITS}
-    with tempfile.TemporaryDirectory(prefix="flotilla-image-") as temporary:
-        root, hook, files = (Path(temporary, part) for part in ("root.tar", "hook", "files.tar"))
-        files.write_bytes(archive(FILES, masks))
-        hook.write_text(HOOK)
-        hook.chmod(0o755)
-        session.run(
-            [
-                "mmdebstrap",
-                "--variant=minbase",
-                "--architectures=" + ("arm64" if platform.machine() == "aarch64" else "amd64"),
-                f"--keyring={KEYRING}",
-                "--include=" + ",".join(PACKAGES),
-                '--aptopt=APT::Install-Recommends "false"',
-                '--aptopt=Acquire::Retries "3"',
-                "--dpkgopt=path-exclude=/usr/share/doc/*",
-                "--dpkgopt=path-exclude=/usr/share/man/*",
-                "--dpkgopt=path-exclude=/usr/share/locale/*",
-                f'--customize-hook={hook} "$1"',
-                f"--customize-hook=tar-in {files} /",
-                suite(family),
-                str(root),
-                *([f"deb [signed-by={KEYRING}] {source} {suite(family)} main"] if source else []),
-            ],
-            timeout=BUILD_TIMEOUT,
-            code="LOCAL_IMAGE_BUILD",
-            message=f"The node image {name} could not be made from {source or 'Debian'}.",
-            remedy="See the cause; a mirror that does not answer is the usual one. Then run again.",
-        )
-        session.podman(
-            "import",
-            "--change", 'CMD ["/sbin/init"]',
-            "--change", "STOPSIGNAL SIGRTMIN+3",
-            "--change", f"LABEL flotilla-image={family}",
+    root, hook, files = (work / part for part in ("root.tar", "hook", "files.tar"))
+    files.write_bytes(archive(FILES, masks))
+    hook.write_text(HOOK)
+    hook.chmod(0o755)
+    session.run(
+        [
+            "mmdebstrap",
+            "--variant=minbase",
+            "--architectures=" + ("arm64" if platform.machine() == "aarch64" else "amd64"),
+            f"--keyring={KEYRING}",
+            "--include=" + ",".join(PACKAGES),
+            '--aptopt=APT::Install-Recommends "false"',
+            '--aptopt=Acquire::Retries "3"',
+            "--dpkgopt=path-exclude=/usr/share/doc/*",
+            "--dpkgopt=path-exclude=/usr/share/man/*",
+            "--dpkgopt=path-exclude=/usr/share/locale/*",
+            f'--customize-hook={hook} "$1"',
+            f"--customize-hook=tar-in {files} /",
+            suite(family),
             str(root),
-            name,
-            timeout=BUILD_TIMEOUT,
-            code="LOCAL_IMAGE_BUILD",
-            message=f"podman did not take the node image {name}.",
-            remedy="See the cause; a full disk is the usual one.",
-        )  # fmt: skip
+            *([f"deb [signed-by={KEYRING}] {source} {suite(family)} main"] if source else []),
+        ],
+        timeout=BUILD_TIMEOUT,
+        code="LOCAL_IMAGE_BUILD",
+        message=f"The node image {name} could not be made from {source or 'Debian'}.",
+        remedy="See the cause; a mirror that does not answer is the usual one. Then run again.",
+    )
+    session.podman(
+        "import",
+        "--change", 'CMD ["/sbin/init"]',
+        "--change", "STOPSIGNAL SIGRTMIN+3",
+        "--change", f"LABEL flotilla-image={family}",
+        str(root),
+        name,
+        timeout=BUILD_TIMEOUT,
+        code="LOCAL_IMAGE_BUILD",
+        message=f"podman did not take the node image {name}.",
+        remedy="See the cause; a full disk is the usual one.",
+    )  # fmt: skip

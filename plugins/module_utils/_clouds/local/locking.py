@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import shutil
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from ..._errors import FlotillaError
@@ -23,16 +25,26 @@ def hold(definition: dict[str, Any], check_mode: bool) -> Iterator[None]:
     if check_mode:
         yield
         return
-    folder = cache_dir() / "local"
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / f"{definition['name']}.lock").open("w") as lock:
+    folder = work_folder(definition["name"])
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with folder.with_suffix(".lock").open("w") as lock:
         if not probes.wait(lambda: _try(lock), LOCK_TIMEOUT, 0.5):
             raise FlotillaError(
                 "LOCAL_BUSY",
                 f"Another run has been changing cluster '{definition['name']}' on this host for {LOCK_TIMEOUT} s.",
                 f"Wait until it ends; the lock is {lock.name}.",
             )
-        yield
+        # Of a run that was killed.
+        shutil.rmtree(folder, ignore_errors=True)
+        try:
+            yield
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def work_folder(cluster: str) -> Path:
+    """Return the folder for what must not outlive the lock, secrets among it; whoever holds the lock makes it."""
+    return cache_dir() / "local" / f"{cluster}.work"
 
 
 def _try(lock: Any) -> bool:

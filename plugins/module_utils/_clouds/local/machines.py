@@ -226,7 +226,7 @@ def _create(
     authorized: str,
     spec: str,
 ) -> None:
-    private, public = _host_key(session, name)
+    private, public = _host_key(session, name, locking.work_folder(place.cluster))
     user = login_user(definition)
     labels = {
         **place.labels(step.role, uid),
@@ -274,9 +274,10 @@ def login_user(definition: dict[str, Any]) -> str:
     return user
 
 
-def _host_key(session: Session, name: str) -> tuple[str, str]:
-    """Make an SSH host key pair and return (private, public); nothing of it stays on the controller."""
-    with tempfile.TemporaryDirectory(prefix="flotilla-host-key-") as folder:
+def _host_key(session: Session, name: str, work: Path) -> tuple[str, str]:
+    """Make an SSH host key pair and return (private, public); nothing of it stays on the controller, not even of a run that is killed."""
+    work.mkdir(mode=0o700, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=work) as folder:
         path = Path(folder, "key")
         session.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", name, "-f", str(path)], root=False)
         return path.read_text(), " ".join(path.with_suffix(".pub").read_text().split()[:2])
