@@ -13,6 +13,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +32,7 @@ class Run:
 
     status: int
     output: str
+    seconds: float = 0.0
 
     @property
     def changed(self) -> int:
@@ -46,8 +48,16 @@ def playbook(name: str, inventory: Path, *options: str, environment: dict[str, s
 
     :param timeout: seconds, generous: it only ends what hangs.
     """
+    return command(
+        "ansible-playbook", "-i", str(inventory), f"flotilla.kubernetes.{name}", *options, environment=environment, timeout=timeout
+    )
+
+
+def command(program: str, *arguments: str, environment: dict[str, str] | None = None, timeout: float = 2400) -> Run:
+    """Run one of Ansible's programs in the repository and return how it ended."""
+    began = time.monotonic()
     done = subprocess.run(
-        [str(BIN / "ansible-playbook"), "-i", str(inventory), f"flotilla.kubernetes.{name}", *options],
+        [str(BIN / program), *arguments],
         cwd=ROOT,
         env={**os.environ, "ANSIBLE_NOCOLOR": "1", "ANSIBLE_STDOUT_CALLBACK": "ansible.builtin.default", **(environment or {})},
         stdin=subprocess.DEVNULL,
@@ -58,7 +68,7 @@ def playbook(name: str, inventory: Path, *options: str, environment: dict[str, s
         timeout=timeout,
         check=False,
     )
-    return Run(done.returncode, done.stdout)
+    return Run(done.returncode, done.stdout, time.monotonic() - began)
 
 
 def host(*argv: str, check: bool = True, stdin: Path | None = None) -> str:
@@ -87,6 +97,11 @@ def write_definition(folder: Path, cluster: str, **changes: Any) -> Path:
     return path
 
 
+def cache() -> Path:
+    """Return the folder with bundles and keys."""
+    return Path(os.environ.get("FLOTILLA_CACHE") or Path.home() / ".cache/flotilla")
+
+
 def containers(cluster: str) -> dict[str, str]:
     """Return the id of each container of a cluster by name, running or not."""
     listed = json.loads(host("podman", "ps", "--all", "--format", "json", "--filter", f"label=flotilla-cluster={cluster}"))
@@ -111,13 +126,12 @@ def left_of(cluster: str) -> dict[str, list[str]]:
         return sorted(line for line in host(*argv).splitlines() if part in line)
 
     home = Path.home()
-    cache = Path(os.environ.get("FLOTILLA_CACHE") or home / ".cache/flotilla")
     return {
         "containers": named("podman", "ps", "--all", "--format", "{{.Names}}"),
         "volumes": named("podman", "volume", "ls", "--quiet"),
         "networks": named("podman", "network", "ls", "--format", "{{.Name}}"),
         "nft tables": named("nft", "list", "tables", part=f"flotilla_{cluster.replace('-', '_')}"),
-        "files": [str(path) for path in (home / f".kube/flotilla/{cluster}.conf", cache / "known_hosts" / cluster) if path.exists()],
+        "files": [str(path) for path in (home / f".kube/flotilla/{cluster}.conf", cache() / "known_hosts" / cluster) if path.exists()],
     }
 
 

@@ -1,0 +1,115 @@
+# Copyright: (c) 2026, the flotilla.kubernetes authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the benchmarks compute from what they saw; a benchmark that counts wrongly always holds its bar."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+TESTS = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(TESTS / "support"), str(TESTS / "benchmarks")]
+
+import bench_cluster
+import journal
+import processes
+import report
+
+
+def entry(**changes: Any) -> journal.Entry:
+    return journal.Entry(
+        **{
+            "play": "Nodes",
+            "task": "t",
+            "action": "a",
+            "host": "n",
+            "status": "ok",
+            "changed": False,
+            "began": 0.0,
+            "ended": 1.0,
+            **changes,
+        }
+    )
+
+
+def test_skipped_results_are_counted_apart() -> None:
+    entries = [entry(), entry(), entry(status="skipped"), entry(host="m", status="skipped"), entry(host="m", status="failed")]
+    assert journal.counts(entries) == {"n": journal.Count(2, 1), "m": journal.Count(1, 1)}
+
+
+def test_the_figure_is_of_the_node_with_most_results_and_not_of_the_cluster_s_own_host() -> None:
+    counts = {"a": journal.Count(30, 1), "b": journal.Count(41, 7), "c.cluster": journal.Count(99, 2)}
+    figure = bench_cluster._results("create-results-per-node", 40, counts)
+    assert (figure.value, figure.holds) == (41, False)
+    assert "7 skipped" in figure.reference and "99" in figure.reference
+
+
+def samples(pattern: str) -> list[tuple[float, frozenset[str]]]:
+    return [(10 + index / 10, frozenset({"kubeadm"} if letter == "x" else ())) for index, letter in enumerate(pattern)]
+
+
+@pytest.mark.parametrize(("pattern", "share"), [("x" * 10, 0.0), ("." * 10, 1.0), ("xx......xx", 0.6), ("x.x.x.x.x.", 0.5)])
+def test_idle_is_where_no_wanted_process_ran(pattern: str, share: float) -> None:
+    assert processes.idle_share(samples(pattern), 10.0, 11.0) == pytest.approx(share)
+
+
+def test_time_that_nobody_looked_at_counts_as_idle() -> None:
+    assert processes.idle_share(samples("x" * 10), 0.0, 11.0) == pytest.approx(10 / 11)
+    assert processes.idle_share([], 0.0, 11.0) == 1.0
+
+
+def test_the_sampler_sees_a_process_with_its_arguments_and_environment() -> None:
+    with processes.Sampler(wanted=lambda process: b"planted-argument" in process.command, environments=True) as sampler:
+        subprocess.run(
+            [sys.executable, "-c", "import time; time.sleep(0.5)", "planted-argument"], env={"PLANTED": "in-the-environment"}, check=True
+        )
+    assert any(b"planted-argument" in command for command in sampler.commands)
+    assert any(b"in-the-environment" in environment for environment in sampler.seen_environments)
+    assert [programs for _moment, programs in sampler.busy if programs]
+
+
+def test_a_gap_is_named_by_the_task_that_ran_in_it() -> None:
+    entries = [entry(task="slow", began=10.0, ended=10.45), entry(task="working", began=10.45, ended=11.0)]
+    gaps = bench_cluster._gaps(samples(".....xxxxx"), entries)
+    assert "slow" in gaps[0] and not any("working" in gap for gap in gaps)
+
+
+def measured(**changes: Any) -> dict[str, Any]:
+    count = {"n": journal.Count(10, 0), "c.cluster": journal.Count(30, 0)}
+    return {
+        "load": 0.1, "floor": 100.0, "floor_phases": {}, "create": 130.0, "again": 20.0, "idle": 0.2, "gaps": [],
+        "create_counts": count, "again_counts": count, **changes,
+    }  # fmt: skip
+
+
+def test_figures_are_medians_over_the_rounds() -> None:
+    figures = {figure.name: figure for figure in bench_cluster.figures([measured(create=c) for c in (130.0, 150.0, 141.0)])}
+    assert figures["create-to-floor"].value == pytest.approx(1.41)
+    assert not figures["create-to-floor"].holds
+    assert figures["no-op-to-create"].value == pytest.approx(20 / 141)
+    assert figures["create-waiting"].holds
+    assert set(figures) == {"create-results-per-node", "no-op-results-per-node", "create-to-floor", "no-op-to-create", "create-waiting"}
+
+
+def test_rounds_that_differ_ask_for_one_more() -> None:
+    assert bench_cluster._noisy([measured(), measured(floor=120.0)])
+    assert not bench_cluster._noisy([measured(), measured(floor=101.0)])
+
+
+def test_a_figure_is_written_with_value_bar_reference_and_verdict(tmp_path: Path) -> None:
+    figures = [report.Figure("good", 1.39, 1.4, reference="of 100 s"), report.Figure("bad", 6.0, 5.0, "s")]
+    report.write(figures, tmp_path)
+    written = {path.stem: json.loads(path.read_text()) for path in tmp_path.iterdir()}
+    assert {name: (entry["value"], entry["bar"], entry["holds"]) for name, entry in written.items()} == {
+        "good": (1.39, 1.4, True),
+        "bad": (6.0, 5.0, False),
+    }
+    assert written["good"]["reference"] == "of 100 s"
+    lines = report.table(figures)
+    assert "yes" in lines[1] and "NO" in lines[2] and "6 s" in lines[2]
