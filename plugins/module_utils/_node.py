@@ -11,12 +11,14 @@ import json
 import os
 import platform
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from ._command import SEARCH_PATH, run
 from ._errors import FlotillaError
+from ._os_families import find_family, os_release
 
 STATE_DIR = Path("/var/lib/flotilla")
 # https://kubernetes.io/docs/reference/labels-annotations-taints/#kubernetes-io-arch
@@ -29,13 +31,17 @@ NEEDED_COMMANDS = ("conntrack", "ip", "iptables", "mount", "ethtool", "nsenter",
 
 def describe() -> dict[str, Any]:
     """Return the facts of the module `node_info`."""
-    release = dict(line.split("=", 1) for line in Path("/etc/os-release").read_text(encoding="utf-8").splitlines() if "=" in line)
+    release = os_release()
+    family = find_family(release)
     bounding = next(line for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines() if line.startswith("CapBnd"))
     return {
         "cgroup_version": 2 if Path("/sys/fs/cgroup/cgroup.controllers").exists() else 1,
         "may_raise_resource_limits": bool(int(bounding.split()[1], 16) >> CAP_SYS_RESOURCE & 1),
         "architecture": ARCHITECTURES.get(platform.machine(), platform.machine()),
-        "os_id": release.get("ID", "").strip('"'),
+        "os_id": release.get("ID", ""),
+        "os_family": family.name if family else None,
+        "packages": list(family.packages) if family else None,
+        "site_settings": bool(_read_json(STATE_DIR / "files-of-site.json")),
         "swap_bytes": sum(int(line.split()[3]) * 1024 for line in Path("/proc/swaps").read_text(encoding="utf-8").splitlines()[1:]),
         "missing_commands": [name for name in NEEDED_COMMANDS if not shutil.which(name, path=SEARCH_PATH)],
     }
@@ -58,11 +64,16 @@ class KernelSettings:
         }
 
     def difference(self) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Return what is and what should be, in the same shape."""
+        """Return what is and what should be, in the same shape.
+
+        :raises FlotillaError: something of it can not be read.
+        """
+        with clear_os_errors(self._root / "proc", "read"):
+            modules = [module for module in self._modules if self._loaded(module)]
         before: dict[str, Any] = {
-            "modules": [module for module in self._modules if self._loaded(module)],
+            "modules": modules,
             "parameters": {key: self._live(key) for key in self._parameters},
-            "files": {str(path): path.read_text(encoding="utf-8") if path.exists() else None for path in self._files},
+            "files": {str(path): _text_of(path) for path in self._files},
         }
         after = {"modules": self._modules, "parameters": self._parameters, "files": {str(path): text for path, text in self._files.items()}}
         return before, after
@@ -70,7 +81,7 @@ class KernelSettings:
     def apply(self) -> None:
         """Load, set and write what differs.
 
-        :raises FlotillaError: the kernel has no such module or refuses a value.
+        :raises FlotillaError: the kernel has no such module or refuses a value, or a file can not be written.
         """
         for module in self._modules:
             if not self._loaded(module):
@@ -91,8 +102,9 @@ class KernelSettings:
                         error,
                     ) from error
         for path, text in self._files.items():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_atomically(path, text.encode(), 0o644)
+            with clear_os_errors(path, "written"):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                write_atomically(path, text.encode(), 0o644)
 
     def _loaded(self, module: str) -> bool:
         if (self._root / "sys/module" / module.replace("-", "_")).exists():
@@ -119,10 +131,19 @@ class Restart:
         self._mark = state_dir / f"restart-{service}" if service else None
 
     def owe(self) -> None:
-        """Call before the first change."""
+        """Call before the first change.
+
+        :raises FlotillaError: the node's state folder can not be written.
+        """
         if self._mark:
-            self._mark.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._mark.touch()
+            with clear_os_errors(self._mark, "marked"):
+                self._mark.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                self._mark.touch()
+
+    def pay(self) -> None:
+        """Call after the restart."""
+        if self._mark:
+            self._mark.unlink(missing_ok=True)
 
     @property
     def due(self) -> bool:
@@ -139,6 +160,10 @@ class InstalledFiles:
 
     def missing(self, files: Sequence[dict[str, str]]) -> list[str]:
         """Return the destinations that are absent or differ in content or mode."""
+        return [entry["dest"] for entry in files if not self._same(entry) or not _has_mode(entry)]
+
+    def to_bring(self, files: Sequence[dict[str, str]]) -> list[str]:
+        """Return the destinations whose content has to be brought; a wrong mode is mended where the file lies."""
         return [entry["dest"] for entry in files if not self._same(entry)]
 
     def install(self, files: Sequence[dict[str, str]], staged: dict[str, str]) -> None:
@@ -169,8 +194,6 @@ class InstalledFiles:
         try:
             found = Path(entry["dest"]).stat()
         except OSError:
-            return False
-        if found.st_mode & 0o7777 != int(entry["mode"], 8):
             return False
         known = self._known.get(entry["dest"], {})
         if known.get("print") == _print(found):
@@ -274,12 +297,39 @@ def _locked(path: Path) -> BinaryIO:
         file.close()
 
 
+@contextmanager
+def clear_os_errors(path: Path, done: str) -> Iterator[None]:
+    """Turn what the operating system refuses into one clear error.
+
+    :param done: what was to be done to ``path``: read, written ...
+    :raises FlotillaError: ``FILE_NOT_WRITTEN`` or ``FILE_UNREADABLE``.
+    """
+    try:
+        yield
+    except (OSError, UnicodeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        if done == "read":
+            code, remedy = "FILE_UNREADABLE", "Remove what is there in its place, or mend its file system."
+        else:
+            code, remedy = "FILE_NOT_WRITTEN", "Look at the free space, the rights of its folder and whether its file system is read-only."
+        raise FlotillaError(code, f"{path} could not be {done}: {reason}.", remedy, error) from error
+
+
+def _text_of(path: Path) -> str | None:
+    with clear_os_errors(path, "read"):
+        return path.read_text(encoding="utf-8", errors="replace") if path.exists() else None
+
+
 def _sync(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _has_mode(entry: dict[str, str]) -> bool:
+    return Path(entry["dest"]).stat().st_mode & 0o7777 == int(entry["mode"], 8)
 
 
 def _print(found: os.stat_result) -> list[int]:

@@ -113,7 +113,7 @@ def main() -> None:
     restart = Restart(module.params["restarts"])
     installed = InstalledFiles()
     try:
-        missing = installed.missing(files)
+        missing, to_bring = installed.missing(files), installed.to_bring(files)
         if module.params["stage"] == "finish" and not module.check_mode:
             if missing:
                 restart.owe()
@@ -124,7 +124,7 @@ def main() -> None:
         changed=bool(missing),
         missing=missing,
         restart_due=restart.due,
-        sources={entry["dest"]: entry["path"] for entry in files if entry["dest"] in missing},
+        sources={entry["dest"]: entry["path"] for entry in files if entry["dest"] in to_bring},
         diff={"before": "", "after": "".join(f"{dest}\n" for dest in missing)},
     )
 

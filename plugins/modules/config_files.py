@@ -12,13 +12,13 @@ short_description: Write several small files to a machine at once
 version_added: "0.1.0"
 description:
   - Writes each file that differs, atomically, and makes the folders that it needs. One task instead of two per file.
-  - Not for secrets; their content would show in diffs.
+  - With O(owner), files that an earlier run wrote for the same owner, and that are no longer listed, are removed.
 options:
   files:
     description: The files.
     type: list
     elements: dict
-    required: true
+    default: []
     suboptions:
       dest:
         description: Absolute path on the machine.
@@ -32,6 +32,35 @@ options:
         description: Permissions, octal.
         type: str
         default: "0644"
+      restart:
+        description: Whether a change of this file needs the restart of O(restarts).
+        type: bool
+        default: true
+  secret_files:
+    description: Files whose content is shown nowhere, neither in diffs nor in output.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      dest:
+        description: Absolute path on the machine.
+        type: str
+        required: true
+      content:
+        description: The whole content.
+        type: str
+        required: true
+      mode:
+        description: Permissions, octal.
+        type: str
+        default: "0600"
+      restart:
+        description: Whether a change of this file needs the restart of O(restarts).
+        type: bool
+        default: true
+  owner:
+    description: Name under which the machine remembers these files in C(/var/lib/flotilla). Without it nothing is ever removed.
+    type: str
   restarts:
     description:
       - Service that must be restarted once a file has changed. RV(restart_due) stays true until
@@ -57,6 +86,12 @@ written:
   type: list
   elements: str
   sample: [/etc/crictl.yaml]
+removed:
+  description: Paths of the files that were removed because they are no longer listed.
+  returned: always
+  type: list
+  elements: str
+  sample: []
 restart_due:
   description: Whether the service of O(restarts) is yet to be restarted.
   returned: always
@@ -65,46 +100,56 @@ restart_due:
 """
 
 from pathlib import Path
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils._node import Restart, write_atomically
+from ..module_utils._config_files import ConfigFile, ConfigFiles, results
+from ..module_utils._errors import FlotillaError
+from ..module_utils._node import Restart
 
 
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
-            "files": {
-                "type": "list",
-                "elements": "dict",
-                "required": True,
-                "options": {
-                    "dest": {"type": "str", "required": True},
-                    "content": {"type": "str", "required": True},
-                    "mode": {"type": "str", "default": "0644"},
-                },
-            },
+            "files": {"type": "list", "elements": "dict", "default": [], "options": _options(secret=False)},
+            "secret_files": {"type": "list", "elements": "dict", "default": [], "options": _options(secret=True)},
+            "owner": {"type": "str"},
             "restarts": {"type": "str"},
         },
         supports_check_mode=True,
     )
-    restart = Restart(module.params["restarts"])
-    written, diff = [], []
-    for entry in module.params["files"]:
-        path, content, mode = Path(entry["dest"]), entry["content"], int(entry["mode"], 8)
-        before = path.read_text(encoding="utf-8") if path.exists() else None
-        if before == content and path.stat().st_mode & 0o7777 == mode:
-            continue
-        written.append(str(path))
-        diff.append({"before_header": str(path), "after_header": str(path), "before": before or "", "after": content})
+    wanted = [
+        ConfigFile(
+            Path(entry["dest"]),
+            entry["content"],
+            int(entry["mode"], 8),
+            secret=kind == "secret_files",
+            tag="restart" if entry["restart"] else "",
+        )
+        for kind in ("files", "secret_files")
+        for entry in module.params[kind]
+    ]
+    try:
+        restart = Restart(module.params["restarts"])
+        files = ConfigFiles(module.params["owner"], wanted)
+        changes = files.changes()
         if not module.check_mode:
-            try:
+            if any(change.tag for change in changes):
                 restart.owe()
-                path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-                write_atomically(path, content.encode(), mode)
-            except OSError as error:
-                module.fail_json(msg=f"{path} could not be written: {error}. Look at the free space and the rights of its folder.")
-    module.exit_json(changed=bool(written), written=written, restart_due=restart.due, diff=diff)
+            files.apply(changes)
+        module.exit_json(changed=bool(changes), restart_due=restart.due, **results(changes))
+    except FlotillaError as error:
+        module.fail_json(**error.as_result())
+
+
+def _options(secret: bool) -> dict[str, Any]:
+    return {
+        "dest": {"type": "str", "required": True},
+        "content": {"type": "str", "required": True, "no_log": secret},
+        "mode": {"type": "str", "default": "0600" if secret else "0644"},
+        "restart": {"type": "bool", "default": True},
+    }
 
 
 if __name__ == "__main__":

@@ -44,6 +44,22 @@ os_id:
   returned: always
   type: str
   sample: debian
+os_family:
+  description: The row of the table of operating systems that the machine belongs to; V(null) for one that is not in it.
+  returned: always
+  type: str
+  sample: Debian 12 and 13
+packages:
+  description: Packages that bring the commands of RV(missing_commands) on this operating system; V(null) where it is not in the table.
+  returned: always
+  type: list
+  elements: str
+  sample: [conntrack, ethtool]
+site_settings:
+  description: Whether M(flotilla.kubernetes.site_settings) has left something on the machine.
+  returned: always
+  type: bool
+  sample: false
 swap_bytes:
   description: Bytes of swap in use by the machine.
   returned: always

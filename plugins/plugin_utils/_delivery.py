@@ -26,7 +26,8 @@ class DeliveryAction(ActionBase):
         arguments = {key: value for key, value in self._task.args.items() if key not in ("stage", "staged")}
         answer = self._ask({**arguments, "stage": "inspect"}, task_vars)
         sources = answer.pop("sources", {})
-        if sources and not answer.get("failed") and not self._task.check_mode:
+        # What has only a wrong mode is changed without a source.
+        if answer.get("changed") and not answer.get("failed") and not self._task.check_mode:
             staged = self._copy(Path(arguments["directory"]), sources)
             answer = self._ask({**arguments, "stage": "finish", "staged": staged}, task_vars)
             answer.pop("sources", None)

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -14,7 +15,8 @@ from ansible_collections.flotilla.kubernetes.plugins.module_utils._errors import
 
 
 def short(text: str) -> str:
-    """Return a value for a message: one line of at most 60 printable characters."""
+    """Return a value for a message: one line of at most 60 printable characters, without the password of a URL."""
+    text = re.sub(r"(://[^/@:\s]*):[^/@\s]*@", r"\1:***@", text)
     text = "".join(character if character.isprintable() else "?" for character in " ".join(text.split()))
     return text if len(text) <= 60 else text[:57] + "..."
 

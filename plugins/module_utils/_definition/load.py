@@ -10,13 +10,19 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition import defaults, rules, validate
-from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition.errors import DefinitionErrors, Problem, nearest
+from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition.errors import (
+    DefinitionErrors,
+    Problem,
+    nearest,
+    path_text,
+    short,
+)
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition.hosts import group_name, groups_of, zones_of
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition.merge import merge
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition.schema import PLUGIN, cluster_schema
@@ -245,12 +251,28 @@ def _finish(data: dict[str, Any], root: Node, path: Path) -> dict[str, Any]:
         if key == "name":
             definition["foundation"] = foundation_name(path)
             definition["file"] = str(path)
-    files = definition["network"]["manifests"]
-    for index, name in enumerate(files):
-        node = root.nearest(("network", "manifests", index))
+    problems = []
+    for holder, key, place in _files(definition):
+        node = root.nearest(place)
         folder = Path(os.path.abspath(node.file)).parent  # noqa: PTH100
-        files[index] = os.path.normpath(folder / Path(name).expanduser())
+        holder[key] = os.path.normpath(folder / Path(holder[key]).expanduser())
+        if place[0] == "site" and not Path(holder[key]).is_file():
+            # Found out here, as the machines are prepared long after the first of them was made.
+            message = f"is {short(node.text)}, but there is no file {shown(Path(holder[key]))}."
+            problems.append(Problem(node.file, node.line, path_text(place), message, short(node.text)))
+    if problems:
+        raise DefinitionErrors(problems)
     return definition
+
+
+def _files(definition: dict[str, Any]) -> Iterator[tuple[Any, str | int, tuple[str | int, ...]]]:
+    """Yield holder, key and place of each path that is relative to the file that names it."""
+    for section, key in (("network", "manifests"), ("site", "ca_files")):
+        files = definition[section][key]
+        yield from ((files, index, (section, key, index)) for index in range(len(files)))
+    for index, mirror in enumerate(definition["site"]["registry_mirrors"]):
+        if "ca_file" in mirror:
+            yield mirror, "ca_file", ("site", "registry_mirrors", index, "ca_file")
 
 
 def load_file(path: str | os.PathLike[str]) -> dict[str, Any] | None:

@@ -322,6 +322,39 @@ def zone_groups(data: dict[str, Any], report: Report) -> None:
                 )
 
 
+def site(data: dict[str, Any], report: Report) -> None:
+    """Addresses of the site are addresses, and no mirror stands twice."""
+    section = data.get("site", {})
+    proxy, dns = section.get("proxy", {}), section.get("dns", {})
+    for index, entry in enumerate(proxy.get("no_proxy", [])):
+        if entry is not None and "/" in entry and not _parses(ipaddress.ip_network, entry):
+            report(("site", "proxy", "no_proxy", index), f"is {short(entry)}; must be a network such as 10.0.0.0/8, or a host.")
+    if proxy.get("no_proxy") and not proxy.keys() & {"http", "https"}:
+        place = ("site", "proxy")
+        report((*place, "no_proxy"), "has no effect without a proxy; add http or https.", about=[(*place, "http"), (*place, "https")])
+    for index, server in enumerate(dns.get("servers", [])):
+        if server is not None and not _parses(ipaddress.ip_address, server):
+            report(("site", "dns", "servers", index), f"is {short(server)}; must be an IP address such as 10.0.0.53.")
+    if dns.get("search") and not dns.get("servers"):
+        report(("site", "dns", "search"), "needs site.dns.servers; name the servers that know these domains.")
+    seen = set()
+    for index, mirror in enumerate(section.get("registry_mirrors", [])):
+        if mirror is None or "registry" not in mirror or "url" not in mirror:
+            continue
+        known = (mirror["registry"], mirror["url"].rstrip("/"))
+        if known in seen:
+            report(("site", "registry_mirrors", index), f"repeats the mirror {known[1]} of {known[0]}; remove it.")
+        seen.add(known)
+
+
+def _parses(kind: Callable[[str], Any], text: str) -> bool:
+    try:
+        kind(text)
+    except ValueError:
+        return False
+    return True
+
+
 RULES: tuple[Callable[[dict[str, Any], Report], None], ...] = (
     pool_names,
     cloud_sections,
@@ -331,6 +364,7 @@ RULES: tuple[Callable[[dict[str, Any], Report], None], ...] = (
     node_labels,
     taints,
     zone_groups,
+    site,
 )
 
 

@@ -136,6 +136,115 @@ _FILE_PATH = {
     "default": None,
 }
 
+_FILE_NAME = {"type": "string", "minLength": 1, "pattern": _pattern("[^\\n]+"), "x-allowed": "a file's path"}
+
+# Hosts, ports and paths only: what is before an "@" would be a secret, and definitions hold none.
+_HOST = "([A-Za-z0-9]([-A-Za-z0-9.]*[A-Za-z0-9])?|\\[[0-9A-Fa-f:.]+\\])"
+_PORT = "(:[0-9]{1,5})?"
+
+
+def _url(schemes: str, example: str, path: str = "(/[^\\s@?#\"'\\\\]*)?") -> dict[str, Any]:
+    return {
+        "type": "string",
+        "pattern": _pattern(f"{schemes}://{_HOST}{_PORT}{path}"),
+        "x-allowed": f"a URL without user name and password such as {example}",
+    }
+
+
+_ADDRESS = {"type": "string", "pattern": _pattern("[0-9A-Fa-f:.]+"), "x-allowed": "an IP address such as 10.0.0.53"}
+_SERVER = {
+    "type": "string",
+    "maxLength": 253,
+    "pattern": _pattern("[A-Za-z0-9]([-A-Za-z0-9.:]*[A-Za-z0-9])?"),
+    "x-allowed": "a host name or IP address",
+}
+
+_SITE = _object(
+    {
+        "proxy": _object(
+            {
+                "http": {**_url("https?", "http://proxy.example.com:3128", "/?"), "description": "Proxy for http:// addresses."},
+                "https": {**_url("https?", "http://proxy.example.com:3128", "/?"), "description": "Proxy for https:// addresses."},
+                "no_proxy": {
+                    "type": "array",
+                    "items": {
+                        "type": "string",
+                        "maxLength": 253,
+                        "pattern": _pattern("[^\\s,\"'\\\\$%=]+"),
+                        "x-allowed": "a host, a domain that begins with a dot, an address or a network",
+                    },
+                    "description": "Hosts, domains (`.example.com`), addresses and networks reached directly, next to the cluster's own.",
+                    "default": [],
+                },
+            },
+            "HTTP proxy of containerd, kubelet and package manager; its login is the role variable `kubernetes_node_proxy_credentials`.",
+            default={},
+        ),
+        "ca_files": {
+            "type": "array",
+            "items": _FILE_NAME,
+            "description": "Files with certificates (PEM) that the machines trust, relative to the file that names them.",
+            "default": [],
+        },
+        "registry_mirrors": {
+            "type": "array",
+            "description": "Where containerd pulls images from, in this order, before the registry itself. "
+            "Credentials are the role variable `containerd_registry_credentials`.",
+            "items": _object(
+                {
+                    "registry": {
+                        "type": "string",
+                        "pattern": _pattern(f"{_HOST}{_PORT}|_default"),
+                        "x-allowed": "a registry's host such as docker.io, or _default",
+                        "description": "Registry as in image names, such as `docker.io`; `_default`: every one that has no mirror.",
+                    },
+                    "url": {**_url("https?", "https://mirror.example.com"), "description": "The mirror, or the registry's own URL."},
+                    "ca_file": {
+                        **_FILE_NAME,
+                        "description": "Certificates (PEM) of the mirror's certificate authority, if it is none of `site.ca_files`.",
+                    },
+                    "override_path": {
+                        "type": "boolean",
+                        "description": "Whether the path of `url` is used as it is, without `/v2` after it.",
+                        "default": False,
+                    },
+                },
+                "One mirror.",
+                required=("registry", "url"),
+            ),
+            "default": [],
+        },
+        "ntp_servers": {"type": "array", "items": _SERVER, "uniqueItems": True, "description": "Time servers.", "default": []},
+        "dns": _object(
+            {
+                "servers": {
+                    "type": "array",
+                    "items": _ADDRESS,
+                    "uniqueItems": True,
+                    "description": "Addresses of name servers.",
+                    "default": [],
+                },
+                "search": {
+                    "type": "array",
+                    "items": {
+                        "type": "string",
+                        "maxLength": 253,
+                        "pattern": _pattern(f"{_DNS_LABEL}(\\.{_DNS_LABEL})*"),
+                        "x-allowed": "a domain such as example.com",
+                    },
+                    "uniqueItems": True,
+                    "description": "Domains that short names are looked up in.",
+                    "default": [],
+                },
+            },
+            "Name servers of the machines.",
+            default={},
+        ),
+    },
+    "What the site demands of every machine. What is not set here is left alone.",
+    default={},
+)
+
 _PROPERTIES: dict[str, Any] = {
     "plugin": {
         "type": "string",
@@ -237,7 +346,7 @@ _PROPERTIES: dict[str, Any] = {
             },
             "manifests": {
                 "type": "array",
-                "items": {"type": "string", "minLength": 1, "pattern": _pattern("[^\\n]+"), "x-allowed": "a file's path"},
+                "items": _FILE_NAME,
                 "description": "Manifest files of the network plugin, relative to the file that names them. With `plugin: manifests` only.",
                 "default": [],
             },
@@ -276,6 +385,7 @@ _PROPERTIES: dict[str, Any] = {
         "How Ansible reaches the machines.",
         default={},
     ),
+    "site": _SITE,
     "bundle": _object(
         {
             "source": {

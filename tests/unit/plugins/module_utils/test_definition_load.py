@@ -77,6 +77,13 @@ def test_everything_that_was_left_out_has_its_default():
         "network": {"plugin": "flannel", "pod_cidrs": ["10.244.0.0/16"], "service_cidrs": ["10.96.0.0/12"], "manifests": []},
         "api_endpoint": {"port": 6443},
         "access": {"ssh_user": "flotilla", "ssh_private_key_file": None},
+        "site": {
+            "proxy": {"no_proxy": []},
+            "ca_files": [],
+            "registry_mirrors": [],
+            "ntp_servers": [],
+            "dns": {"servers": [], "search": []},
+        },
         "bundle": {"source": "modules", "directory": None},
         "local": {"network_cidr": "172.30.86.0/24", "egress": "allow"},
     }
@@ -112,7 +119,7 @@ def test_two_definitions_share_no_default():
             "kubernetes_version:",
             "pod_cidrs: [10.0.0.0/8]\nkubernetes_version:",
             "demo.yml:5: pod_cidrs: unknown key; it belongs to network.pod_cidrs. Known here: access, api_endpoint, bundle, class, cloud, "
-            "control_plane, image, kind, kubernetes_version, local, name, network, plugin, pools, schema.",
+            "control_plane, image, kind, kubernetes_version, local, name, network, plugin, pools, schema, site.",
         ),
         (
             "plugin: flannel\n",
@@ -294,6 +301,47 @@ def test_two_definitions_share_no_default():
             "count: 2",
             "count: 2\n  - name: workers\n    count: 1",
             "demo.yml:11: pools[1].name: is workers, as is the pool in line 9; pool names are unique.",
+        ),
+        (
+            "local:",
+            "site: {proxy: {https: 'http://me:secret@proxy:3128'}}\nlocal:",
+            "demo.yml:13: site.proxy.https: is http://me:***@proxy:3128; must be a URL without user name and password such as "
+            "http://proxy.example.com:3128.",
+        ),
+        (
+            "local:",
+            "site: {proxy: {no_proxy: [.example.com]}}\nlocal:",
+            "demo.yml:13: site.proxy.no_proxy: has no effect without a proxy; add http or https.",
+        ),
+        (
+            "local:",
+            "site: {proxy: {http: 'http://proxy:3128', no_proxy: [10.0.0.0/33]}}\nlocal:",
+            "demo.yml:13: site.proxy.no_proxy[0]: is 10.0.0.0/33; must be a network such as 10.0.0.0/8, or a host.",
+        ),
+        (
+            "local:",
+            "site: {dns: {servers: [10.0.0.256]}}\nlocal:",
+            "demo.yml:13: site.dns.servers[0]: is 10.0.0.256; must be an IP address such as 10.0.0.53.",
+        ),
+        (
+            "local:",
+            "site: {dns: {search: [example.com]}}\nlocal:",
+            "demo.yml:13: site.dns.search: needs site.dns.servers; name the servers that know these domains.",
+        ),
+        (
+            "local:",
+            "site: {registry_mirrors: [{registry: docker.io, url: 'https://a'}, {registry: docker.io, url: 'https://a/'}]}\nlocal:",
+            "demo.yml:13: site.registry_mirrors[1]: repeats the mirror https://a of docker.io; remove it.",
+        ),
+        (
+            "local:",
+            "site: {registry_mirrors: [{registry: docker.io, url: 'https://a', skip_verify: true}]}\nlocal:",
+            "demo.yml:13: site.registry_mirrors[0].skip_verify: unknown key. Known here: ca_file, override_path, registry, url.",
+        ),
+        (
+            "local:",
+            "site: {ca_files: [../ca.pem]}\nlocal:",
+            "demo.yml:13: site.ca_files[0]: is ../ca.pem, but there is no file /foundation/ca.pem.",
         ),
         ("name: demo", "name: demo\nname: demo", "demo.yml:4: name: is written twice, first in line 3."),
         ("name: demo", "name: [demo", "demo.yml:4: is not valid YAML: expected ',' or ']', but got ':'."),
@@ -502,6 +550,19 @@ def test_a_class_may_not_name_a_cluster_or_another_class(foundation):
     with pytest.raises(DefinitionErrors) as caught:
         load.load_fleet([foundation])
     assert [problem.path for problem in caught.value.problems] == ["name", "class"]
+
+
+def test_certificates_are_found_next_to_the_file_that_names_them(foundation):
+    (foundation / "cluster_classes/ca.pem").write_text("PEM")
+    (foundation / "clusters/mirror.pem").write_text("PEM")
+    write(
+        foundation,
+        cluster_classes__site=HEAD + "kind: cluster_class\nsite: {ca_files: [ca.pem], ntp_servers: [time1]}\n",
+        clusters__demo=DEMO + "class: site\nsite: {registry_mirrors: [{registry: a, url: 'https://a', ca_file: mirror.pem}]}\n",
+    )
+    found = load.load_file(foundation / "clusters/demo.yml")["site"]
+    assert found["ca_files"] == [str(foundation / "cluster_classes/ca.pem")] and found["ntp_servers"] == ["time1"]
+    assert found["registry_mirrors"][0]["ca_file"] == str(foundation / "clusters/mirror.pem")
 
 
 def test_manifests_are_found_next_to_the_file_that_names_them(foundation):

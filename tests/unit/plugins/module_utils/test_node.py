@@ -47,6 +47,19 @@ def test_a_kernel_parameter_that_the_machine_refuses_is_named(root: Path) -> Non
     assert caught.value.code == "KERNEL_PARAMETER_REFUSED" and "net.nowhere.x" in str(caught.value)
 
 
+def test_a_file_of_kernel_settings_that_can_not_be_read_or_written_is_named(root: Path) -> None:
+    (root / "etc/sysctl.d/test.conf").mkdir(parents=True)
+    with pytest.raises(FlotillaError) as caught:
+        settings(root).difference()
+    assert caught.value.code == "FILE_UNREADABLE" and "sysctl.d/test.conf" in str(caught.value)
+    (root / "etc/sysctl.d/test.conf").rmdir()
+    (root / "etc/sysctl.d").rmdir()
+    (root / "etc/sysctl.d").write_text("")
+    with pytest.raises(FlotillaError) as caught:
+        settings(root).apply()
+    assert caught.value.code == "FILE_NOT_WRITTEN" and caught.value.remedy
+
+
 @pytest.mark.parametrize("sign", ["sys/module/br_netfilter", "proc/sys/net/bridge"])
 def test_a_module_counts_as_loaded_by_any_sign(root: Path, sign: str) -> None:
     wanted = _node.KernelSettings("test", ["br_netfilter"], {}, root)
@@ -94,9 +107,12 @@ def test_a_changed_mode_is_mended_without_a_transfer(tmp_path: Path, installed: 
     (tmp_path / "arrived").write_bytes(b"tool")
     installed.install([wanted], {wanted["dest"]: str(tmp_path / "arrived")})
     Path(wanted["dest"]).chmod(0o600)
-    assert installed.missing([wanted]) == [wanted["dest"]]
+    assert installed.missing([wanted]) == [wanted["dest"]] and installed.to_bring([wanted]) == []
+    inode = Path(wanted["dest"]).stat().st_ino
     installed.install([wanted], {})
-    assert installed.missing([wanted]) == []
+    assert installed.missing([wanted]) == [] and Path(wanted["dest"]).stat().st_ino == inode
+    # The control: another content has to be brought.
+    assert installed.to_bring([entry(tmp_path, b"newer")]) == [wanted["dest"]]
 
 
 def test_what_arrived_with_another_digest_is_not_installed(tmp_path: Path, installed: _node.InstalledFiles) -> None:
