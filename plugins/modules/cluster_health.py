@@ -81,6 +81,12 @@ nodes:
   returned: when the API server answers
   type: list
   elements: dict
+join_secrets:
+  description: Names of the Secrets of C(kube-system) that runs of this collection made for machines to join; only a killed run leaves some.
+  returned: when the API server answers
+  type: list
+  elements: str
+  sample: []
 waited:
   description: Seconds until the gates held.
   returned: always
@@ -95,6 +101,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ..module_utils._errors import FlotillaError
 from ..module_utils._kubernetes.client import Client
 from ..module_utils._kubernetes.gates import GATES, WITHOUT_MACHINE, Expectation, describe_nodes, examine
+from ..module_utils._kubernetes.kubeadm import join_secrets
 
 
 def main() -> None:
@@ -121,10 +128,17 @@ def main() -> None:
             if {finding.code for finding in findings} <= {WITHOUT_MACHINE} or waited >= params["timeout"]:
                 break
             time.sleep(0.5)
-        nodes = describe_nodes(client) if not any(finding.code == "API_UNREACHABLE" for finding in findings) else []
+        silent = any(finding.code == "API_UNREACHABLE" for finding in findings)
+        nodes, secrets = ([], []) if silent else (describe_nodes(client), join_secrets(client))
     except (FlotillaError, OSError) as error:
         module.fail_json(**(error.as_result() if isinstance(error, FlotillaError) else {"msg": str(error)}))
-    result = {"healthy": not findings, "findings": [finding.as_dict() for finding in findings], "nodes": nodes, "waited": waited}
+    result = {
+        "healthy": not findings,
+        "findings": [finding.as_dict() for finding in findings],
+        "nodes": nodes,
+        "join_secrets": secrets,
+        "waited": waited,
+    }
     if findings and params["fail"]:
         lines = "\n".join(f"  {finding.code} {finding.message} {finding.remedy}" for finding in findings)
         module.fail_json(msg=f"The cluster is not healthy after {waited:g} s:\n{lines}", **result)

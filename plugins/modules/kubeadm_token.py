@@ -34,7 +34,9 @@ options:
     type: int
     default: 900
   token_id:
-    description: Public part of the token to delete. Needed for O(state=absent).
+    description:
+      - Public part of the token to delete with O(state=absent).
+      - Without it all go that earlier runs of this module made and, as when a run is killed, did not delete.
     type: str
   user:
     description: Name under which the API server's audit log records the calls.
@@ -56,6 +58,11 @@ EXAMPLES = r"""
     address: 10.0.0.11
     state: absent
     token_id: "{{ join_secret.token_id }}"
+
+- name: Delete what killed runs left
+  flotilla.kubernetes.kubeadm_token:
+    address: 10.0.0.11
+    state: absent
 """
 
 RETURN = r"""
@@ -98,7 +105,6 @@ def main() -> None:
             "token_id": {"type": "str", "no_log": False},
             "user": {"type": "str", "default": "flotilla"},
         },
-        required_if=[("state", "absent", ["token_id"])],
         supports_check_mode=True,
     )
     params = module.params

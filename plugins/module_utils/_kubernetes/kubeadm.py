@@ -25,6 +25,12 @@ from .client import CA_FILE, KUBEADM_API, ApiError, Client, as_json_documents, s
 STATE_DIR = Path("/var/lib/flotilla")
 KUBELET_KUBECONFIG = Path("/etc/kubernetes/kubelet.conf")
 TOKEN_ALPHABET = string.ascii_lowercase + string.digits
+SECRETS = "/api/v1/namespaces/kube-system/secrets"
+CERTIFICATES = "kubeadm-certs"
+# Of our tokens, and of those that kubeadm makes for nothing else than to let the uploaded certificates expire:
+# https://github.com/kubernetes/kubernetes/blob/v1.36.3/cmd/kubeadm/app/phases/copycerts/copycerts.go
+TOKEN_DESCRIPTION = "flotilla.kubernetes: nodes that join now"
+TOKEN_DESCRIPTIONS = (TOKEN_DESCRIPTION, "Proxy for managing TTL for the kubeadm-certs secret")
 BOOTSTRAP_GROUP = "system:bootstrappers:kubeadm:default-node-token"
 
 
@@ -67,7 +73,7 @@ def create_join_secret(address: str, user: str, ttl_seconds: int, control_plane:
         "metadata": {"name": f"bootstrap-token-{token_id}", "namespace": "kube-system"},
         "type": "bootstrap.kubernetes.io/token",
         "stringData": {
-            "description": "flotilla.kubernetes: nodes that join now",
+            "description": TOKEN_DESCRIPTION,
             "token-id": token_id,
             "token-secret": token_secret,
             "expiration": expiration,
@@ -77,7 +83,7 @@ def create_join_secret(address: str, user: str, ttl_seconds: int, control_plane:
         },
     }
     client = Client.short_lived(address, user)
-    client.request("POST", "/api/v1/namespaces/kube-system/secrets", secret)
+    client.request("POST", SECRETS, secret)
     result: dict[str, Any] = {"token": f"{token_id}.{token_secret}", "token_id": token_id, "ca_cert_hashes": [ca_cert_hash()]}
     if control_plane:
         result["certificate_key"] = _upload_certificates(address, user)
@@ -85,20 +91,41 @@ def create_join_secret(address: str, user: str, ttl_seconds: int, control_plane:
     return result
 
 
-def delete_join_secret(address: str, user: str, token_id: str) -> bool:
-    """Delete the token and the uploaded control-plane certificates; return whether any was there."""
-    client = Client.short_lived(address, user)
-    secrets_path = "/api/v1/namespaces/kube-system/secrets"
-    # kubeadm lets the certificates expire with a token that it makes for nothing else; that one owns them.
-    owners = [
-        owner["name"]
-        for secret in client.items(f"{secrets_path}?fieldSelector=metadata.name%3Dkubeadm-certs")
-        for owner in secret["metadata"].get("ownerReferences", [])
+def join_secrets(client: Client) -> list[str]:
+    """Return the names of the Secrets that runs of ours made for machines to join, sorted.
+
+    Between runs there are some only when one was killed.
+    """
+    tokens = client.items(f"{SECRETS}?fieldSelector=type%3Dbootstrap.kubernetes.io/token")
+    found = [
+        secret["metadata"]["name"]
+        for secret in tokens
+        if base64.b64decode(secret["data"].get("description", "")).decode("utf-8", "replace") in TOKEN_DESCRIPTIONS
     ]
+    found += [secret["metadata"]["name"] for secret in client.items(f"{SECRETS}?fieldSelector=metadata.name%3D{CERTIFICATES}")]
+    return sorted(found)
+
+
+def delete_join_secret(address: str, user: str, token_id: str | None) -> bool:
+    """Delete the token and the uploaded control-plane certificates; return whether any was there.
+
+    :param token_id: of the token; without it all go that `join_secrets` finds.
+    """
+    client = Client.short_lived(address, user)
+    if token_id is None:
+        names = join_secrets(client)
+    else:
+        # kubeadm lets the certificates expire with a token that it makes for nothing else; that one owns them.
+        owners = [
+            owner["name"]
+            for secret in client.items(f"{SECRETS}?fieldSelector=metadata.name%3D{CERTIFICATES}")
+            for owner in secret["metadata"].get("ownerReferences", [])
+        ]
+        names = [f"bootstrap-token-{token_id}", CERTIFICATES, *owners]
     removed = False
-    for name in (f"bootstrap-token-{token_id}", "kubeadm-certs", *owners):
+    for name in names:
         try:
-            client.request("DELETE", f"{secrets_path}/{name}")
+            client.request("DELETE", f"{SECRETS}/{name}")
             removed = True
         except ApiError as error:
             if error.status != 404:
