@@ -9,7 +9,6 @@ Each gate reads the live cluster and returns findings; no finding means that it 
 from __future__ import annotations
 
 import http.client
-import json
 import ssl
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
@@ -17,8 +16,8 @@ from typing import Any
 
 from .._errors import FlotillaError
 from .client import API_PORT, CA_FILE, ApiError, Client
+from .etcd import CLIENT_PORT, Member, client_context, members_of
 
-ETCD_PKI = "/etc/kubernetes/pki/etcd"
 # Label that kubeadm gives to the static pods of a control plane.
 TIER_CONTROL_PLANE = "control-plane"
 CONTROL_PLANE_LABEL = "node-role.kubernetes.io/control-plane"
@@ -116,15 +115,14 @@ def etcd_healthy(client: Client, expected: Expectation) -> list[Finding]:
     `/health` of a member is true only when it reaches a quorum: https://etcd.io/docs/v3.6/op-guide/monitoring/#health-check
     """
     findings = []
-    context = ssl.create_default_context(cafile=f"{ETCD_PKI}/ca.crt")
-    context.load_cert_chain(f"{ETCD_PKI}/healthcheck-client.crt", f"{ETCD_PKI}/healthcheck-client.key")
-    members: list[dict[str, Any]] = []
+    context = client_context()
+    members: list[Member] = []
     for name, address in sorted(expected.control_planes.items()):
         try:
-            etcd = Client(address, 2379, context, timeout=5)
+            etcd = Client(address, CLIENT_PORT, context, timeout=5)
             health = etcd.get("/health")
             problem = "" if str(health.get("health")).lower() == "true" else f"it answers {health}"
-            members = json.loads(etcd.request("POST", "/v3/cluster/member/list", {})).get("members", [])
+            members = members_of(etcd)
         except (OSError, ApiError, ValueError) as error:
             problem = str(error)
         if problem:
@@ -136,14 +134,14 @@ def etcd_healthy(client: Client, expected: Expectation) -> list[Finding]:
                     f"Read the log of etcd on {name}.",
                 )
             )
-    known = {member.get("name") or member.get("ID", "?"): member for member in members}
+    known = {member.name or member.peer_urls[0]: member for member in members}
     for name in sorted(set(known) - set(expected.control_planes)) if members else []:
         findings.append(
             Finding(
                 "ETCD_MEMBER_UNKNOWN",
                 f"etcd/{name}",
                 f"etcd has the member {name}, which is no control plane of this cluster.",
-                "Remove the member with 'etcdctl member remove' once it is really gone.",
+                "Once it is really gone, the module etcd_member removes it; cluster_apply does so before another control plane joins.",
             )
         )
     for name in sorted(set(expected.control_planes) - set(known)) if members else []:
@@ -151,7 +149,7 @@ def etcd_healthy(client: Client, expected: Expectation) -> list[Finding]:
             Finding("ETCD_MEMBER_MISSING", f"etcd/{name}", f"The control plane {name} is no member of etcd.", "Run cluster_apply again.")
         )
     for name, member in sorted(known.items()):
-        if member.get("isLearner"):
+        if member.learner:
             findings.append(
                 Finding(
                     "ETCD_MEMBER_LEARNER", f"etcd/{name}", f"The etcd member {name} is still a learner.", "Wait until it has caught up."
@@ -166,7 +164,7 @@ def system_pods_ready(client: Client, expected: Expectation) -> list[Finding]:
     pods = list(client.items("/api/v1/namespaces/kube-system/pods"))
     for pod in pods:
         name = pod["metadata"]["name"]
-        phase, ready = pod.get("status", {}).get("phase"), _condition(pod, "Ready").get("status") == "True"
+        phase, ready = pod.get("status", {}).get("phase"), is_ready(pod)
         # A pod that ended, well or evicted, stays as a record; whoever owns it has made another by now.
         if ready or phase == "Succeeded" or (phase == "Failed" and pod["metadata"].get("ownerReferences")):
             continue
@@ -270,6 +268,11 @@ def examine(client: Client, expected: Expectation, gates: Iterable[str]) -> list
     return findings
 
 
+def is_ready(thing: dict[str, Any]) -> bool:
+    """Tell whether a Node or Pod has the condition Ready."""
+    return _condition(thing, "Ready").get("status") == "True"
+
+
 def _condition(thing: dict[str, Any], kind: str) -> dict[str, Any]:
     return next((item for item in thing.get("status", {}).get("conditions", []) if item.get("type") == kind), {})
 
@@ -290,7 +293,7 @@ def describe_nodes(client: Client) -> list[dict[str, Any]]:
         {
             "name": node["metadata"]["name"],
             "roles": sorted(label[len(prefix) :] for label in node["metadata"].get("labels", {}) if label.startswith(prefix)),
-            "ready": _condition(node, "Ready").get("status") == "True",
+            "ready": is_ready(node),
             "version": node["status"]["nodeInfo"]["kubeletVersion"].lstrip("v"),
             "address": next((entry["address"] for entry in node["status"].get("addresses", []) if entry["type"] == "InternalIP"), ""),
             "runtime": node["status"]["nodeInfo"].get("containerRuntimeVersion", ""),

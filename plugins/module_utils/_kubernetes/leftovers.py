@@ -1,0 +1,54 @@
+# Copyright: (c) 2026, the flotilla.kubernetes authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a control plane leaves behind when its machine is gone (private to flotilla.kubernetes). Python 3.9, standard library only."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .client import ApiError, Client
+from .etcd import Etcd, client_context, gone, plan_removal
+from .gates import CONTROL_PLANE_LABEL, is_ready
+
+
+def remove_leftovers(client: Client, address: str, control_planes: dict[str, str], check_mode: bool) -> dict[str, Any]:
+    """Remove dead etcd members and Nodes of control planes that no longer exist.
+
+    :param address: of a live control plane; its etcd member is asked.
+    :param control_planes: node name -> address of every control plane that exists.
+    :return: ``changed``, ``members``, ``nodes`` and ``diff`` of what was removed; ``kept``: a sentence for each member that had to stay.
+    :raises FlotillaError: etcd or the API server refuses.
+    """
+    etcd = Etcd([address], client_context())
+    members = etcd.members()
+    removed, kept = [], []
+    for member in gone(members, control_planes):
+        removal = plan_removal(members, member, remove_healthy=False)
+        if removal.problem:
+            kept.append(f"The etcd member {member.title} has no machine in this cluster and stays: {removal.problem} {removal.remedy}")
+            continue
+        if not check_mode:
+            etcd.remove(removal)
+        members = [one for one in members if one.id != member.id]
+        removed.append(member.name or member.peer_urls[0])
+    nodes = []
+    for node in client.items(f"/api/v1/nodes?labelSelector={CONTROL_PLANE_LABEL}"):
+        name = node["metadata"]["name"]
+        if name in control_planes or is_ready(node):
+            continue
+        nodes.append(name)
+        if not check_mode:
+            try:
+                client.request("DELETE", f"/api/v1/nodes/{name}")
+            except ApiError as error:
+                if error.status != 404:
+                    raise
+    lines = [*(f"etcd member {name}" for name in removed), *(f"node {name}" for name in nodes)]
+    return {
+        "changed": bool(lines),
+        "members": removed,
+        "nodes": nodes,
+        "kept": kept,
+        "diff": {"before": "".join(f"{line}\n" for line in lines), "after": ""},
+    }

@@ -1,0 +1,30 @@
+# Copyright: (c) 2026, the flotilla.kubernetes authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A real control plane on loopback for the tests of this folder."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "support"))
+
+import control_plane
+
+
+@pytest.fixture(scope="session")
+def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("programs")
+
+
+@pytest.fixture
+def etcd(tmp_path: Path, programs: Path) -> Iterator[control_plane.EtcdMembers]:
+    """etcd without a member yet."""
+    processes = control_plane.Processes(tmp_path)
+    program = control_plane.program(control_plane.bundle(tmp_path), "etcd", programs)
+    yield control_plane.EtcdMembers(processes, program, control_plane.Authority(tmp_path / "etcd-pki"))
+    processes.end()
