@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from ._errors import FlotillaError
 
@@ -18,10 +18,19 @@ from ._errors import FlotillaError
 SEARCH_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
-def run(argv: Sequence[str], *, stdin: str | None = None, timeout: float = 60.0, code: str = "COMMAND_FAILED", remedy: str = "") -> str:
+def run(
+    argv: Sequence[str],
+    *,
+    stdin: str | None = None,
+    timeout: float = 60.0,
+    code: str = "COMMAND_FAILED",
+    remedy: str = "",
+    environment: Mapping[str, str] | None = None,
+) -> str:
     """Return the standard output of ``argv``.
 
     :param timeout: seconds until the command is killed.
+    :param environment: further environment variables.
     :param code: the error code of a failure; the message names the command and the last lines that it printed.
     :raises FlotillaError: the command is missing, failed, or did not end in time.
     """
@@ -36,7 +45,7 @@ def run(argv: Sequence[str], *, stdin: str | None = None, timeout: float = 60.0,
             errors="replace",
             timeout=timeout,
             check=False,
-            env={**os.environ, "PATH": SEARCH_PATH, "LC_ALL": "C.UTF-8"},
+            env={**os.environ, "PATH": SEARCH_PATH, "LC_ALL": "C.UTF-8", **(environment or {})},
         )
     except FileNotFoundError as error:
         raise FlotillaError(code, f"The command {name} is not installed.", remedy, error) from error

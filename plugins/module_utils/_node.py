@@ -146,6 +146,11 @@ class Restart:
             self._mark.unlink(missing_ok=True)
 
     @property
+    def owed_since(self) -> float:
+        """When something last changed, in seconds since the epoch; only while `due`."""
+        return self._mark.stat().st_mtime if self._mark else 0.0
+
+    @property
     def due(self) -> bool:
         """Whether the service has not been restarted since something of it changed."""
         return bool(self._mark) and self._mark.exists()

@@ -23,6 +23,13 @@ options:
     type: list
     elements: dict
     required: true
+  encryption_at_rest:
+    description:
+      - Whether to make a new key of the cluster in C(/etc/kubernetes/flotilla/encryption.json), mode 0600, before kubeadm runs. The
+        API server uses it when O(config) says so (C(encryption-provider-config)).
+      - Control planes that M(flotilla.kubernetes.kubeadm_join) joins get the same key.
+    type: bool
+    default: false
   ignore_preflight_errors:
     description: Names of kubeadm's preflight checks whose errors become warnings.
     type: list
@@ -65,6 +72,7 @@ import socket
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._errors import FlotillaError
+from ..module_utils._kubernetes import encryption
 from ..module_utils._kubernetes.kubeadm_step import Step, run
 
 
@@ -72,6 +80,7 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "config": {"type": "list", "elements": "dict", "required": True},
+            "encryption_at_rest": {"type": "bool", "default": False},
             "ignore_preflight_errors": {"type": "list", "elements": "str", "default": []},
             "timeout": {"type": "int", "default": 600},
             "progress_token": {"type": "str", "no_log": False},
@@ -81,7 +90,8 @@ def main() -> None:
     params = module.params
     names = [document.get("nodeRegistration", {}).get("name") for document in params["config"]]
     title = f"control plane {next(filter(None, names), socket.gethostname())}"
-    step = Step("init", title, params["config"], params["ignore_preflight_errors"], params["timeout"])
+    prepare = encryption.write_new if params["encryption_at_rest"] else None
+    step = Step("init", title, params["config"], params["ignore_preflight_errors"], params["timeout"], prepare)
     try:
         module.exit_json(**run(step, params["progress_token"], module.check_mode))
     except FlotillaError as error:

@@ -13,6 +13,8 @@ version_added: "0.1.0"
 description:
   - Runs C(kubeadm join) unless this machine is a member of a cluster already.
   - The token and the certificate key reach kubeadm in a file of mode 0600 that exists only while kubeadm runs, never on a command line.
+  - A control plane takes over the key with which the cluster encrypts Secrets in etcd, if it has one: encrypted with the certificate key,
+    from the Secret C(kube-system/flotilla-encryption), never by way of the controller.
   - kubeadm runs as a process of its own, and this module looks at it in slices of some seconds and shows how far it is. If the
     connection is lost or the playbook is stopped, kubeadm goes on, and the next run attaches to it.
   - A step that was interrupted is undone with C(kubeadm reset), which also removes its etcd member, and done again.
@@ -74,12 +76,14 @@ membership:
   sample: member
 """
 
+import functools
 import socket
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._errors import FlotillaError
+from ..module_utils._kubernetes import encryption
 from ..module_utils._kubernetes.client import API_PORT, KUBEADM_API
 from ..module_utils._kubernetes.kubeadm_step import Step, run
 
@@ -106,6 +110,10 @@ def join_configuration(params: dict[str, Any]) -> dict[str, Any]:
     return document
 
 
+def take_over_key(params: dict[str, Any]) -> None:
+    encryption.fetch(params["api_server"], params["token"], params["ca_cert_hashes"], params["certificate_key"])
+
+
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
@@ -126,7 +134,8 @@ def main() -> None:
     title = (
         f"{'control plane' if params['certificate_key'] else 'worker'} {params['node_registration'].get('name') or socket.gethostname()}"
     )
-    step = Step("join", title, [join_configuration(params)], params["ignore_preflight_errors"], params["timeout"])
+    prepare = functools.partial(take_over_key, params) if params["certificate_key"] else None
+    step = Step("join", title, [join_configuration(params)], params["ignore_preflight_errors"], params["timeout"], prepare)
     try:
         module.exit_json(**run(step, params["progress_token"], module.check_mode))
     except FlotillaError as error:

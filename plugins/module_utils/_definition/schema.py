@@ -386,6 +386,82 @@ _PROPERTIES: dict[str, Any] = {
         default={},
     ),
     "site": _SITE,
+    "security": _object(
+        {
+            "encryption_at_rest": {
+                "type": "boolean",
+                "description": "Whether API servers encrypt Secrets before they store them in etcd. Can be turned on later, not off.",
+                "default": True,
+            },
+            "audit": _object(
+                {
+                    "enabled": {"type": "boolean", "description": "Whether API servers record who did what.", "default": True},
+                    "max_age_days": {
+                        "type": "integer",
+                        "minimum": 1,
+                        "maximum": 3650,
+                        "description": "Days after which old files of the record are removed.",
+                        "default": 30,
+                    },
+                    "max_backups": {
+                        "type": "integer",
+                        "minimum": 1,
+                        "maximum": 1000,
+                        "description": "Old files that are kept on each control plane.",
+                        "default": 10,
+                    },
+                    "max_size_mib": {
+                        "type": "integer",
+                        "minimum": 1,
+                        "maximum": 10240,
+                        "description": "Size in MiB at which a new file is begun.",
+                        "default": 100,
+                    },
+                },
+                "The record of calls of the API, `/var/log/kubernetes/audit/audit.log` on each control plane.",
+                default={},
+            ),
+            "pod_security": _object(
+                {
+                    **{
+                        mode: {
+                            "type": "string",
+                            "enum": ["privileged", "baseline", "restricted"],
+                            "description": f"Pod security standard {what}, in namespaces whose labels say nothing else.",
+                            "default": default,
+                        }
+                        for mode, what, default in (
+                            ("enforce", "that pods must meet", "baseline"),
+                            ("warn", "whose violations people are warned of", "restricted"),
+                            ("audit", "whose violations the audit record marks", "restricted"),
+                        )
+                    },
+                    "exempt_namespaces": {
+                        "type": "array",
+                        "items": {
+                            "type": "string",
+                            "maxLength": 63,
+                            "pattern": _pattern(_DNS_LABEL),
+                            "x-allowed": "the name of a namespace",
+                        },
+                        "uniqueItems": True,
+                        "description": "Namespaces that it does not concern, next to `kube-system` and the network plugin's own.",
+                        "default": [],
+                    },
+                },
+                "What pods may do to their nodes: https://kubernetes.io/docs/concepts/security/pod-security-standards/.",
+                default={},
+            ),
+            "tls_min_version": {
+                "type": "string",
+                "enum": ["1.2", "1.3"],
+                "description": "Oldest version of TLS that the servers of Kubernetes and etcd speak.",
+                "default": "1.2",
+            },
+        },
+        "Protection of the cluster; what each part is against: docs/security.md.",
+        default={},
+    ),
     "bundle": _object(
         {
             "source": {

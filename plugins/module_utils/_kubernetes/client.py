@@ -30,6 +30,8 @@ ADMIN_GROUP = "kubeadm:cluster-admins"
 KUBEADM_API = "kubeadm.k8s.io/v1beta4"
 API_PORT = 6443
 PAGE_SIZE = 500
+# Who owns the fields that are applied.
+FIELD_MANAGER = "flotilla"
 
 
 @contextmanager
@@ -82,9 +84,14 @@ class ApiError(FlotillaError):
 class Client:
     """One kept HTTPS connection to one API server."""
 
-    def __init__(self, host: str, port: int, context: ssl.SSLContext, timeout: float = 15.0) -> None:
-        """:param timeout: seconds that one request may take."""
+    def __init__(self, host: str, port: int, context: ssl.SSLContext, timeout: float = 15.0, token: str = "") -> None:
+        """Prepare a client; nothing is sent yet.
+
+        :param timeout: seconds that one request may take.
+        :param token: bearer token of who has no client certificate.
+        """
         self.address = f"{host}:{port}"
+        self._authorization = {"Authorization": f"Bearer {token}"} if token else {}
         self._connection = http.client.HTTPSConnection(host, port, context=context, timeout=timeout)
 
     @classmethod
@@ -99,7 +106,11 @@ class Client:
             context = ssl.create_default_context(cafile=CA_FILE)
             pair = path.with_suffix(".pem")
             pair.touch(mode=0o600)
-            pair.write_bytes(_embedded(kubeconfig, "client-certificate-data") + b"\n" + _embedded(kubeconfig, "client-key-data"))
+            pair.write_bytes(
+                embedded_in_kubeconfig(kubeconfig, "client-certificate-data")
+                + b"\n"
+                + embedded_in_kubeconfig(kubeconfig, "client-key-data")
+            )
             context.load_cert_chain(pair)
         return cls(address, port, context, timeout)
 
@@ -109,7 +120,7 @@ class Client:
         :raises ApiError: the server answered with 400 or above.
         :raises OSError: the server was not reached.
         """
-        headers = {"Accept": "application/json", "Content-Type": content_type}
+        headers = {"Accept": "application/json", "Content-Type": content_type, **self._authorization}
         try:
             self._connection.request(method, path, None if body is None else json.dumps(body), headers)
             answer = self._connection.getresponse()
@@ -129,6 +140,15 @@ class Client:
         """Send ``body`` and return the object that the server answers with."""
         return json.loads(self.request("POST", path, body))
 
+    def apply(self, path: str, content: dict[str, Any]) -> None:
+        """Create or change the object at ``path`` so that it has ``content``; its name is the path's last part.
+
+        Source: https://kubernetes.io/docs/reference/using-api/server-side-apply/
+        """
+        metadata = {**content.get("metadata", {}), "name": path.rsplit("/", 1)[1]}
+        query = f"fieldManager={FIELD_MANAGER}&force=true"
+        self.request("PATCH", f"{path}?{query}", {**content, "metadata": metadata}, "application/apply-patch+yaml")
+
     def items(self, path: str) -> Iterator[dict[str, Any]]:
         """Yield the objects of a list, page by page.
 
@@ -144,7 +164,8 @@ class Client:
                 return
 
 
-def _embedded(kubeconfig: str, field: str) -> bytes:
+def embedded_in_kubeconfig(kubeconfig: str, field: str) -> bytes:
+    """Return what the first ``field`` of a kubeconfig (``client-key-data`` ...) holds, or nothing."""
     found = re.search(rf"^\s*{field}:\s*(\S+)\s*$", kubeconfig, re.MULTILINE)
     try:
         return base64.b64decode(found.group(1), validate=True) if found else b""

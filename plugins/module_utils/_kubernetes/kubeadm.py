@@ -9,7 +9,6 @@ Python 3.9, standard library only.
 from __future__ import annotations
 
 import base64
-import hashlib
 import re
 import secrets
 import string
@@ -20,6 +19,7 @@ from typing import Any
 
 from .._command import run
 from .._errors import FlotillaError
+from . import encryption
 from .client import CA_FILE, KUBEADM_API, ApiError, Client, as_json_documents, short_lived_kubeconfig
 
 STATE_DIR = Path("/var/lib/flotilla")
@@ -31,7 +31,6 @@ CERTIFICATES = "kubeadm-certs"
 # https://github.com/kubernetes/kubernetes/blob/v1.36.3/cmd/kubeadm/app/phases/copycerts/copycerts.go
 TOKEN_DESCRIPTION = "flotilla.kubernetes: nodes that join now"
 TOKEN_DESCRIPTIONS = (TOKEN_DESCRIPTION, "Proxy for managing TTL for the kubeadm-certs secret")
-BOOTSTRAP_GROUP = "system:bootstrappers:kubeadm:default-node-token"
 
 
 def membership() -> str:
@@ -79,14 +78,15 @@ def create_join_secret(address: str, user: str, ttl_seconds: int, control_plane:
             "expiration": expiration,
             "usage-bootstrap-authentication": "true",
             "usage-bootstrap-signing": "true",
-            "auth-extra-groups": BOOTSTRAP_GROUP,
+            "auth-extra-groups": encryption.BOOTSTRAP_GROUP,
         },
     }
     client = Client.short_lived(address, user)
-    client.request("POST", SECRETS, secret)
+    created = client.post(SECRETS, secret)
     result: dict[str, Any] = {"token": f"{token_id}.{token_secret}", "token_id": token_id, "ca_cert_hashes": [ca_cert_hash()]}
     if control_plane:
         result["certificate_key"] = _upload_certificates(address, user)
+        encryption.attach(client, result["certificate_key"], created)
     _wait_for_signature(client, token_id)
     return result
 
@@ -102,7 +102,8 @@ def join_secrets(client: Client) -> list[str]:
         for secret in tokens
         if base64.b64decode(secret["data"].get("description", "")).decode("utf-8", "replace") in TOKEN_DESCRIPTIONS
     ]
-    found += [secret["metadata"]["name"] for secret in client.items(f"{SECRETS}?fieldSelector=metadata.name%3D{CERTIFICATES}")]
+    for name in (CERTIFICATES, encryption.SECRET):
+        found += [secret["metadata"]["name"] for secret in client.items(f"{SECRETS}?fieldSelector=metadata.name%3D{name}")]
     return sorted(found)
 
 
@@ -121,7 +122,7 @@ def delete_join_secret(address: str, user: str, token_id: str | None) -> bool:
             for secret in client.items(f"{SECRETS}?fieldSelector=metadata.name%3D{CERTIFICATES}")
             for owner in secret["metadata"].get("ownerReferences", [])
         ]
-        names = [f"bootstrap-token-{token_id}", CERTIFICATES, *owners]
+        names = [f"bootstrap-token-{token_id}", CERTIFICATES, encryption.SECRET, *owners]
     removed = False
     for name in names:
         try:
@@ -138,9 +139,7 @@ def ca_cert_hash(ca_file: str = CA_FILE) -> str:
 
     https://kubernetes.io/docs/reference/setup-tools/kubeadm/kubeadm-join/#token-based-discovery-with-ca-pinning
     """
-    pem = run(["openssl", "x509", "-in", ca_file, "-noout", "-pubkey"], code="CA_UNREADABLE")
-    body = "".join(line for line in pem.splitlines() if not line.startswith("-"))
-    return "sha256:" + hashlib.sha256(base64.b64decode(body)).hexdigest()
+    return encryption.public_key_hash(Path(ca_file).read_text(encoding="ascii"))
 
 
 def _upload_certificates(address: str, user: str) -> str:

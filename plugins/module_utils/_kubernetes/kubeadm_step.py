@@ -19,7 +19,7 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,7 @@ from .kubeadm import STATE_DIR, membership
 LOG_DIR = Path("/var/log/flotilla")
 # A tmpfs: what is written there for a moment never reaches a disk.
 RUN_DIR = Path("/run")
+ETCD_DATA = Path("/var/lib/etcd")
 CONFIG_PREFIX = "flotilla-kubeadm-"
 POLL = 0.1  # seconds between looks at the lock
 SLICE = 10.0  # seconds
@@ -83,6 +84,7 @@ class Step:
     :param name: ``init`` or ``join``.
     :param title: the node in lines for people, e.g. ``control plane demo-control-plane-0a1b2c3d``.
     :param timeout: seconds that kubeadm may take; undoing an interrupted step may take as long again.
+    :param prepare: called each time before kubeadm is started, while nobody else is at work.
     """
 
     name: str
@@ -90,6 +92,7 @@ class Step:
     documents: Sequence[dict[str, Any]]
     ignore_preflight_errors: Sequence[str]
     timeout: int
+    prepare: Callable[[], object] | None = None
 
     @property
     def log(self) -> Path:
@@ -173,6 +176,11 @@ def _start(step: Step, lock: int) -> str:
     for left in RUN_DIR.glob(f"{CONFIG_PREFIX}*"):
         # Of a run that was killed: it holds join secrets, and nobody else is at work while we hold the lock.
         shutil.rmtree(left, ignore_errors=True)
+    if step.prepare:
+        step.prepare()
+    if ETCD_DATA.exists():
+        # kubeadm makes it so, but leaves one that is there already, such as the root of a disk of its own.
+        ETCD_DATA.chmod(0o700)
     undo = membership() == "unfinished"
     run = secrets.token_hex(8)
     mark, ended = STATE_DIR / "kubeadm.started", STATE_DIR / "kubeadm.ended"

@@ -9,9 +9,7 @@ import re
 
 from .._command import run
 from .._errors import FlotillaError
-from .client import short_lived_kubeconfig
-
-FIELD_MANAGER = "flotilla"
+from .client import FIELD_MANAGER, short_lived_kubeconfig
 
 
 def difference(content: str, address: str, user: str, timeout: float) -> str:

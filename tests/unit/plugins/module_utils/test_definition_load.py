@@ -84,6 +84,12 @@ def test_everything_that_was_left_out_has_its_default():
             "ntp_servers": [],
             "dns": {"servers": [], "search": []},
         },
+        "security": {
+            "encryption_at_rest": True,
+            "audit": {"enabled": True, "max_age_days": 30, "max_backups": 10, "max_size_mib": 100},
+            "pod_security": {"enforce": "baseline", "warn": "restricted", "audit": "restricted", "exempt_namespaces": []},
+            "tls_min_version": "1.2",
+        },
         "bundle": {"source": "modules", "directory": None},
         "local": {"network_cidr": "172.30.86.0/24", "egress": "allow"},
     }
@@ -119,7 +125,7 @@ def test_two_definitions_share_no_default():
             "kubernetes_version:",
             "pod_cidrs: [10.0.0.0/8]\nkubernetes_version:",
             "demo.yml:5: pod_cidrs: unknown key; it belongs to network.pod_cidrs. Known here: access, api_endpoint, bundle, class, cloud, "
-            "control_plane, image, kind, kubernetes_version, local, name, network, plugin, pools, schema, site.",
+            "control_plane, image, kind, kubernetes_version, local, name, network, plugin, pools, schema, security, site.",
         ),
         (
             "plugin: flannel\n",

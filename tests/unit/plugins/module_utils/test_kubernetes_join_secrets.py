@@ -22,9 +22,8 @@ class Cluster:
     def items(self, path: str) -> Iterator[dict]:
         name = path.partition("fieldSelector=")[2]
         for secret, description in list(self.secrets.items()):
-            if name in ("type%3Dbootstrap.kubernetes.io/token", f"metadata.name%3D{secret}") and (secret != "kubeadm-certs") == (
-                "type" in name
-            ):
+            token = secret.startswith("bootstrap-token-")
+            if name == ("type%3Dbootstrap.kubernetes.io/token" if token else f"metadata.name%3D{secret}"):
                 data = {"description": base64.b64encode(description.encode()).decode()} if description else {}
                 yield {"metadata": {"name": secret, "ownerReferences": [{"name": "bootstrap-token-bbbbbb"}]}, "data": data}
 
@@ -43,6 +42,7 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Cluster:
             "bootstrap-token-cccccc": "of a person",
             "bootstrap-token-dddddd": "",
             "kubeadm-certs": "",
+            "flotilla-encryption": "",
         }
     )
     monkeypatch.setattr(kubeadm.Client, "short_lived", lambda *_arguments: made)
@@ -50,7 +50,7 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Cluster:
 
 
 def test_the_secrets_of_runs_are_told_from_those_of_people(cluster: Cluster) -> None:
-    assert kubeadm.join_secrets(cluster) == ["bootstrap-token-aaaaaa", "bootstrap-token-bbbbbb", "kubeadm-certs"]
+    assert kubeadm.join_secrets(cluster) == ["bootstrap-token-aaaaaa", "bootstrap-token-bbbbbb", "flotilla-encryption", "kubeadm-certs"]
 
 
 def test_what_killed_runs_left_is_deleted_and_nothing_else(cluster: Cluster) -> None:

@@ -188,3 +188,16 @@ def test_somebody_who_never_ends_is_not_waited_for_without_end(machine: Path) ->
         kubeadm_step.advance(step(timeout=0), None, 5)
     assert caught.value.code == "KUBEADM_BUSY"
     os.close(lock)
+
+
+def test_what_kubeadm_needs_is_prepared_each_time_and_only_then(machine: Path) -> None:
+    prepared = []
+    one = kubeadm_step.Step("init", "control plane m1", DOCUMENTS, [], 30, lambda: prepared.append(len(calls(machine))))
+    (machine / "fails").touch()
+    with pytest.raises(FlotillaError):
+        bring_up(one)
+    (machine / "fails").unlink()
+    bring_up(one)
+    bring_up(one)
+    assert prepared == [0, 1]
+    assert calls(machine) == ["init", "reset", "init"]

@@ -1,0 +1,177 @@
+# Copyright: (c) 2026, the flotilla.kubernetes authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The key with which API servers encrypt Secrets in etcd (private to flotilla.kubernetes).
+
+Every control plane needs the same key, and kubeadm does not carry it. So it travels as kubeadm's certificates do: encrypted with the
+certificate key, in a Secret that a joining node reads with its bootstrap token and that is deleted after the join. It is a Secret of
+its own, because kubeadm refuses its own one when that has an entry which it can not decrypt. The controller never sees the key.
+
+Python 3.9, standard library and openssl only.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import json
+import secrets
+import ssl
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from .._command import run
+from .._errors import FlotillaError
+from .._node import write_atomically
+from .client import ApiError, Client, embedded_in_kubeconfig
+
+ENCRYPTION_FILE = Path("/etc/kubernetes/flotilla/encryption.json")
+SECRET = "flotilla-encryption"
+SECRET_PATH = f"/api/v1/namespaces/kube-system/secrets/{SECRET}"
+ENTRY = "encryption.json"
+# The group of the bootstrap tokens that kubeadm and this collection make.
+BOOTSTRAP_GROUP = "system:bootstrappers:kubeadm:default-node-token"
+API_VERSION = "apiserver.config.k8s.io/v1"
+
+
+def new_configuration() -> dict[str, Any]:
+    """Return an ``EncryptionConfiguration`` with a new key.
+
+    secretbox: authenticated, unlike aescbc, and safe with random nonces however much is written, unlike aesgcm, whose key must be
+    changed every 200,000 writes: https://kubernetes.io/docs/tasks/administer-cluster/encrypt-data/#providers
+    """
+    key = {"name": f"key-{secrets.token_hex(4)}", "secret": base64.b64encode(secrets.token_bytes(32)).decode()}
+    return {
+        "apiVersion": API_VERSION,
+        "kind": "EncryptionConfiguration",
+        # identity comes last: it reads what was written before encryption was turned on, and nothing new is written with it.
+        "resources": [{"resources": ["secrets"], "providers": [{"secretbox": {"keys": [key]}}, {"identity": {}}]}],
+    }
+
+
+def write_new(path: Path = ENCRYPTION_FILE) -> None:
+    """Write a new key, for the first control plane of a new cluster: there is nothing yet that the old one could read."""
+    _write(path, json.dumps(new_configuration(), indent=2))
+
+
+def _write(path: Path, content: str) -> None:
+    path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+    write_atomically(path, content.encode(), 0o600)
+
+
+def attach(client: Client, certificate_key: str, token_secret: dict[str, Any], path: Path = ENCRYPTION_FILE) -> None:
+    """Put this control plane's encryption configuration, if it has one, where nodes that join find it.
+
+    :param token_secret: the Secret of the bootstrap token, which takes this one with it when it expires.
+    """
+    if not path.exists():
+        return
+    sealed = seal(path.read_text(encoding="utf-8"), certificate_key)
+    owner = {"apiVersion": "v1", "kind": "Secret", "name": token_secret["metadata"]["name"], "uid": token_secret["metadata"]["uid"]}
+    name = "flotilla:encryption"
+    group = "rbac.authorization.k8s.io"
+    rights = f"/apis/{group}/v1/namespaces/kube-system"
+    rules = [{"apiGroups": [""], "resources": ["secrets"], "resourceNames": [SECRET], "verbs": ["get"]}]
+    binding = {
+        "roleRef": {"apiGroup": group, "kind": "Role", "name": name},
+        "subjects": [{"apiGroup": group, "kind": "Group", "name": BOOTSTRAP_GROUP}],
+    }
+    client.apply(f"{rights}/roles/{name}", {"apiVersion": f"{group}/v1", "kind": "Role", "rules": rules})
+    client.apply(f"{rights}/rolebindings/{name}", {"apiVersion": f"{group}/v1", "kind": "RoleBinding", **binding})
+    content = {"apiVersion": "v1", "kind": "Secret", "data": {ENTRY: base64.b64encode(sealed.encode()).decode()}}
+    client.apply(SECRET_PATH, {**content, "metadata": {"ownerReferences": [owner]}})
+
+
+def fetch(api_server: str, token: str, ca_cert_hashes: Sequence[str], certificate_key: str, path: Path = ENCRYPTION_FILE) -> bool:
+    """Write the cluster's encryption configuration to this machine, if the cluster has one; return whether it has.
+
+    :param api_server: ``host:port`` of a control plane.
+    :raises FlotillaError: the API server is not the cluster's, or does not give the Secret.
+    """
+    host, port = api_server.rsplit(":", 1)
+    try:
+        context = ssl.create_default_context(cadata=_trusted_ca(host.strip("[]"), int(port), ca_cert_hashes))
+        data = Client(host.strip("[]"), int(port), context, token=token).get(SECRET_PATH)["data"]
+    except ApiError as error:
+        # Without encryption there is no Secret; without the Role, made with the first one, nobody may look for it.
+        if error.status in (403, 404):
+            return False
+        raise
+    except OSError as error:
+        raise FlotillaError(
+            "API_UNREACHABLE",
+            f"The API server {api_server} could not be reached: {error}",
+            "Read the log of its kube-apiserver.",
+            error,
+        ) from error
+    _write(path, unseal(base64.b64decode(data[ENTRY]).decode(), certificate_key))
+    return True
+
+
+def _trusted_ca(host: str, port: int, ca_cert_hashes: Sequence[str]) -> str:
+    """Return the cluster's CA certificate, which anybody may read, once the hash of its key is one of ``ca_cert_hashes``.
+
+    https://kubernetes.io/docs/reference/setup-tools/kubeadm/kubeadm-join/#token-based-discovery-with-ca-pinning
+    """
+    # Nothing is believed of this answer but what the hash proves.
+    unverified = ssl.create_default_context()
+    unverified.check_hostname = False
+    unverified.verify_mode = ssl.CERT_NONE
+    answer = Client(host, port, unverified).get("/api/v1/namespaces/kube-public/configmaps/cluster-info")
+    ca = embedded_in_kubeconfig(answer["data"]["kubeconfig"], "certificate-authority-data").decode("ascii", "replace")
+    # A bundle would be judged by its first certificate and trusted for all.
+    if ca.count("-----BEGIN") != 1 or public_key_hash(ca) not in ca_cert_hashes:
+        raise FlotillaError(
+            "CA_NOT_TRUSTED",
+            f"The API server {host}:{port} shows a certificate authority that is not the cluster's.",
+            "Find out who answers at this address.",
+        )
+    return ca
+
+
+def public_key_hash(certificate: str) -> str:
+    """Return the SHA-256 of the public key of a certificate (PEM), as kubeadm's discovery wants it."""
+    pem = run(["openssl", "x509", "-noout", "-pubkey"], stdin=certificate, code="CA_UNREADABLE")
+    body = "".join(line for line in pem.splitlines() if not line.startswith("-"))
+    return "sha256:" + hashlib.sha256(base64.b64decode(body)).hexdigest()
+
+
+def seal(text: str, certificate_key: str) -> str:
+    """Return ``text`` encrypted and authenticated (AES-256-CTR, then HMAC-SHA-256) with keys derived from ``certificate_key``."""
+    ciphertext = _openssl(["-e"], text, certificate_key)
+    return f"{ciphertext}.{_authentication(ciphertext, certificate_key)}"
+
+
+def unseal(sealed: str, certificate_key: str) -> str:
+    """Return what `seal` was given.
+
+    :raises FlotillaError: it was sealed with another key, or changed.
+    """
+    ciphertext, _dot, tag = sealed.partition(".")
+    if not hmac.compare_digest(_authentication(ciphertext, certificate_key), tag):
+        raise FlotillaError(
+            "ENCRYPTION_KEY_SEALED",
+            "The encryption configuration in the Secret kube-system/flotilla-encryption does not open with this certificate key.",
+            "Another run joins control planes at the same time: wait for its end and run again.",
+        )
+    return _openssl(["-d"], ciphertext, certificate_key)
+
+
+def _derived(certificate_key: str, purpose: str) -> str:
+    return hmac.new(certificate_key.encode(), purpose.encode(), hashlib.sha256).hexdigest()
+
+
+def _authentication(ciphertext: str, certificate_key: str) -> str:
+    return hmac.new(_derived(certificate_key, "authentication").encode(), ciphertext.encode(), hashlib.sha256).hexdigest()
+
+
+def _openssl(direction: list[str], text: str, certificate_key: str) -> str:
+    with tempfile.TemporaryDirectory(dir="/run", prefix="flotilla-") as folder:
+        secret = Path(folder) / "secret"
+        secret.touch(mode=0o600)
+        secret.write_text(_derived(certificate_key, "encryption"), encoding="ascii")
+        command = ["openssl", "enc", "-aes-256-ctr", "-pbkdf2", "-a", "-A", "-pass", f"file:{secret}", *direction]
+        return run(command, stdin=text, code="OPENSSL_FAILED")
