@@ -12,7 +12,7 @@ import os
 import platform
 import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -21,6 +21,8 @@ from ._errors import FlotillaError
 from ._os_families import find_family, os_release
 
 STATE_DIR = Path("/var/lib/flotilla")
+# Begins the name of every file that the controller copied to this machine for one of these to put in its place.
+STAGED_PREFIX = "flotilla-"
 # https://kubernetes.io/docs/reference/labels-annotations-taints/#kubernetes-io-arch
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 # Bit of CAP_SYS_RESOURCE in the capability sets of /proc/<pid>/status, see capabilities(7).
@@ -176,24 +178,23 @@ class InstalledFiles:
 
         :raises FlotillaError: what arrived has another SHA-256; nothing of it is put in place.
         """
-        for entry in files:
-            source = Path(staged[entry["dest"]]) if entry["dest"] in staged else Path(entry["dest"])
-            if source != Path(entry["dest"]):
-                check_arrival(source, entry["sha256"], entry["dest"])
-            target = Path(entry["dest"])
-            target.parent.mkdir(parents=True, exist_ok=True)
-            temporary = target.with_name(f".{target.name}.flotilla")
-            if source != target:
-                shutil.move(source, temporary)
-                os.chown(temporary, 0, 0)
-            else:
-                temporary = target
-            temporary.chmod(int(entry["mode"], 8))
-            if temporary != target:
-                _sync(temporary)
-                temporary.replace(target)
-            self._remember(entry)
-        write_atomically(self._memory, json.dumps(self._known, indent=1, sort_keys=True).encode(), 0o600)
+        with _remembering(self._memory) as known:
+            self._known = known
+            for entry in files:
+                target = Path(entry["dest"])
+                # A killed run's task that was still at work may have put it there in the meantime.
+                if entry["dest"] in staged and not self._same(entry):
+                    source = Path(staged[entry["dest"]])
+                    check_arrival(source, entry["sha256"], entry["dest"])
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                    temporary = target.with_name(f".{target.name}.flotilla")
+                    shutil.move(source, temporary)
+                    os.chown(temporary, 0, 0)
+                    temporary.chmod(int(entry["mode"], 8))
+                    _sync(temporary)
+                    temporary.replace(target)
+                target.chmod(int(entry["mode"], 8))
+                known[entry["dest"]] = {"sha256": entry["sha256"], "print": _print(target.stat())}
 
     def _same(self, entry: dict[str, str]) -> bool:
         try:
@@ -204,9 +205,6 @@ class InstalledFiles:
         if known.get("print") == _print(found):
             return bool(known["sha256"] == entry["sha256"])
         return sha256_of(Path(entry["dest"])) == entry["sha256"]
-
-    def _remember(self, entry: dict[str, str]) -> None:
-        self._known[entry["dest"]] = {"sha256": entry["sha256"], "print": _print(Path(entry["dest"]).stat())}
 
 
 class ImportedImages:
@@ -227,19 +225,51 @@ class ImportedImages:
 
         :raises FlotillaError: what arrived has another SHA-256, or containerd refuses it.
         """
-        for image in images:
-            archive = Path(staged[image["name"]])
-            check_arrival(archive, image["sha256"], image["name"])
-            _ctr("images", "import", "--local", str(archive))
-            archive.unlink()
-            if image["name"] not in _ctr("images", "list", "--quiet", f"name=={image['name']}").split():
-                raise FlotillaError(
-                    "IMAGE_NOT_IN_ARCHIVE",
-                    f"The archive {image['path']} holds no image {image['name']}.",
-                    "Build the bundle again with the playbook bundle_build.",
-                )
-            self._known[image["name"]] = image["sha256"]
-            write_atomically(self._memory, json.dumps(self._known, indent=1, sort_keys=True).encode(), 0o600)
+        with _remembering(self._memory) as known:
+            for image in images:
+                archive = Path(staged[image["name"]])
+                check_arrival(archive, image["sha256"], image["name"])
+                _ctr("images", "import", "--local", str(archive))
+                archive.unlink()
+                if image["name"] not in _ctr("images", "list", "--quiet", f"name=={image['name']}").split():
+                    raise FlotillaError(
+                        "IMAGE_NOT_IN_ARCHIVE",
+                        f"The archive {image['path']} holds no image {image['name']}.",
+                        "Build the bundle again with the playbook bundle_build.",
+                    )
+                known[image["name"]] = image["sha256"]
+
+
+@contextmanager
+def _remembering(memory: Path) -> Iterator[dict[str, Any]]:
+    """Give what ``memory`` holds now, and write it back; one process at a time, because a killed run's task may still be at work."""
+    memory.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with open(memory.with_suffix(".lock"), "w", encoding="ascii", opener=lambda path, flags: os.open(path, flags, 0o600)) as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        known = _read_json(memory)
+        try:
+            yield known
+        finally:
+            write_atomically(memory, json.dumps(known, indent=1, sort_keys=True).encode(), 0o600)
+
+
+def forget_staged(remote_tmp: str) -> None:
+    """Remove what killed runs copied to this machine and did not put in its place: it may be large.
+
+    Only one run at a time works on a machine, so whatever lies there before this one has copied anything belongs to nobody.
+
+    :param remote_tmp: Ansible's folder for temporary files; a leading ``~`` is the home of whoever logged in.
+    """
+    login = os.environ.get("SUDO_USER", "")
+    folder = Path(f"~{login}{remote_tmp[1:]}" if remote_tmp.startswith("~/") else remote_tmp)
+    try:
+        found = list(folder.expanduser().glob(f"ansible-tmp-*/{STAGED_PREFIX}*"))
+    except RuntimeError:
+        return  # A login without a home has nothing there.
+    for left in found:
+        left.unlink(missing_ok=True)
+        with suppress(OSError):
+            left.parent.rmdir()
 
 
 def _ctr(*arguments: str) -> str:

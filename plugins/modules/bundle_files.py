@@ -54,6 +54,9 @@ options:
     description: Internal, set by the action plugin.
     type: dict
     default: {}
+  remote_tmp:
+    description: Internal, set by the action plugin.
+    type: str
 author:
   - flotilla.kubernetes authors (@flotilla-kubernetes)
 """
@@ -85,7 +88,7 @@ restart_due:
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._errors import FlotillaError
-from ..module_utils._node import InstalledFiles, Restart
+from ..module_utils._node import InstalledFiles, Restart, forget_staged
 
 
 def main() -> None:
@@ -106,12 +109,15 @@ def main() -> None:
             "restarts": {"type": "str"},
             "stage": {"type": "str", "choices": ["inspect", "finish"], "default": "inspect"},
             "staged": {"type": "dict", "default": {}},
+            "remote_tmp": {"type": "str"},
         },
         supports_check_mode=True,
     )
     files = module.params["files"]
     restart = Restart(module.params["restarts"])
     installed = InstalledFiles()
+    if module.params["remote_tmp"] and not module.check_mode:
+        forget_staged(module.params["remote_tmp"])
     try:
         missing, to_bring = installed.missing(files), installed.to_bring(files)
         if module.params["stage"] == "finish" and not module.check_mode:

@@ -45,6 +45,9 @@ options:
     description: Internal, set by the action plugin.
     type: dict
     default: {}
+  remote_tmp:
+    description: Internal, set by the action plugin.
+    type: str
 author:
   - flotilla.kubernetes authors (@flotilla-kubernetes)
 """
@@ -68,7 +71,7 @@ missing:
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._errors import FlotillaError
-from ..module_utils._node import ImportedImages
+from ..module_utils._node import ImportedImages, forget_staged
 
 
 def main() -> None:
@@ -87,11 +90,14 @@ def main() -> None:
             },
             "stage": {"type": "str", "choices": ["inspect", "finish"], "default": "inspect"},
             "staged": {"type": "dict", "default": {}},
+            "remote_tmp": {"type": "str"},
         },
         supports_check_mode=True,
     )
     images = module.params["images"]
     imported = ImportedImages()
+    if module.params["remote_tmp"] and not module.check_mode:
+        forget_staged(module.params["remote_tmp"])
     try:
         missing = imported.missing(images)
         if module.params["stage"] == "finish" and not module.check_mode:

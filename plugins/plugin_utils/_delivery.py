@@ -14,6 +14,8 @@ from typing import Any
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
+from ..module_utils._node import STAGED_PREFIX
+
 
 class DeliveryAction(ActionBase):
     """Base of the actions `bundle_files` and `containerd_images`."""
@@ -23,8 +25,9 @@ class DeliveryAction(ActionBase):
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         result = super().run(tmp, task_vars)
-        arguments = {key: value for key, value in self._task.args.items() if key not in ("stage", "staged")}
-        answer = self._ask({**arguments, "stage": "inspect"}, task_vars)
+        arguments = {key: value for key, value in self._task.args.items() if key not in ("stage", "staged", "remote_tmp")}
+        remote_tmp = self.get_shell_option("remote_tmp", default="~/.ansible/tmp")
+        answer = self._ask({**arguments, "stage": "inspect", "remote_tmp": remote_tmp}, task_vars)
         sources = answer.pop("sources", {})
         # What has only a wrong mode is changed without a source.
         if answer.get("changed") and not answer.get("failed") and not self._task.check_mode:
@@ -48,7 +51,7 @@ class DeliveryAction(ActionBase):
         folder = self._connection._shell.tmpdir or self._make_tmp_path()
         staged = {}
         for number, (key, path) in enumerate(sorted(sources.items())):
-            remote = self._connection._shell.join_path(folder, f"{number}-{Path(path).name}")
+            remote = self._connection._shell.join_path(folder, f"{STAGED_PREFIX}{number}-{Path(path).name}")
             self._transfer_file(str(directory / path), remote)
             staged[key] = remote
         return staged

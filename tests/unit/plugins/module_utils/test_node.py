@@ -196,3 +196,41 @@ def test_writers_at_the_same_time_leave_one_whole_file(tmp_path: Path) -> None:
             list(pool.map(lambda content: _node.write_atomically(path, content, 0o600), contents))
             assert path.read_bytes() in contents
     assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
+
+
+def test_two_runs_at_once_install_one_file(tmp_path: Path, installed: _node.InstalledFiles) -> None:
+    wanted = entry(tmp_path, b"tool" * 100_000)
+    arrived = [tmp_path / f"arrived-{number}" for number in range(8)]
+    for path in arrived:
+        path.write_bytes(b"tool" * 100_000)
+    with ThreadPoolExecutor(len(arrived)) as pool:
+        installers = [_node.InstalledFiles(tmp_path / "state/files.json") for _path in arrived]
+        list(pool.map(lambda one, path: one.install([wanted], {wanted["dest"]: str(path)}), installers, arrived))
+    assert _node.InstalledFiles(tmp_path / "state/files.json").missing([wanted]) == []
+    assert [path.name for path in (tmp_path / "bin").iterdir()] == ["tool"]
+    assert sum(path.exists() for path in arrived) == len(arrived) - 1, "who came later found it there"
+
+
+def test_what_one_run_remembers_another_does_not_forget(tmp_path: Path, installed: _node.InstalledFiles) -> None:
+    late = _node.InstalledFiles(tmp_path / "state/files.json")
+    for number, one in enumerate((installed, late)):
+        (tmp_path / "arrived").write_bytes(b"tool")
+        wanted = {**entry(tmp_path, b"tool"), "dest": str(tmp_path / f"bin/tool-{number}")}
+        one.install([wanted], {wanted["dest"]: str(tmp_path / "arrived")})
+    assert len(_node._read_json(tmp_path / "state/files.json")) == 2
+
+
+def test_only_what_we_copied_and_did_not_install_is_forgotten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("SUDO_USER", raising=False)
+    ours, mixed, others = (tmp_path / f".ansible/tmp/ansible-tmp-{number}" for number in range(3))
+    for folder in (ours, mixed, others):
+        folder.mkdir(parents=True)
+    for path in (ours / "flotilla-0-kubelet", mixed / "flotilla-0-web.tar", mixed / "AnsiballZ_copy.py", others / "AnsiballZ_copy.py"):
+        path.touch()
+    _node.forget_staged("~/.ansible/tmp")
+    left = sorted(str(path.relative_to(tmp_path / ".ansible/tmp")) for path in tmp_path.rglob("*") if path.is_file())
+    assert left == ["ansible-tmp-1/AnsiballZ_copy.py", "ansible-tmp-2/AnsiballZ_copy.py"]
+    assert not ours.exists()
+    monkeypatch.setenv("SUDO_USER", "nobody-of-this-name")
+    _node.forget_staged("~/.ansible/tmp")
