@@ -108,5 +108,5 @@ def _value(part: dict[str, Any]) -> str:
     if items and items["type"] != "object":
         return f"{text}, each {_value(items)}"
     if isinstance(part.get("additionalProperties"), dict):
-        return f"{text} of label keys and label values"
+        return f"{text} of {part['x-entries']}"
     return text

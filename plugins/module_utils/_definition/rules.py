@@ -17,6 +17,7 @@ from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition.er
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition.hosts import group_name
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition.schema import CLOUDS_LATER
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition.tree import Node
+from ansible_collections.flotilla.kubernetes.plugins.module_utils._kubernetes import tables
 
 NODE_MASK = 24  # default of kube-controller-manager --node-cidr-mask-size-ipv4
 LOCAL_FIRST_HOST = 10  # first machine address in the network of the cloud `local`; gateway, services and balancer stand below it
@@ -27,6 +28,18 @@ SERVICE_MAX_HOST_BITS = 20
 SERVICE_MIN_HOST_BITS = 4
 # kubeadm, PodSubnetNodeMaskMaxDiff = 16
 POD_MAX_NODE_BITS = 16
+
+# Flags that a definition sets in a place of its own.
+_FLAG_PLACES = {
+    "admission-control-config-file": "security.pod_security",
+    "audit-log-maxage": "security.audit.max_age_days",
+    "audit-log-maxbackup": "security.audit.max_backups",
+    "audit-log-maxsize": "security.audit.max_size_mib",
+    "cluster-cidr": "network.pod_cidrs",
+    "encryption-provider-config": "security.encryption_at_rest",
+    "service-cluster-ip-range": "network.service_cidrs",
+    "tls-min-version": "security.tls_min_version",
+}
 
 _UNUSABLE = [
     ipaddress.ip_network(text) for text in ("0.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/3", "::/127", "fe80::/10", "ff00::/8")
@@ -308,6 +321,23 @@ def taints(data: dict[str, Any], report: Report) -> None:
             seen.add((taint["key"], taint["effect"]))
 
 
+def extra_args(data: dict[str, Any], report: Report) -> None:
+    """Components take the flags that they are given; one that is not known ends them at once."""
+    version = str(data.get("kubernetes_version", ""))
+    known = tables.minor_of(version) in tables.minors()  # another version is refused where the bundle is
+    for component, given in data.get("control_plane", {}).get("extra_args", {}).items():
+        for flag, value in given.items():
+            path = ("control_plane", "extra_args", component, flag)
+            if flag in _FLAG_PLACES:
+                report(path, f"is what {_FLAG_PLACES[flag]} sets; write it there.", suggestion=_FLAG_PLACES[flag])
+                continue
+            for finding in tables.arguments(component, {flag: value}, version) if known else ():
+                own = finding.subject == f"--{flag}"
+                suggestion = finding.suggestion.lstrip("-")
+                if finding.fatal:
+                    report(path, finding.message if own else str(finding), suggestion=suggestion, about=[("kubernetes_version",)])
+
+
 def zone_groups(data: dict[str, Any], report: Report) -> None:
     """Two zones must not become the same Ansible group."""
     seen: dict[str, str] = {}
@@ -363,6 +393,7 @@ RULES: tuple[Callable[[dict[str, Any], Report], None], ...] = (
     manifests,
     node_labels,
     taints,
+    extra_args,
     zone_groups,
     site,
 )

@@ -7,6 +7,7 @@ Descriptions become the reference (docs/cluster_definition.md) and the hover tex
 Own annotations, which other validators ignore:
 
 ``x-allowed``  what a pattern means in words, for the error message.
+``x-entries``  what a mapping with any keys holds, in words, for the reference.
 ``x-later``    values or keys that are known but not in this release.
 """
 
@@ -42,6 +43,7 @@ def _object(properties: dict[str, Any], description: str, required: tuple[str, .
 _LABELS = {
     "type": "object",
     "description": "Labels of the nodes.",
+    "x-entries": "label keys and label values",
     "propertyNames": {
         "pattern": _pattern(_QUALIFIED_NAME),
         "maxLength": 317,
@@ -120,6 +122,14 @@ _ZONES = {
     "minItems": 1,
     "uniqueItems": True,
     "default": ["local"],
+}
+
+_ARGUMENTS = {
+    "type": "object",
+    "x-entries": "flags and their values as text",
+    "propertyNames": {"pattern": _pattern("[a-z0-9][-a-z0-9]*"), "x-allowed": "the name of a flag without dashes, such as profiling"},
+    "additionalProperties": {"type": "string", "x-allowed": 'the value of the flag as text, such as "false" or "10"'},
+    "default": {},
 }
 
 _CIDR = {"type": "string", "pattern": _pattern("[0-9A-Fa-f:.]+/[0-9.]+"), "x-allowed": "a network such as 10.244.0.0/16"}
@@ -287,6 +297,14 @@ _PROPERTIES: dict[str, Any] = {
             "zones": _ZONES,
             "labels": _LABELS,
             "taints": _TAINTS,
+            "extra_args": _object(
+                {
+                    component: {**_ARGUMENTS, "description": f"Further flags of {component}, name to value."}
+                    for component in ("kube-apiserver", "kube-controller-manager", "kube-scheduler")
+                },
+                "Further flags, which a new control plane starts with. Those that the Kubernetes version does not know are refused.",
+                default={},
+            ),
         },
         "The machines that run kube-apiserver and etcd.",
         required=("count",),

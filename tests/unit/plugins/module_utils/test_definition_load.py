@@ -71,7 +71,14 @@ def test_everything_that_was_left_out_has_its_default():
         "file": "/foundation/clusters/demo.yml",
         "cloud": "local",
         "kubernetes_version": "1.36.3",
-        "control_plane": {"count": 3, "machine": {}, "zones": ["local"], "labels": {}, "taints": []},
+        "control_plane": {
+            "count": 3,
+            "machine": {},
+            "zones": ["local"],
+            "labels": {},
+            "taints": [],
+            "extra_args": {"kube-apiserver": {}, "kube-controller-manager": {}, "kube-scheduler": {}},
+        },
         "pools": [{"name": "workers", "count": 2, "machine": {}, "zones": ["local"], "labels": {}, "taints": []}],
         "image": {"family": "debian-13"},
         "network": {"plugin": "flannel", "pod_cidrs": ["10.244.0.0/16"], "service_cidrs": ["10.96.0.0/12"], "manifests": []},
@@ -656,6 +663,65 @@ def test_zones_of_different_clusters_do_not_collide(tmp_path):
 )
 def test_the_foundation_is_the_folder_above_clusters_as_every_cloud_takes_it_in_a_label(path, name):
     assert load.foundation_name(Path(path)) == name
+
+
+def with_arguments(arguments, version="1.36.3"):
+    text = changed('"1.36.3"', f'"{version}"')
+    return text.replace("  count: 3\n", f"  count: 3\n  extra_args: {arguments}\n")
+
+
+def test_flags_of_components_are_taken():
+    text = with_arguments('{kube-apiserver: {event-ttl: 2h, feature-gates: "AllBeta=true"}, kube-scheduler: {v: "4"}}')
+    assert definition(text)["control_plane"]["extra_args"] == {
+        "kube-apiserver": {"event-ttl": "2h", "feature-gates": "AllBeta=true"},
+        "kube-controller-manager": {},
+        "kube-scheduler": {"v": "4"},
+    }
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (
+            '{kube-apiserver: {profilng: "false"}}',
+            "kube-apiserver.profilng: is no flag of kube-apiserver in Kubernetes 1.36; did you mean --profiling?",
+        ),
+        (
+            '{kube-scheduler: {feature-gates: "ProcMountType=false"}}',
+            "kube-scheduler.feature-gates: ProcMountType is true in Kubernetes 1.36 (GA) and can not be changed any more; remove it.",
+        ),
+        (
+            "{kube-apiserver: {enable-admission-plugins: PodSecurityy}}",
+            "kube-apiserver.enable-admission-plugins: PodSecurityy is no admission plugin in Kubernetes 1.36; did you mean PodSecurity?",
+        ),
+        (
+            "{kube-controller-manager: {cluster-cidr: 10.0.0.0/8}}",
+            "kube-controller-manager.cluster-cidr: is what network.pod_cidrs sets; write it there.",
+        ),
+    ],
+)
+def test_flags_that_a_version_does_not_take_are_refused(arguments, expected):
+    assert errors(with_arguments(arguments)) == [f"demo.yml:8: control_plane.extra_args.{expected}"]
+
+
+def test_flags_depend_on_the_version():
+    arguments = "{kube-scheduler: {tls-curve-preferences: X25519}}"
+    assert definition(with_arguments(arguments))
+    (line,) = errors(with_arguments(arguments, "1.35.4"))
+    assert line.endswith("is no flag of kube-scheduler in Kubernetes 1.35 yet (1.36 has it); remove it.")
+
+
+def test_of_a_version_without_a_table_no_flag_is_refused():
+    # That the version is not there is said where the bundle is made.
+    assert definition(with_arguments('{kube-scheduler: {no-such-flag: "1"}}', "1.99.0"))
+
+
+@pytest.mark.parametrize(
+    "arguments", ["{kube-apiserver: {profiling: false}}", '{kube-apiserver: {"--profiling": "false"}}', "{kubelet: {}}"]
+)
+def test_flags_of_another_shape_are_refused(arguments):
+    (line,) = errors(with_arguments(arguments))
+    assert line.startswith("demo.yml:8: control_plane.extra_args.kube")
 
 
 def test_a_thousand_definitions_load_in_less_than_five_seconds(tmp_path):
