@@ -45,18 +45,8 @@ options:
       - Service that must be restarted once a file has changed. RV(restart_due) stays true until
         C(/var/lib/flotilla/restart-<service>) is removed, so a killed run does not forget it.
     type: str
-  stage:
-    description: Internal, set by the action plugin.
-    type: str
-    choices: [inspect, finish]
-    default: inspect
-  staged:
-    description: Internal, set by the action plugin.
-    type: dict
-    default: {}
-  remote_tmp:
-    description: Internal, set by the action plugin.
-    type: str
+extends_documentation_fragment:
+  - flotilla.kubernetes.delivery
 author:
   - flotilla.kubernetes authors (@flotilla-kubernetes)
 """
@@ -87,6 +77,7 @@ restart_due:
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ..module_utils._delivered import ARGUMENTS, between
 from ..module_utils._errors import FlotillaError
 from ..module_utils._node import InstalledFiles, Restart, forget_staged
 
@@ -107,9 +98,7 @@ def main() -> None:
                 },
             },
             "restarts": {"type": "str"},
-            "stage": {"type": "str", "choices": ["inspect", "finish"], "default": "inspect"},
-            "staged": {"type": "dict", "default": {}},
-            "remote_tmp": {"type": "str"},
+            **ARGUMENTS,
         },
         supports_check_mode=True,
     )
@@ -120,18 +109,22 @@ def main() -> None:
         forget_staged(module.params["remote_tmp"])
     try:
         missing, to_bring = installed.missing(files), installed.to_bring(files)
-        if module.params["stage"] == "finish" and not module.check_mode:
+        wanted = [{"key": entry["dest"], **entry} for entry in files if entry["dest"] in to_bring]
+        staged, answer = between(module.params, wanted)
+        if answer is None and module.params["stage"] in ("fetch", "finish") and not module.check_mode:
             if missing:
                 restart.owe()
-            installed.install([entry for entry in files if entry["dest"] in missing], module.params["staged"])
+            installed.install([entry for entry in files if entry["dest"] in missing], staged)
     except FlotillaError as error:
         module.fail_json(**error.as_result())
     module.exit_json(
         changed=bool(missing),
         missing=missing,
         restart_due=restart.due,
-        sources={entry["dest"]: entry["path"] for entry in files if entry["dest"] in to_bring},
+        sources={entry["key"]: {"path": entry["path"], "sha256": entry["sha256"]} for entry in wanted},
+        received=module.params.get("received", 0),
         diff={"before": "", "after": "".join(f"{dest}\n" for dest in missing)},
+        **(answer or {}),
     )
 
 

@@ -36,18 +36,8 @@ options:
         description: SHA-256 of the archive.
         type: str
         required: true
-  stage:
-    description: Internal, set by the action plugin.
-    type: str
-    choices: [inspect, finish]
-    default: inspect
-  staged:
-    description: Internal, set by the action plugin.
-    type: dict
-    default: {}
-  remote_tmp:
-    description: Internal, set by the action plugin.
-    type: str
+extends_documentation_fragment:
+  - flotilla.kubernetes.delivery
 author:
   - flotilla.kubernetes authors (@flotilla-kubernetes)
 """
@@ -70,6 +60,7 @@ missing:
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ..module_utils._delivered import ARGUMENTS, between
 from ..module_utils._errors import FlotillaError
 from ..module_utils._node import ImportedImages, forget_staged
 
@@ -88,9 +79,7 @@ def main() -> None:
                     "sha256": {"type": "str", "required": True},
                 },
             },
-            "stage": {"type": "str", "choices": ["inspect", "finish"], "default": "inspect"},
-            "staged": {"type": "dict", "default": {}},
-            "remote_tmp": {"type": "str"},
+            **ARGUMENTS,
         },
         supports_check_mode=True,
     )
@@ -100,15 +89,19 @@ def main() -> None:
         forget_staged(module.params["remote_tmp"])
     try:
         missing = imported.missing(images)
-        if module.params["stage"] == "finish" and not module.check_mode:
-            imported.add([image for image in images if image["name"] in missing], module.params["staged"])
+        wanted = [{"key": image["name"], **image} for image in images if image["name"] in missing]
+        staged, answer = between(module.params, wanted)
+        if answer is None and module.params["stage"] in ("fetch", "finish") and not module.check_mode:
+            imported.add([image for image in images if image["name"] in missing], staged)
     except FlotillaError as error:
         module.fail_json(**error.as_result())
     module.exit_json(
         changed=bool(missing),
         missing=missing,
-        sources={image["name"]: image["path"] for image in images if image["name"] in missing},
+        sources={entry["key"]: {"path": entry["path"], "sha256": entry["sha256"]} for entry in wanted},
+        received=module.params.get("received", 0),
         diff={"before": "", "after": "".join(f"{name}\n" for name in missing)},
+        **(answer or {}),
     )
 
 

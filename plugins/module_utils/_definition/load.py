@@ -256,7 +256,7 @@ def _finish(data: dict[str, Any], root: Node, path: Path) -> dict[str, Any]:
         node = root.nearest(place)
         folder = Path(os.path.abspath(node.file)).parent  # noqa: PTH100
         holder[key] = os.path.normpath(folder / Path(holder[key]).expanduser())
-        if place[0] == "site" and not Path(holder[key]).is_file():
+        if place[0] != "network" and not Path(holder[key]).is_file():
             # Found out here, as the machines are prepared long after the first of them was made.
             message = f"is {short(node.text)}, but there is no file {shown(Path(holder[key]))}."
             problems.append(Problem(node.file, node.line, path_text(place), message, short(node.text)))
@@ -273,6 +273,8 @@ def _files(definition: dict[str, Any]) -> Iterator[tuple[Any, str | int, tuple[s
     for index, mirror in enumerate(definition["site"]["registry_mirrors"]):
         if "ca_file" in mirror:
             yield mirror, "ca_file", ("site", "registry_mirrors", index, "ca_file")
+    if "ca_file" in definition["bundle"]["delivery"]:
+        yield definition["bundle"]["delivery"], "ca_file", ("bundle", "delivery", "ca_file")
 
 
 def load_file(path: str | os.PathLike[str]) -> dict[str, Any] | None:

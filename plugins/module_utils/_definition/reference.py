@@ -63,6 +63,7 @@ _TAIL = """\
 - Labels of `kubernetes.io` and `k8s.io` are Kubernetes' own, but for `node.kubernetes.io` and `kubelet.kubernetes.io`. A node has one taint
   per key and effect.
 - Only the section of the cluster's own cloud may be there.
+- `bundle.delivery.url` goes with the method `pull`.
 - `site.dns.search` needs `site.dns.servers`, and `site.proxy.no_proxy` a proxy. Passwords are never in a definition ([sites](sites.md)).
 """
 

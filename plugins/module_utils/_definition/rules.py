@@ -377,6 +377,17 @@ def site(data: dict[str, Any], report: Report) -> None:
         seen.add(known)
 
 
+def delivery(data: dict[str, Any], report: Report) -> None:
+    """`bundle.delivery.url` goes with the method `pull`, both ways."""
+    section, place = data.get("bundle", {}).get("delivery", {}), ("bundle", "delivery")
+    method = section.get("method")
+    if method == "pull" and "url" not in section:
+        report((*place, "url"), "is missing: with method: pull machines need a web server that has the bundle.", about=[(*place, "method")])
+    for key in ("url", "ca_file"):
+        if method in ("push", "seed") and key in section:
+            report((*place, key), f"needs method: pull; the method is {method}.", about=[(*place, "method")])
+
+
 def _parses(kind: Callable[[str], Any], text: str) -> bool:
     try:
         kind(text)
@@ -396,6 +407,7 @@ RULES: tuple[Callable[[dict[str, Any], Report], None], ...] = (
     extra_args,
     zone_groups,
     site,
+    delivery,
 )
 
 

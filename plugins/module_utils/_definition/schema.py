@@ -489,6 +489,27 @@ _PROPERTIES: dict[str, Any] = {
                 "default": "modules",
             },
             "directory": {**_FILE_PATH, "description": "Directory of a finished bundle; `null`: the bundle of the version in the cache."},
+            "delivery": _object(
+                {
+                    "method": {
+                        "type": "string",
+                        "enum": ["push", "seed", "pull"],
+                        "description": "How the bundle comes to the machines: `push` copies it to each, `seed` to one machine per zone, "
+                        "which hands it on, and with `pull` each fetches it from a web server.",
+                        "default": "push",
+                    },
+                    "url": {
+                        **_url("https?", "https://mirror.example.com/bundles/1.36.3", "(/[^\\s@?#\"'\\\\]*)?"),
+                        "description": "For `pull`: the bundle's folder on the web server, with its `manifest.json`.",
+                    },
+                    "ca_file": {
+                        **_FILE_NAME,
+                        "description": "For `pull`: certificates (PEM) of its certificate authority, if it is none of `site.ca_files`.",
+                    },
+                },
+                "How the bundle comes to the machines. The web server's login is the variable `bundle_delivery_credentials`.",
+                default={},
+            ),
         },
         "Binaries and images of the Kubernetes version.",
         default={},

@@ -97,7 +97,7 @@ def test_everything_that_was_left_out_has_its_default():
             "pod_security": {"enforce": "baseline", "warn": "restricted", "audit": "restricted", "exempt_namespaces": []},
             "tls_min_version": "1.2",
         },
-        "bundle": {"source": "modules", "directory": None},
+        "bundle": {"source": "modules", "directory": None, "delivery": {"method": "push"}},
         "local": {"network_cidr": "172.30.86.0/24", "egress": "allow"},
     }
 
@@ -350,6 +350,16 @@ def test_two_definitions_share_no_default():
             "local:",
             "site: {registry_mirrors: [{registry: docker.io, url: 'https://a', skip_verify: true}]}\nlocal:",
             "demo.yml:13: site.registry_mirrors[0].skip_verify: unknown key. Known here: ca_file, override_path, registry, url.",
+        ),
+        (
+            "local:",
+            "bundle: {delivery: {method: pull}}\nlocal:",
+            "demo.yml:13: bundle.delivery.url: is missing: with method: pull machines need a web server that has the bundle.",
+        ),
+        (
+            "local:",
+            "bundle: {delivery: {method: seed, url: 'https://mirror.example.com/1.36.3'}}\nlocal:",
+            "demo.yml:13: bundle.delivery.url: needs method: pull; the method is seed.",
         ),
         (
             "local:",
