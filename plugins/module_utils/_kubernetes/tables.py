@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What each minor of Kubernetes knows: flags, feature gates, admission plugins, configuration, APIs (private to flotilla.kubernetes).
 
-``tables/<minor>.json`` is written by ``tools/kubernetes-tables`` from the code of that minor; nobody edits it. The tables are read on
+``minors/<minor>.json`` is written by ``tools/kubernetes-tables`` from the code of that minor; nobody edits it. The tables are read on
 the controller only: files that are not Python do not travel with a module to a machine.
 
 What a user asks for is compared with one version and gives findings. "Removed" is said of what an older table of ours knows, so that the
@@ -22,7 +22,8 @@ from typing import Any
 
 from .._errors import FlotillaError
 
-FOLDER = Path(__file__).resolve().parent / "tables"
+# Not "tables": Ansible's importer takes a folder for the package before it looks for the file of that name.
+FOLDER = Path(__file__).resolve().parent / "minors"
 
 # Those that take arguments from a user. kubeadm has feature gates of its own, too; etcd is no part of Kubernetes.
 COMPONENTS = ("kube-apiserver", "kube-controller-manager", "kube-proxy", "kube-scheduler", "kubelet")
