@@ -70,7 +70,7 @@ members:
   type: list
   elements: dict
   contains:
-    id: {description: Hexadecimal, as etcdctl shows it., type: str, returned: always, sample: 8e9e05c52164694d}
+    id: {description: "Hexadecimal, as etcdctl shows it.", type: str, returned: always, sample: 8e9e05c52164694d}
     name: {description: Empty for one that never started., type: str, returned: always, sample: payments-control-plane-0a1b2c3d}
     peer_urls: {description: Where the other members reach it., type: list, elements: str, returned: always}
     learner: {description: Whether it does not vote yet., type: bool, returned: always}

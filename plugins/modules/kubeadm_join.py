@@ -13,8 +13,8 @@ version_added: "0.1.0"
 description:
   - Runs C(kubeadm join) unless this machine is a member of a cluster already.
   - The token and the certificate key reach kubeadm in a file of mode 0600 that exists only while kubeadm runs, never on a command line.
-  - A control plane takes over the key with which the cluster encrypts Secrets in etcd, if it has one: encrypted with the certificate key,
-    from the Secret C(kube-system/flotilla-encryption), never by way of the controller.
+  - A control plane takes over the key with which the cluster encrypts Secrets in etcd, if it has one. It comes encrypted with the
+    certificate key from the Secret C(kube-system/flotilla-encryption), never by way of the controller.
   - kubeadm runs as a process of its own, and this module looks at it in slices of some seconds and shows how far it is. If the
     connection is lost or the playbook is stopped, kubeadm goes on, and the next run attaches to it.
   - A step that was interrupted is undone with C(kubeadm reset), which also removes its etcd member, and done again.

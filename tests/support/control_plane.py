@@ -187,7 +187,7 @@ class ApiServer:
         """Return status and, when it is 201, user name and groups of the token's owner."""
         body = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
         status, answer = self.call("POST", "/apis/authentication.k8s.io/v1/selfsubjectreviews", body, token)
-        return status, answer.get("status", {}).get("userInfo", {})
+        return status, answer["status"]["userInfo"] if status == 201 else {}
 
 
 def start_api_server(folder: Path, programs: Path, authority: Authority, etcd: EtcdMembers, *flags: str) -> ApiServer:

@@ -74,11 +74,16 @@ def as_json_documents(documents: list[dict[str, Any]]) -> str:
 
 
 class ApiError(FlotillaError):
-    """The API server answered with an error; `status` is the HTTP status."""
+    """The API server answered with an error.
 
-    def __init__(self, status: int, method: str, path: str, message: str) -> None:
-        super().__init__("KUBERNETES_API_ERROR", f"{method} {path} was refused with {status}: {message}")
+    `status` is the HTTP status, `reasons` are the causes that the answer names, `retry_after` the seconds that it asks to wait.
+    """
+
+    def __init__(self, status: int, method: str, path: str, text: str, retry_after: str | None = None) -> None:
+        super().__init__("KUBERNETES_API_ERROR", f"{method} {path} was refused with {status}: {_status_message(text)}")
         self.status = status
+        self.reasons = _status_reasons(text)
+        self.retry_after = int(retry_after) if retry_after and retry_after.isdigit() else 0
 
 
 class Client:
@@ -91,6 +96,7 @@ class Client:
         :param token: bearer token of who has no client certificate.
         """
         self.address = f"{host}:{port}"
+        self._settings = (host, port, context, timeout, token)
         self._authorization = {"Authorization": f"Bearer {token}"} if token else {}
         self._connection = http.client.HTTPSConnection(host, port, context=context, timeout=timeout)
 
@@ -114,6 +120,10 @@ class Client:
             context.load_cert_chain(pair)
         return cls(address, port, context, timeout)
 
+    def another(self) -> Client:
+        """Return a client of the same server with a connection of its own, for another thread."""
+        return Client(*self._settings)
+
     def request(self, method: str, path: str, body: Any = None, content_type: str = "application/json") -> str:
         """Return the body of the answer.
 
@@ -129,7 +139,7 @@ class Client:
             self._connection.close()
             raise error if isinstance(error, OSError) else OSError(str(error)) from error
         if answer.status >= 400:
-            raise ApiError(answer.status, method, path, _status_message(text))
+            raise ApiError(answer.status, method, path, text, answer.getheader("Retry-After"))
         return text
 
     def get(self, path: str) -> dict[str, Any]:
@@ -178,3 +188,11 @@ def _status_message(text: str) -> str:
         return json.loads(text).get("message") or text[:300]
     except (ValueError, AttributeError):
         return text[:300]
+
+
+def _status_reasons(text: str) -> list[str]:
+    try:
+        found = json.loads(text)
+        return [cause["message"] for cause in found.get("details", {}).get("causes", [])] or [found["message"]]
+    except (ValueError, AttributeError, KeyError, TypeError):
+        return [text[:300]]
