@@ -275,6 +275,9 @@ def _files(definition: dict[str, Any]) -> Iterator[tuple[Any, str | int, tuple[s
             yield mirror, "ca_file", ("site", "registry_mirrors", index, "ca_file")
     if "ca_file" in definition["bundle"]["delivery"]:
         yield definition["bundle"]["delivery"], "ca_file", ("bundle", "delivery", "ca_file")
+    for index, issuer in enumerate(definition["authentication"]["oidc"]):
+        if "ca_file" in issuer:
+            yield issuer, "ca_file", ("authentication", "oidc", index, "ca_file")
 
 
 def load_file(path: str | os.PathLike[str]) -> dict[str, Any] | None:

@@ -396,6 +396,25 @@ def _parses(kind: Callable[[str], Any], text: str) -> bool:
     return True
 
 
+# kubeadm's issuer of service accounts' tokens; one issuer can not have two owners.
+_SERVICE_ACCOUNT_ISSUER = "https://kubernetes.default.svc"
+
+
+def oidc(data: dict[str, Any], report: Report) -> None:
+    """An issuer stands once, and is not the cluster's own."""
+    seen = set()
+    for index, issuer in enumerate(data.get("authentication", {}).get("oidc", [])):
+        url = (issuer or {}).get("issuer_url")
+        path = ("authentication", "oidc", index, "issuer_url")
+        if url is None:
+            continue
+        if url in seen:
+            report(path, f"is {url}, which stands above already; give all its audiences to one entry.")
+        if url.startswith(_SERVICE_ACCOUNT_ISSUER):
+            report(path, f"is {url}, the cluster's own issuer of service accounts' tokens; name the issuer of your people.")
+        seen.add(url)
+
+
 RULES: tuple[Callable[[dict[str, Any], Report], None], ...] = (
     pool_names,
     cloud_sections,
@@ -408,6 +427,7 @@ RULES: tuple[Callable[[dict[str, Any], Report], None], ...] = (
     zone_groups,
     site,
     delivery,
+    oidc,
 )
 
 

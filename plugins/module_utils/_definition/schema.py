@@ -255,6 +255,71 @@ _SITE = _object(
     default={},
 )
 
+# What stands before the names of an issuer's people, so that none of them is a name of the cluster's own.
+_NAME_PREFIX = {
+    "type": "string",
+    "maxLength": 63,
+    "pattern": _pattern("(?!system:)[^\\s]*"),
+    "x-allowed": "text without spaces such as oidc:, not system:",
+    "default": "oidc:",
+}
+_CLAIM = {
+    "type": "string",
+    "minLength": 1,
+    "maxLength": 253,
+    "pattern": _pattern("[^\\s]+"),
+    "x-allowed": "the name of a claim such as email",
+}
+
+_AUTHENTICATION = _object(
+    {
+        "oidc": {
+            "type": "array",
+            "maxItems": 64,
+            "description": "Issuers of OpenID Connect tokens whose people the API servers know. Changes need no restart.",
+            "items": _object(
+                {
+                    "issuer_url": {
+                        "type": "string",
+                        "pattern": _pattern("https://[^\\s?#]+"),
+                        "x-allowed": "an https URL such as https://login.example.com/realms/ops, exactly as the tokens have it",
+                        "description": "The issuer, exactly as its tokens name it.",
+                    },
+                    "audiences": {
+                        "type": "array",
+                        "items": {"type": "string", "minLength": 1, "pattern": _pattern("[^\\s]+"), "x-allowed": "a client id"},
+                        "minItems": 1,
+                        "uniqueItems": True,
+                        "description": "Client ids; a token has to be made for one of them.",
+                    },
+                    "username_claim": {**_CLAIM, "description": "Claim with the user's name.", "default": "sub"},
+                    "username_prefix": {**_NAME_PREFIX, "description": "Stands before the user's name."},
+                    "groups_claim": {**_CLAIM, "description": "Claim with the user's groups, text or a list.", "default": "groups"},
+                    "groups_prefix": {**_NAME_PREFIX, "description": "Stands before each group's name."},
+                    "required_claims": {
+                        "type": "object",
+                        "description": "Claims that a token must have, with these values.",
+                        "propertyNames": {"pattern": _pattern("[^\\s]+"), "x-allowed": "the name of a claim such as hd"},
+                        "additionalProperties": {"type": "string", "minLength": 1},
+                        "x-entries": "claims and their values",
+                        "default": {},
+                    },
+                    "ca_file": {
+                        **_FILE_NAME,
+                        "description": "Certificates (PEM) of the issuer's certificate authority, relative to the file that names it; "
+                        "without it those that API servers trust anyway.",
+                    },
+                },
+                "One issuer.",
+                required=("issuer_url", "audiences"),
+            ),
+            "default": [],
+        },
+    },
+    "How people get in. Anonymous requests reach health checks and what joining nodes read, nothing else.",
+    default={},
+)
+
 _PROPERTIES: dict[str, Any] = {
     "plugin": {
         "type": "string",
@@ -480,6 +545,7 @@ _PROPERTIES: dict[str, Any] = {
         "Protection of the cluster; what each part is against: docs/security.md.",
         default={},
     ),
+    "authentication": _AUTHENTICATION,
     "bundle": _object(
         {
             "source": {

@@ -97,6 +97,7 @@ def test_everything_that_was_left_out_has_its_default():
             "pod_security": {"enforce": "baseline", "warn": "restricted", "audit": "restricted", "exempt_namespaces": []},
             "tls_min_version": "1.2",
         },
+        "authentication": {"oidc": []},
         "bundle": {"source": "modules", "directory": None, "delivery": {"method": "push"}},
         "local": {"network_cidr": "172.30.86.0/24", "egress": "allow"},
     }
@@ -131,8 +132,9 @@ def test_two_definitions_share_no_default():
         (
             "kubernetes_version:",
             "pod_cidrs: [10.0.0.0/8]\nkubernetes_version:",
-            "demo.yml:5: pod_cidrs: unknown key; it belongs to network.pod_cidrs. Known here: access, api_endpoint, bundle, class, cloud, "
-            "control_plane, image, kind, kubernetes_version, local, name, network, plugin, pools, schema, security, site.",
+            "demo.yml:5: pod_cidrs: unknown key; it belongs to network.pod_cidrs. Known here: access, api_endpoint, authentication, "
+            "bundle, class, cloud, control_plane, image, kind, kubernetes_version, local, name, network, plugin, pools, schema, security, "
+            "site.",
         ),
         (
             "plugin: flannel\n",
@@ -365,6 +367,39 @@ def test_two_definitions_share_no_default():
             "local:",
             "site: {ca_files: [../ca.pem]}\nlocal:",
             "demo.yml:13: site.ca_files[0]: is ../ca.pem, but there is no file /foundation/ca.pem.",
+        ),
+        (
+            "local:",
+            "authentication: {oidc: [{issuer_url: 'http://a', audiences: [k]}]}\nlocal:",
+            "demo.yml:13: authentication.oidc[0].issuer_url: is http://a; must be an https URL such as "
+            "https://login.example.com/realms/ops, exactly as the tokens have it.",
+        ),
+        (
+            "local:",
+            "authentication: {oidc: [{issuer_url: 'https://a'}]}\nlocal:",
+            "demo.yml:13: authentication.oidc[0].audiences: is missing: client ids; a token has to be made for one of them.",
+        ),
+        (
+            "local:",
+            "authentication: {oidc: [{issuer_url: 'https://a', audiences: [k]}, {issuer_url: 'https://a', audiences: [l]}]}\nlocal:",
+            "demo.yml:13: authentication.oidc[1].issuer_url: is https://a, which stands above already; "
+            "give all its audiences to one entry.",
+        ),
+        (
+            "local:",
+            "authentication: {oidc: [{issuer_url: 'https://kubernetes.default.svc.cluster.local', audiences: [k]}]}\nlocal:",
+            "demo.yml:13: authentication.oidc[0].issuer_url: is https://kubernetes.default.svc.cluster.local, "
+            "the cluster's own issuer of service accounts' tokens; name the issuer of your people.",
+        ),
+        (
+            "local:",
+            "authentication: {oidc: [{issuer_url: 'https://a', audiences: [k], groups_prefix: 'system:'}]}\nlocal:",
+            "demo.yml:13: authentication.oidc[0].groups_prefix: is system:; must be text without spaces such as oidc:, not system:.",
+        ),
+        (
+            "local:",
+            "authentication: {oidc: [{issuer_url: 'https://a', audiences: [k], ca_file: ca.pem}]}\nlocal:",
+            "demo.yml:13: authentication.oidc[0].ca_file: is ca.pem, but there is no file ca.pem.",
         ),
         ("name: demo", "name: demo\nname: demo", "demo.yml:4: name: is written twice, first in line 3."),
         ("name: demo", "name: [demo", "demo.yml:4: is not valid YAML: expected ',' or ']', but got ':'."),
