@@ -45,7 +45,7 @@ def run(
             errors="replace",
             timeout=timeout,
             check=False,
-            env={**os.environ, "PATH": SEARCH_PATH, "LC_ALL": "C.UTF-8", **(environment or {})},
+            env={**node_environment(), **(environment or {})},
         )
     except FileNotFoundError as error:
         raise FlotillaError(code, f"The command {name} is not installed.", remedy, error) from error
@@ -59,6 +59,18 @@ def run(
             details={"rc": done.returncode, "stdout": done.stdout[-8000:], "stderr": done.stderr[-8000:]},
         )
     return done.stdout
+
+
+def node_environment() -> dict[str, str]:
+    """Return the environment for commands on a node: that of the login, with our PATH and without proxies.
+
+    What these commands talk to is the cluster itself, or a service that has its own proxy. And kubeadm would write each variable that
+    ends in ``_proxy``, password and all, into the manifests of the control plane and into the DaemonSet of kube-proxy, which every reader
+    of the cluster sees: https://github.com/kubernetes/kubernetes/blob/master/cmd/kubeadm/app/util/env.go. None of them needs it. A proxy
+    for an OIDC issuer outside belongs into ``apiServer.extraEnvs`` alone.
+    """
+    kept = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
+    return {**kept, "PATH": SEARCH_PATH, "LC_ALL": "C.UTF-8"}
 
 
 def _tail(output: str | bytes | None, lines: int = 12) -> str:

@@ -52,8 +52,10 @@ ARGUMENTS: dict[str, Any] = {
 }
 
 
-def between(parameters: dict[str, Any], to_bring: Sequence[dict[str, str]]) -> tuple[dict[str, str], dict[str, Any] | None]:
-    """Do what the stage asks for and return where files lie on this node, and the answer if the module has to return at once.
+def between(parameters: dict[str, Any], to_bring: Sequence[dict[str, str]]) -> tuple[dict[str, str], dict[str, Any]]:
+    """Do what the stage asks for and return where files lie on this node, and what the action plugin is to know besides.
+
+    With ``finished: false`` among it not everything is here yet and nothing is to be installed.
 
     :param parameters: of the module, as `ARGUMENTS` describes them.
     :param to_bring: ``key``, ``path`` and ``sha256`` of each file that the node lacks.
@@ -68,11 +70,8 @@ def between(parameters: dict[str, Any], to_bring: Sequence[dict[str, str]]) -> t
         return staged, {}
     _seed.clear_remains()
     if parameters["stage"] != "fetch":
-        return staged, None
+        return staged, {}
     wanted = [entry for entry in to_bring if entry["key"] not in staged]
     found = _fetch.fetch_all(wanted, parameters["origins"], SLICE)
     staged.update(found["staged"])
-    if found["left"] or found["refused"]:
-        return staged, {"finished": False, **found}
-    parameters["received"] = found["received"]
-    return staged, None
+    return staged, {"finished": not found["left"] and not found["refused"], **found, "staged": staged}

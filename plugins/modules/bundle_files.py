@@ -111,7 +111,7 @@ def main() -> None:
         missing, to_bring = installed.missing(files), installed.to_bring(files)
         wanted = [{"key": entry["dest"], **entry} for entry in files if entry["dest"] in to_bring]
         staged, answer = between(module.params, wanted)
-        if answer is None and module.params["stage"] in ("fetch", "finish") and not module.check_mode:
+        if module.params["stage"] in ("fetch", "finish") and answer.get("finished", True) and not module.check_mode:
             if missing:
                 restart.owe()
             installed.install([entry for entry in files if entry["dest"] in missing], staged)
@@ -122,9 +122,8 @@ def main() -> None:
         missing=missing,
         restart_due=restart.due,
         sources={entry["key"]: {"path": entry["path"], "sha256": entry["sha256"]} for entry in wanted},
-        received=module.params.get("received", 0),
         diff={"before": "", "after": "".join(f"{dest}\n" for dest in missing)},
-        **(answer or {}),
+        **answer,
     )
 
 

@@ -91,7 +91,7 @@ def main() -> None:
         missing = imported.missing(images)
         wanted = [{"key": image["name"], **image} for image in images if image["name"] in missing]
         staged, answer = between(module.params, wanted)
-        if answer is None and module.params["stage"] in ("fetch", "finish") and not module.check_mode:
+        if module.params["stage"] in ("fetch", "finish") and answer.get("finished", True) and not module.check_mode:
             imported.add([image for image in images if image["name"] in missing], staged)
     except FlotillaError as error:
         module.fail_json(**error.as_result())
@@ -99,9 +99,8 @@ def main() -> None:
         changed=bool(missing),
         missing=missing,
         sources={entry["key"]: {"path": entry["path"], "sha256": entry["sha256"]} for entry in wanted},
-        received=module.params.get("received", 0),
         diff={"before": "", "after": "".join(f"{name}\n" for name in missing)},
-        **(answer or {}),
+        **answer,
     )
 
 

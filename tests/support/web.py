@@ -9,6 +9,7 @@ Imports nothing of plugins/, so that a test judges the product by what these hav
 from __future__ import annotations
 
 import base64
+import http.client
 import http.server
 import select
 import socket
@@ -164,10 +165,19 @@ class _Files(http.server.BaseHTTPRequestHandler):
 
 
 class Proxy(_Server):
-    """An HTTP proxy that asks for a login; ``seen`` are (method, target, status) of every request."""
+    """An HTTP proxy that asks for a login; ``seen`` are (method, target, status) of every request.
 
-    def __init__(self, address: str = "127.0.0.1", port: int = 0, login: tuple[str, str] | None = None) -> None:
-        self.login = login
+    :param hosts: names that only the proxy knows -> address and port.
+    """
+
+    def __init__(
+        self,
+        address: str = "127.0.0.1",
+        port: int = 0,
+        login: tuple[str, str] | None = None,
+        hosts: dict[str, tuple[str, int]] | None = None,
+    ) -> None:
+        self.login, self.hosts = login, hosts or {}
         self.seen: list[tuple[str, str, int]] = []
         super().__init__((address, port), _Tunnel)
 
@@ -198,7 +208,7 @@ class _Tunnel(http.server.BaseHTTPRequestHandler):
             )
             return
         try:
-            there = socket.create_connection((host, port), timeout=20)
+            there = socket.create_connection(self.server.hosts.get(host, (host, port)), timeout=20)
         except OSError:
             self.server.seen.append((self.command, self.path, 502))
             self.wfile.write(b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n")
@@ -210,6 +220,46 @@ class _Tunnel(http.server.BaseHTTPRequestHandler):
             else:
                 self.wfile.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
             _pump(self.connection, there)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
+
+
+class Gate(_Server):
+    """Stands before a server that knows neither TLS nor logins; ``seen`` are (path, status) of every request."""
+
+    def __init__(self, behind: tuple[str, int], tls: tuple[Path, Path], login: tuple[str, str], address: str = "127.0.0.1") -> None:
+        self.behind, self.login = behind, login
+        self.seen: list[tuple[str, int]] = []
+        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self.context.load_cert_chain(*tls)
+        super().__init__((address, 0), _Guard)
+
+
+class _Guard(http.server.BaseHTTPRequestHandler):
+    server: Gate
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        headers = dict(self.headers.items())
+        if headers.pop("Authorization", "") != basic(*self.server.login):
+            return self._answer(401, {"WWW-Authenticate": 'Basic realm="test"'}, b"")
+        connection = http.client.HTTPConnection(*self.server.behind, timeout=60)
+        connection.request(self.command, self.path, headers=headers)
+        response = connection.getresponse()
+        return self._answer(response.status, dict(response.getheaders()), response.read())
+
+    do_HEAD = do_GET
+
+    def _answer(self, status: int, headers: dict[str, str], content: bytes) -> None:
+        self.server.seen.append((self.path, status))
+        self.send_response(status)
+        for name, value in {"Content-Length": str(len(content)), **headers, "Connection": "close"}.items():
+            if name.lower() != "transfer-encoding":
+                self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(content)
+        self.close_connection = True
 
     def log_message(self, format: str, *args: Any) -> None:
         pass

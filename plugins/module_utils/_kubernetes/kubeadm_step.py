@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .._command import SEARCH_PATH
+from .._command import node_environment
 from .._errors import FlotillaError
 from .._node import write_atomically
 from .client import as_json_documents
@@ -200,7 +200,7 @@ def _start(step: Step, lock: int) -> str:
             stderr=subprocess.STDOUT,
             cwd="/",
             start_new_session=True,
-            env={**os.environ, "PATH": SEARCH_PATH, "LC_ALL": "C.UTF-8"},
+            env=node_environment(),
             pass_fds=(lock,),
         )
     return run
