@@ -10,12 +10,30 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 
 from ._errors import FlotillaError
 
 # sudo's secure_path and systemd leave /usr/local/bin out on some distributions; binaries of a bundle are there.
 SEARCH_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+@contextmanager
+def memory_file(content: str | bytes) -> Iterator[Path]:
+    """Give the path of a file for this process and the commands that it runs, as secrets need it: nobody else but root can open it.
+
+    It is in memory only and has no name anywhere, so it is gone with this process, however that ends.
+    """
+    descriptor = os.memfd_create("flotilla", os.MFD_CLOEXEC)
+    try:
+        with open(descriptor, "wb", closefd=False) as file:
+            file.write(content.encode() if isinstance(content, str) else content)
+        # By our number and not /proc/self: commands open it, each from its beginning, and inherit nothing.
+        yield Path(f"/proc/{os.getpid()}/fd/{descriptor}")
+    finally:
+        os.close(descriptor)
 
 
 def run(

@@ -15,13 +15,12 @@ import http.client
 import json
 import re
 import ssl
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from .._command import run
+from .._command import memory_file, run
 from .._errors import FlotillaError
 
 CA_FILE = "/etc/kubernetes/pki/ca.crt"
@@ -36,7 +35,7 @@ FIELD_MANAGER = "flotilla"
 
 @contextmanager
 def short_lived_kubeconfig(address: str, user: str, port: int = API_PORT) -> Iterator[Path]:
-    """Give the path of a kubeconfig (mode 0600, on a tmpfs) for the API server at ``address`` and remove it afterwards.
+    """Give the path of a kubeconfig for the API server at ``address`` that commands may read until it is removed (`memory_file`).
 
     :raises FlotillaError: the node holds no certificate authority, so it is no control plane.
     """
@@ -46,9 +45,7 @@ def short_lived_kubeconfig(address: str, user: str, port: int = API_PORT) -> Ite
         {"apiVersion": KUBEADM_API, "kind": "ClusterConfiguration", "kubernetesVersion": version},
         {"apiVersion": KUBEADM_API, "kind": "InitConfiguration", "localAPIEndpoint": {"advertiseAddress": address, "bindPort": port}},
     ]
-    with tempfile.TemporaryDirectory(dir="/run", prefix="flotilla-") as folder:
-        config = Path(folder) / "kubeadm.json"
-        config.write_text(as_json_documents(documents), encoding="utf-8")
+    with memory_file(as_json_documents(documents)) as config:
         content = run(
             [
                 "kubeadm",
@@ -62,9 +59,7 @@ def short_lived_kubeconfig(address: str, user: str, port: int = API_PORT) -> Ite
             code="KUBERNETES_CLIENT_CERTIFICATE",
             remedy="Run this on a control-plane node of the cluster.",
         )
-        path = Path(folder) / "kubeconfig"
-        path.touch(mode=0o600)
-        path.write_text(content, encoding="utf-8")
+    with memory_file(content) as path:
         yield path
 
 
@@ -109,15 +104,10 @@ class Client:
         """
         with short_lived_kubeconfig(address, user, port) as path:
             kubeconfig = path.read_text(encoding="utf-8")
-            context = ssl.create_default_context(cafile=CA_FILE)
-            pair = path.with_suffix(".pem")
-            pair.touch(mode=0o600)
-            pair.write_bytes(
-                embedded_in_kubeconfig(kubeconfig, "client-certificate-data")
-                + b"\n"
-                + embedded_in_kubeconfig(kubeconfig, "client-key-data")
-            )
-            context.load_cert_chain(pair)
+        context = ssl.create_default_context(cafile=CA_FILE)
+        pair = [embedded_in_kubeconfig(kubeconfig, f"client-{part}-data") for part in ("certificate", "key")]
+        with memory_file(b"\n".join(pair)) as path:
+            context.load_cert_chain(path)
         return cls(address, port, context, timeout)
 
     def another(self) -> Client:

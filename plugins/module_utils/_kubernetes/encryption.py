@@ -18,12 +18,11 @@ import hmac
 import json
 import secrets
 import ssl
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from .._command import run
+from .._command import memory_file, run
 from .._errors import FlotillaError
 from .._node import write_atomically
 from .client import ApiError, Client, embedded_in_kubeconfig
@@ -169,9 +168,6 @@ def _authentication(ciphertext: str, certificate_key: str) -> str:
 
 
 def _openssl(direction: list[str], text: str, certificate_key: str) -> str:
-    with tempfile.TemporaryDirectory(dir="/run", prefix="flotilla-") as folder:
-        secret = Path(folder) / "secret"
-        secret.touch(mode=0o600)
-        secret.write_text(_derived(certificate_key, "encryption"), encoding="ascii")
+    with memory_file(_derived(certificate_key, "encryption")) as secret:
         command = ["openssl", "enc", "-aes-256-ctr", "-pbkdf2", "-a", "-A", "-pass", f"file:{secret}", *direction]
         return run(command, stdin=text, code="OPENSSL_FAILED")

@@ -17,7 +17,7 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
-from .._command import run
+from .._command import memory_file, run
 from .._errors import FlotillaError
 from . import encryption
 from .client import CA_FILE, KUBEADM_API, ApiError, Client, as_json_documents, short_lived_kubeconfig
@@ -146,19 +146,16 @@ def _upload_certificates(address: str, user: str) -> str:
     """Store the control plane's certificates encrypted in the cluster (two hours, kubeadm's own limit); return the key."""
     key = secrets.token_hex(32)
     version = run(["kubeadm", "version", "--output=short"], code="KUBEADM_MISSING").strip()
-    with short_lived_kubeconfig(address, user) as kubeconfig:
-        config = kubeconfig.with_name("upload.json")
-        config.touch(mode=0o600)
-        documents: list[dict[str, Any]] = [
-            {"apiVersion": KUBEADM_API, "kind": "ClusterConfiguration", "kubernetesVersion": version},
-            {
-                "apiVersion": KUBEADM_API,
-                "kind": "InitConfiguration",
-                "certificateKey": key,
-                "localAPIEndpoint": {"advertiseAddress": address},
-            },
-        ]
-        config.write_text(as_json_documents(documents), encoding="utf-8")
+    documents: list[dict[str, Any]] = [
+        {"apiVersion": KUBEADM_API, "kind": "ClusterConfiguration", "kubernetesVersion": version},
+        {
+            "apiVersion": KUBEADM_API,
+            "kind": "InitConfiguration",
+            "certificateKey": key,
+            "localAPIEndpoint": {"advertiseAddress": address},
+        },
+    ]
+    with short_lived_kubeconfig(address, user) as kubeconfig, memory_file(as_json_documents(documents)) as config:
         run(
             [
                 "kubeadm",
