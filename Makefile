@@ -11,7 +11,7 @@ ARGS ?=
 
 playbook = FLOTILLA_FRONTEND=make ANSIBLE_STDOUT_CALLBACK=flotilla.kubernetes.phases tools/run ansible-playbook -i $(FOUNDATION) -e flotilla_cluster_name=$(CLUSTER)
 
-.PHONY: help setup lint unit integration molecule test e2e e2e-full build bundle bench cluster cluster-status cluster-delete kubeconfig kubectl clean
+.PHONY: help setup lint unit integration molecule test e2e e2e-full e2e-kill e2e-kill-fresh build bundle bench cluster cluster-status cluster-delete kubeconfig kubectl clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -57,6 +57,12 @@ e2e: setup ## Run the end-to-end tests on real clusters
 
 e2e-full: setup ## Run the end-to-end tests with all their cases
 	@tools/gates e2e-full -- $(ARGS)
+
+e2e-kill: setup ## Kill one create at every event, for KILL_MINUTES (25); the next call goes on from there
+	@tools/gates e2e-kill -- $(ARGS)
+
+e2e-kill-fresh: setup ## Kill fresh clusters: three of them once, one three times
+	@tools/gates e2e-kill-fresh -- $(ARGS)
 
 bench: setup ## Measure create, no-op and endpoint against their bars (ARGS: names of tests/benchmarks/bench_*.py)
 	@tools/run tests/benchmarks/run $(ARGS)

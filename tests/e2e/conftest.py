@@ -76,14 +76,19 @@ def wait_for(what: str, condition: Any, timeout: float = 300) -> Any:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--all-cases", action="store_true", help="run every rotating case, not just the one whose turn it is")
+    parser.addoption("--long", action="store_true", help="run the tests that take long and are a make target of their own, and no others")
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "rotating: one of these runs at a time, chosen by the commit")
+    config.addinivalue_line("markers", "long: runs with --long only")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Keep the one rotating case whose turn it is: the next commit takes the next one."""
+    """Keep the long tests or the others, and of these the one rotating case whose turn it is: the next commit takes the next one."""
+    unwanted = [item for item in items if bool(item.get_closest_marker("long")) != config.getoption("--long")]
+    config.hook.pytest_deselected(items=unwanted)
+    items[:] = [item for item in items if item not in unwanted]
     rotating = [item for item in items if item.get_closest_marker("rotating")]
     if config.getoption("--all-cases") or not rotating:
         return

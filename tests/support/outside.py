@@ -59,7 +59,7 @@ def command(program: str, *arguments: str, environment: dict[str, str] | None = 
     done = subprocess.run(
         [str(BIN / program), *arguments],
         cwd=ROOT,
-        env={**os.environ, "ANSIBLE_NOCOLOR": "1", "ANSIBLE_STDOUT_CALLBACK": "ansible.builtin.default", **(environment or {})},
+        env={**playbook_environment(), **(environment or {})},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -69,6 +69,11 @@ def command(program: str, *arguments: str, environment: dict[str, str] | None = 
         check=False,
     )
     return Run(done.returncode, done.stdout, time.monotonic() - began)
+
+
+def playbook_environment() -> dict[str, str]:
+    """Return the environment of such a command: what it prints is for tests to read."""
+    return {**os.environ, "ANSIBLE_NOCOLOR": "1", "ANSIBLE_STDOUT_CALLBACK": "ansible.builtin.default"}
 
 
 def host(*argv: str, check: bool = True, stdin: Path | None = None) -> str:
