@@ -296,13 +296,18 @@ def fetch_all(
     node_proxies = proxy_environment()
     staged: dict[str, str] = {}
     refused: dict[str, str] = {}
+    tried = False
     for given in origins:
         fields = {name: value for name, value in given.items() if name in Origin.__dataclass_fields__ and value is not None}
         # What comes from another node of the cluster never goes through a proxy.
         origin = Origin(**{"proxies": {} if given.get("may_fail") else node_proxies, **fields})
         for entry in wanted:
+            # The first file of a call always comes some way, however slow the machine is.
+            if tried and time.monotonic() > deadline:
+                break
             if given.get("keys") is not None and entry["key"] not in given["keys"]:
                 continue
+            tried = True
             name = entry["sha256"] if given.get("by") == "sha256" else entry["path"]
             try:
                 # Of another node that does not answer the rest is not asked for.
