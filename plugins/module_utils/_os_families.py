@@ -21,7 +21,8 @@ class OsFamily:
     :param releases: ``ID`` of /etc/os-release -> the beginnings of ``VERSION_ID`` that belong to the row.
     :param run: whether our own tests run it; docs/not_run.md lists the others.
     :param packages: what brings the commands of `_node.NEEDED_COMMANDS`.
-    :param ca_folder: where certificates of private authorities go, as files with ``ca_suffix``; ``ca_command`` then takes them in.
+    :param ca_folder: where certificates of private authorities go, as files with ``ca_suffix``; ``ca_command`` then takes them in, and
+        ``ca_command_after_removal`` takes out what is gone.
     :param proxy_file: where the package manager's proxy goes; ``proxy_kind`` is ``apt`` (a file of ours) or ``dnf`` (a block in its file).
     :param time_package: what brings a time service if there is none.
     :param chrony_file: where chrony reads time servers; ``chrony_block``: that file is the system's own, and ours is a block in it.
@@ -34,6 +35,7 @@ class OsFamily:
     ca_folder: str
     ca_suffix: str
     ca_command: tuple[str, ...]
+    ca_command_after_removal: tuple[str, ...]
     proxy_file: str
     proxy_kind: str
     time_package: str
@@ -59,6 +61,8 @@ def _debian(name: str, releases: dict[str, tuple[str, ...]], run: bool) -> OsFam
         ca_folder="/usr/local/share/ca-certificates",
         ca_suffix=".crt",
         ca_command=("update-ca-certificates",),
+        # Without that the links in /etc/ssl/certs stay and point nowhere.
+        ca_command_after_removal=("update-ca-certificates", "--fresh"),
         proxy_file="/etc/apt/apt.conf.d/90flotilla-proxy",
         proxy_kind="apt",
         time_package="chrony",
@@ -77,6 +81,7 @@ def _red_hat(name: str, releases: dict[str, tuple[str, ...]]) -> OsFamily:
         ca_folder="/etc/pki/ca-trust/source/anchors",
         ca_suffix=".pem",
         ca_command=("update-ca-trust", "extract"),
+        ca_command_after_removal=("update-ca-trust", "extract"),
         proxy_file="/etc/dnf/dnf.conf",
         proxy_kind="dnf",
         time_package="chrony",

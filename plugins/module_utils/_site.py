@@ -205,12 +205,11 @@ class SiteSettings:
 
     def _renew_trust(self) -> None:
         family = self._family or require_family(os_release(self._root))
-        run(
-            family.ca_command,
-            timeout=300,
-            code="TRUST_STORE_NOT_RENEWED",
-            remedy=f"Run '{' '.join(family.ca_command)}' on the machine and mend what it says.",
-        )
+        links = (self._root / "etc/ssl/certs").glob("flotilla-*")
+        gone = any(link.is_symlink() and not link.exists() for link in links)
+        command = family.ca_command_after_removal if gone else family.ca_command
+        remedy = f"Run '{' '.join(command)}' on the machine and mend what it says."
+        run(command, timeout=300, code="TRUST_STORE_NOT_RENEWED", remedy=remedy)
 
     def _restart_time(self) -> None:
         remedy = "Read 'journalctl -u chrony -u chronyd -u systemd-timesyncd' on the machine."

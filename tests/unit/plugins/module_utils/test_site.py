@@ -160,7 +160,12 @@ def test_a_certificate_goes_where_the_system_looks(
     assert machine.commands[0][0] == command and machine.owed("containerd") and not machine.owed("kubelet")
     machine.commands.clear()
     assert machine.apply(site) == [] and machine.commands == []
+    if suffix == ".crt":
+        link = machine.root / "etc/ssl/certs/flotilla-link.pem"
+        link.parent.mkdir(parents=True)
+        link.symlink_to(machine.root / path)
     assert machine.apply(_site.Site()) == [path] and machine.commands[0][0] == command
+    assert ("--fresh" in machine.commands[0]) is (suffix == ".crt")
 
 
 def test_what_a_killed_run_did_not_come_to_is_made_up_for(
