@@ -11,6 +11,7 @@ from typing import Any
 from ansible.errors import AnsibleFilterError
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition import hosts
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._errors import FlotillaError
+from ansible_collections.flotilla.kubernetes.plugins.module_utils._machines import existing
 from ansible_collections.flotilla.kubernetes.plugins.plugin_utils import _fleet
 from ansible_collections.flotilla.kubernetes.plugins.plugin_utils._untrusted import as_data
 
@@ -49,8 +50,38 @@ def known_hosts_file(definition: Any) -> str:
     return str(_fleet.known_hosts_file(definition["name"]))
 
 
+def control_plane_group(cluster: Any) -> str:
+    """Return the inventory group of the control planes of the cluster of this name."""
+    if not isinstance(cluster, str) or not cluster:
+        raise AnsibleFilterError("flotilla.kubernetes.control_plane_group needs the name of a cluster.")
+    return hosts.cluster_group(cluster, part=hosts.CONTROL_PLANE)
+
+
+def defined_machines(definition: Any) -> list[dict[str, Any]]:
+    """Return the machines that a definition lists, in the shape of `*_machines` modules."""
+    try:
+        machines = _fleet.provider(definition["cloud"]).observe_machines(definition)
+    except FlotillaError as error:
+        raise AnsibleFilterError(str(error)) from error
+    return [as_data(machine.as_dict()) for machine in machines]
+
+
+def machine_findings(looks: Any, definition: Any) -> list[dict[str, str]]:
+    """Return what is wrong with machines that exist already, from the results of `machine_info` on each (by name)."""
+    if not isinstance(looks, dict) or not isinstance(definition, dict):
+        raise AnsibleFilterError("flotilla.kubernetes.machine_findings needs results by name, and the definition (flotilla_cluster).")
+    return [finding.as_dict() for finding in existing.findings(definition, defined_machines(definition), looks)]
+
+
 class FilterModule:
     """The filters of this file."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
-        return {"machine_hosts": machine_hosts, "known_hosts": known_hosts, "known_hosts_file": known_hosts_file}
+        return {
+            "control_plane_group": control_plane_group,
+            "defined_machines": defined_machines,
+            "known_hosts": known_hosts,
+            "known_hosts_file": known_hosts_file,
+            "machine_findings": machine_findings,
+            "machine_hosts": machine_hosts,
+        }

@@ -20,9 +20,10 @@ options:
     description:
       - V(cluster) is the cluster's own host, C(<name>.cluster).
       - V(control_plane) and V(workers) are its machines of that role, V(machines) are both.
+      - V(existing) are its machines if they are of the cloud C(existing), else no host at all.
     type: list
     elements: str
-    choices: [cluster, control_plane, workers, machines]
+    choices: [cluster, control_plane, workers, machines, existing]
     required: true
   of:
     description: V(one) means exactly one cluster, V(all) every cluster of the inventory (or the chosen one).
@@ -78,7 +79,7 @@ from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition.er
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._errors import FlotillaError
 from ansible_collections.flotilla.kubernetes.plugins.plugin_utils import _fleet
 
-TERMS = ("cluster", "control_plane", "workers", "machines")
+TERMS = ("cluster", "control_plane", "workers", "machines", "existing")
 _NOT_A_RUN = ("syntax", "listhosts", "listtasks", "listtags")
 
 
@@ -96,7 +97,8 @@ class LookupModule(LookupBase):
             self._check_limit(chosen, variables)
         except FlotillaError as error:
             raise AnsibleError(str(error)) from error
-        return [":".join(self._pattern(term, name) for name in chosen) for term in terms]
+        groups = variables.get("groups") or {}
+        return [":".join(self._pattern(term, name, groups) for name in chosen) for term in terms]
 
     def _clusters(self, variables: dict[str, Any]) -> list[str]:
         """Return the names of the clusters that are meant."""
@@ -166,11 +168,15 @@ class LookupModule(LookupBase):
             )
 
     @staticmethod
-    def _pattern(term: str, name: str) -> str:
+    def _pattern(term: str, name: str, groups: dict[str, Any]) -> str:
         if term == "cluster":
             return hosts.cluster_host_name(name)
         if term == "control_plane":
             return hosts.cluster_group(name, part=hosts.CONTROL_PLANE)
         if term == "workers":
             return f"{hosts.cluster_group(name)}:!{hosts.cluster_group(name, part=hosts.CONTROL_PLANE)}"
+        if term == "existing":
+            # A group that is not there would be a warning.
+            existing = hosts.cloud_group("existing")
+            return f"{hosts.cluster_group(name)}:&{existing}" if existing in groups else "all:!all"
         return hosts.cluster_group(name)

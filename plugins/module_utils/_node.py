@@ -31,8 +31,11 @@ CAP_SYS_RESOURCE = 24
 NEEDED_COMMANDS = ("conntrack", "ip", "iptables", "mount", "ethtool", "nsenter", "openssl", "tc", "diff")
 
 
-def describe() -> dict[str, Any]:
-    """Return the facts of the module `node_info`."""
+def describe(commands: Sequence[str] = ()) -> dict[str, Any]:
+    """Return the facts of the module `node_info`.
+
+    :param commands: further commands whose absence matters.
+    """
     release = os_release()
     family = find_family(release)
     bounding = next(line for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines() if line.startswith("CapBnd"))
@@ -45,8 +48,17 @@ def describe() -> dict[str, Any]:
         "packages": list(family.packages) if family else None,
         "site_settings": bool(_read_json(STATE_DIR / "files-of-site.json")),
         "swap_bytes": sum(int(line.split()[3]) * 1024 for line in Path("/proc/swaps").read_text(encoding="utf-8").splitlines()[1:]),
-        "missing_commands": [name for name in NEEDED_COMMANDS if not shutil.which(name, path=SEARCH_PATH)],
+        "missing_commands": [name for name in (*NEEDED_COMMANDS, *commands) if not shutil.which(name, path=SEARCH_PATH)],
+        "interfaces": interfaces(),
     }
+
+
+def interfaces() -> dict[str, str]:
+    """Return the network interface of each IPv4 address; nothing on a machine that has no `ip` yet."""
+    if not shutil.which("ip", path=SEARCH_PATH):
+        return {}
+    links = json.loads(run(["ip", "-json", "-family", "inet", "address", "show"]) or "[]")
+    return {entry["local"]: link["ifname"] for link in links for entry in link.get("addr_info", []) if "local" in entry}
 
 
 # A module that is built into the kernel and has no parameters does not show under /sys/module; these show where they work.

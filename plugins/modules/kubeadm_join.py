@@ -23,6 +23,9 @@ options:
     description: Address and port of a live control plane's own API server, C(host:port); not the load balancer's.
     type: str
     required: true
+  endpoint:
+    description: The API's stable address, C(host:port). When given, this machine must reach a ready API server there before it joins.
+    type: str
   token:
     description: Bootstrap token, from M(flotilla.kubernetes.kubeadm_token).
     type: str
@@ -85,7 +88,12 @@ from ansible.module_utils.basic import AnsibleModule
 from ..module_utils._errors import FlotillaError
 from ..module_utils._kubernetes import encryption
 from ..module_utils._kubernetes.client import API_PORT, KUBEADM_API
+from ..module_utils._kubernetes.gates import wait_for_endpoint
+from ..module_utils._kubernetes.kubeadm import membership
 from ..module_utils._kubernetes.kubeadm_step import Step, run
+
+# Seconds. An address that control planes hand on appears some seconds after the first of them serves.
+ENDPOINT_TIMEOUT = 60
 
 
 def join_configuration(params: dict[str, Any]) -> dict[str, Any]:
@@ -118,6 +126,7 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "api_server": {"type": "str", "required": True},
+            "endpoint": {"type": "str"},
             "token": {"type": "str", "required": True, "no_log": True},
             "ca_cert_hashes": {"type": "list", "elements": "str", "required": True},
             "certificate_key": {"type": "str", "no_log": True},
@@ -137,6 +146,8 @@ def main() -> None:
     prepare = functools.partial(take_over_key, params) if params["certificate_key"] else None
     step = Step("join", title, [join_configuration(params)], params["ignore_preflight_errors"], params["timeout"], prepare)
     try:
+        if params["endpoint"] and not params["progress_token"] and not module.check_mode and membership() != "member":
+            wait_for_endpoint(params["endpoint"], ENDPOINT_TIMEOUT)
         module.exit_json(**run(step, params["progress_token"], module.check_mode))
     except FlotillaError as error:
         module.fail_json(**error.as_result())

@@ -82,6 +82,11 @@ ca_cert_hashes:
   type: list
   elements: str
   sample: ["sha256:7c5f..."]
+api_endpoint:
+  description: The API's stable address, C(host:port), as the cluster was made with.
+  returned: when O(state=present) and not in check mode
+  type: str
+  sample: "10.0.0.5:6443"
 certificate_key:
   description: Key of the uploaded certificates, a secret.
   returned: when O(state=present), O(control_plane=true) and not in check mode

@@ -12,7 +12,12 @@ short_description: Read what a machine offers to Kubernetes
 version_added: "0.1.0"
 description:
   - Reads the few facts that the roles of this collection need, without the cost of a full fact gathering. Changes nothing.
-options: {}
+options:
+  commands:
+    description: Further commands to look for.
+    type: list
+    elements: str
+    default: []
 author:
   - flotilla.kubernetes authors (@flotilla-kubernetes)
 """
@@ -66,11 +71,16 @@ swap_bytes:
   type: int
   sample: 0
 missing_commands:
-  description: Commands that kubeadm, kubelet or kube-proxy call and that are not there.
+  description: Commands that kubeadm, kubelet or kube-proxy call, or of O(commands), that are not there.
   returned: always
   type: list
   elements: str
   sample: []
+interfaces:
+  description: Network interface of each IPv4 address of the machine.
+  returned: always
+  type: dict
+  sample: {10.0.0.11: eth0}
 """
 
 from ansible.module_utils.basic import AnsibleModule
@@ -79,8 +89,11 @@ from ..module_utils._node import describe
 
 
 def main() -> None:
-    module = AnsibleModule(argument_spec={}, supports_check_mode=True)
-    module.exit_json(changed=False, **describe())
+    module = AnsibleModule(
+        argument_spec={"commands": {"type": "list", "elements": "str", "default": []}},
+        supports_check_mode=True,
+    )
+    module.exit_json(changed=False, **describe(module.params["commands"]))
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from typing import Any
 
 from .._errors import FlotillaError
 
-CLOUDS = ("local",)
+CLOUDS = ("local", "existing")
 
 
 def provider(cloud: str) -> Any:

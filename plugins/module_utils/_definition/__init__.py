@@ -10,7 +10,8 @@ Pure: no AnsibleModule, no SDK. Only `load.read_text` and `load.find_files` touc
 `load`         text -> tree with file and line -> merged, validated definition; a whole fleet at once
 `validate`     a tree against the schema: unknown keys, types, allowed values
 `merge`        network profile < cluster class < cluster; pools by name
-`rules`        rules between fields
+`derive`       what was left out and follows from other values
+`rules`        rules between fields; `endpoint_rules`: those of existing machines and of the API endpoint
 `hosts`        the inventory hosts of a definition and of its machines
 `errors`       one problem, and the exception that carries all of them
 =============  =========================================================================

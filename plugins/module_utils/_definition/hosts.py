@@ -53,6 +53,11 @@ def cluster_group(cluster: str, part: str = "", pool: str = "") -> str:
     return f"{name}__pool_{group_name(pool)}" if pool else name
 
 
+def cloud_group(cloud: str) -> str:
+    """Return the group of all machines of a cloud."""
+    return f"cloud_{group_name(cloud)}"
+
+
 def cluster_host(definition: dict[str, Any]) -> Host:
     """Return the cluster's own host; it has no connection variables, so that nothing but our own plays changes anything through it."""
     return Host(cluster_host_name(definition["name"]), [CLUSTERS_GROUP], {"flotilla_cluster": definition, "flotilla_enabled": True})
@@ -72,23 +77,32 @@ def machine_host(definition: dict[str, Any], machine: dict[str, Any], private_ke
         cluster_group(cluster),
         cluster_group(cluster, part=CONTROL_PLANE) if control_plane else cluster_group(cluster, pool=machine["pool"]),
         f"zone_{group_name(machine['zone'])}",
-        f"cloud_{group_name(definition['cloud'])}",
+        cloud_group(definition["cloud"]),
     ]
     variables = {
-        "ansible_host": machine["addresses"]["private"],
+        "ansible_host": machine.get("ssh_address") or machine["addresses"]["private"],
         # Said outright, because a task that a play on the cluster's own host delegates would take that play's `connection: local`.
         "ansible_connection": "ssh",
-        "ansible_port": 22,
+        "ansible_port": machine.get("ssh_port", 22),
         "ansible_user": definition["access"]["ssh_user"],
         "ansible_ssh_private_key_file": private_key_file,
         "ansible_ssh_args": SSH_ARGS,
-        "ansible_ssh_common_args": f"-o StrictHostKeyChecking=yes -o {_ssh_option('UserKnownHostsFile', known_hosts_file)}",
+        "ansible_ssh_common_args": _host_keys(definition, known_hosts_file),
         "flotilla_node_name": machine["name"],
         "flotilla_machine": machine,
         "flotilla_cluster": definition,
         "flotilla_enabled": True,
     }
     return Host(machine["name"], groups, variables)
+
+
+def _host_keys(definition: dict[str, Any], known_hosts_file: str) -> str:
+    """Return ssh's options about host keys; for machines that exist already the definition says which keys are trusted."""
+    decides = definition["existing"]["host_keys"] if definition["cloud"] == "existing" else "recorded"
+    if decides == "known_hosts":
+        return "-o StrictHostKeyChecking=yes"
+    checking = "accept-new" if decides == "accept_new" else "yes"
+    return f"-o StrictHostKeyChecking={checking} -o {_ssh_option('UserKnownHostsFile', known_hosts_file)}"
 
 
 def _ssh_option(name: str, path: str) -> str:
@@ -113,7 +127,7 @@ def groups_of(definition: dict[str, Any]) -> dict[str, str]:
     groups = {
         cluster_group(cluster): f"cluster {cluster}",
         cluster_group(cluster, part=CONTROL_PLANE): f"control plane of cluster {cluster}",
-        f"cloud_{group_name(definition['cloud'])}": f"cloud {definition['cloud']}",
+        cloud_group(definition["cloud"]): f"cloud {definition['cloud']}",
     }
     for pool in definition["pools"]:
         groups[cluster_group(cluster, pool=pool["name"])] = f"pool {pool['name']} of cluster {cluster}"
@@ -122,5 +136,6 @@ def groups_of(definition: dict[str, Any]) -> dict[str, str]:
 
 def zones_of(definition: dict[str, Any]) -> list[str]:
     """Return the zones of a definition, in the order in which they are written, without repetitions."""
-    groups = [definition["control_plane"], *definition["pools"]]
-    return list(dict.fromkeys(zone for group in groups for zone in group["zones"]))
+    zones = [zone for group in (definition["control_plane"], *definition["pools"]) for zone in group["zones"]]
+    zones += [machine["zone"] for machine in definition.get("existing", {}).get("machines", []) if "zone" in machine]
+    return list(dict.fromkeys(zones))

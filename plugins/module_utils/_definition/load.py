@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition import defaults, rules, validate
+from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition.derive import derive
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition.errors import (
     DefinitionErrors,
     Problem,
@@ -151,6 +152,7 @@ class Loader:
                 raise DefinitionErrors(problems)
             return None
         merged, complete = self._inherit(own, foundation_folder(path), problems)
+        merged = derive(merged)
         found, invalid = validate.check(merged, "complete")
         if complete:
             # Everything else was found in the files; there the paths are those that the user sees.
@@ -317,10 +319,11 @@ def check_fleet(fleet: list[Loaded]) -> list[Problem]:
     groups: dict[str, str] = {}
     zones: dict[str, str] = {}
     networks: list[tuple[Any, Loaded]] = []
+    doors: dict[tuple[str, int], Loaded] = {}
 
     def report(loaded: Loaded, path: tuple[str | int, ...], message: str) -> None:
         node = loaded.root.nearest(path)
-        problems.append(Problem(node.file, node.line, ".".join(str(part) for part in path), message, node.text))
+        problems.append(Problem(node.file, node.line, path_text(path), message, node.text))
 
     for loaded in fleet:
         definition = loaded.definition
@@ -345,6 +348,14 @@ def check_fleet(fleet: list[Loaded]) -> list[Problem]:
                     f"is {name}: its zone {zone} and the zone {zones[group]} give the same Ansible group {group}; rename one.",
                 )
         networks.extend(_local_networks(loaded, networks, report))
+        for index, machine in enumerate(definition.get("existing", {}).get("machines", [])):
+            door = (machine.get("ssh_address", machine["address"]), machine["ssh_port"])
+            owner = doors.setdefault(door, loaded)
+            if owner is not loaded:
+                message = (
+                    f"is the machine {door[0]}, which the cluster {owner.definition['name']} ({owner.root.file}) has; take it out of one."
+                )
+                report(loaded, ("existing", "machines", index, "address"), message)
     return problems
 
 

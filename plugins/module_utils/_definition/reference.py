@@ -64,6 +64,9 @@ _TAIL = """\
   per key and effect.
 - Only the section of the cluster's own cloud may be there.
 - `bundle.delivery.url` goes with the method `pull`.
+- `existing.machines`: each machine once, with either `role` or `pool`; 1, 3, 5 or 7 control planes. No two clusters have the same machine.
+- `api_endpoint.address` is in none of the cluster's networks. With `kube_vip` the port is 6443, with `haproxy_keepalived` it is not; in a
+  local cluster the address is one from .4 to .9 of `local.network_cidr`.
 - `site.dns.search` needs `site.dns.servers`, and `site.proxy.no_proxy` a proxy. Passwords are never in a definition ([sites](sites.md)).
 """
 

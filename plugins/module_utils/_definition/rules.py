@@ -13,9 +13,10 @@ import ipaddress
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition.endpoint_rules import api_endpoint, existing_machines
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition.errors import Problem, path_text, short
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition.hosts import group_name
-from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition.schema import CLOUDS_LATER
+from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition.schema import CLOUDS, CLOUDS_LATER
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition.tree import Node
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._kubernetes import tables
 
@@ -122,7 +123,7 @@ def cloud_sections(data: dict[str, Any], report: Report) -> None:
     cloud = data.get("cloud")
     if cloud is None:
         return
-    for other in ("local", *CLOUDS_LATER):
+    for other in (*CLOUDS, *CLOUDS_LATER):
         if other != cloud and other in data:
             report(
                 (other,),
@@ -131,15 +132,18 @@ def cloud_sections(data: dict[str, Any], report: Report) -> None:
             )
     if cloud == "local" and "local" not in data:
         report(("local", "network_cidr"), "is missing: IPv4 network of the machines, such as 172.30.86.0/24.", about=[("local",)])
+    if cloud == "existing" and "existing" not in data:
+        report(("existing", "machines"), "is missing: the machines that you have.", about=[("existing",)])
 
 
-def local_machines(data: dict[str, Any], report: Report) -> None:
-    """Machines of the cloud `local` are containers: they have neither size nor disk."""
-    if data.get("cloud") != "local":
+def unsized_machines(data: dict[str, Any], report: Report) -> None:
+    """Machines that are containers or exist already are given neither size nor disk."""
+    cloud = data.get("cloud")
+    if cloud not in CLOUDS:
         return
     for path, group in _groups(data):
         for key in group.get("machine", {}):
-            report((*path, "machine", key), "machines of the cloud local have no such setting; remove it.", about=[("cloud",)])
+            report((*path, "machine", key), f"machines of the cloud {cloud} have no such setting; remove it.", about=[("cloud",)])
 
 
 def cidrs(data: dict[str, Any], report: Report) -> None:
@@ -341,15 +345,15 @@ def extra_args(data: dict[str, Any], report: Report) -> None:
 def zone_groups(data: dict[str, Any], report: Report) -> None:
     """Two zones must not become the same Ansible group."""
     seen: dict[str, str] = {}
-    for path, group in _groups(data):
-        for index, zone in enumerate(group.get("zones", [])):
-            if zone is None:
-                continue
-            name = f"zone_{group_name(zone)}"
-            if seen.setdefault(name, zone) != zone:
-                report(
-                    (*path, "zones", index), f"is {zone}, which gives the Ansible group {name}, as does the zone {seen[name]}; rename one."
-                )
+    zones = [((*path, "zones", index), zone) for path, group in _groups(data) for index, zone in enumerate(group.get("zones", []))]
+    for index, machine in enumerate(data.get("existing", {}).get("machines", [])):
+        zones.append((("existing", "machines", index, "zone"), (machine or {}).get("zone")))
+    for place, zone in zones:
+        if zone is None:
+            continue
+        name = f"zone_{group_name(zone)}"
+        if seen.setdefault(name, zone) != zone:
+            report(place, f"is {zone}, which gives the Ansible group {name}, as does the zone {seen[name]}; rename one.")
 
 
 def site(data: dict[str, Any], report: Report) -> None:
@@ -418,7 +422,9 @@ def oidc(data: dict[str, Any], report: Report) -> None:
 RULES: tuple[Callable[[dict[str, Any], Report], None], ...] = (
     pool_names,
     cloud_sections,
-    local_machines,
+    unsized_machines,
+    existing_machines,
+    api_endpoint,
     cidrs,
     manifests,
     node_labels,

@@ -19,7 +19,8 @@ from typing import Any
 
 SCHEMA_VERSION = 1
 PLUGIN = "flotilla.kubernetes.cluster"
-CLOUDS_LATER = ["aws", "vsphere", "gcp", "azure", "existing"]
+CLOUDS = ["local", "existing"]
+CLOUDS_LATER = ["aws", "vsphere", "gcp", "azure"]
 
 # https://kubernetes.io/docs/concepts/overview/working-with-objects/names/#dns-label-names
 _DNS_LABEL = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
@@ -97,13 +98,13 @@ _MACHINE = _object(
             "type": "string",
             "pattern": _pattern("[A-Za-z0-9][-A-Za-z0-9_.]*"),
             "x-allowed": "a machine size as the cloud names it",
-            "description": "Machine size, as the cloud names it. Clouds other than `local` only.",
+            "description": "Machine size, as the cloud names it. Not with `local` and `existing`.",
         },
         "disk_gib": {
             "type": "integer",
             "minimum": 10,
             "maximum": 65536,
-            "description": "Size of the root disk in GiB. Clouds other than `local` only.",
+            "description": "Size of the root disk in GiB. Not with `local` and `existing`.",
         },
     },
     "What each machine is.",
@@ -341,7 +342,7 @@ _PROPERTIES: dict[str, Any] = {
         "x-allowed": "a DNS label of at most 24 characters: small letters, digits and '-', with a letter or digit at both ends",
         "description": "Name of the cluster, unique in the fleet.",
     },
-    "cloud": {"type": "string", "enum": ["local"], "x-later": CLOUDS_LATER, "description": "Where the machines run."},
+    "cloud": {"type": "string", "enum": CLOUDS, "x-later": CLOUDS_LATER, "description": "Where the machines run."},
     "class": {
         "type": "string",
         "maxLength": 63,
@@ -357,7 +358,11 @@ _PROPERTIES: dict[str, Any] = {
     },
     "control_plane": _object(
         {
-            "count": {"type": "integer", "enum": [1, 3, 5, 7], "description": "Number of control-plane machines."},
+            "count": {
+                "type": "integer",
+                "enum": [1, 3, 5, 7],
+                "description": "Number of control-plane machines. With `existing`: counted when left out.",
+            },
             "machine": _MACHINE,
             "zones": _ZONES,
             "labels": _LABELS,
@@ -386,7 +391,12 @@ _PROPERTIES: dict[str, Any] = {
                     "x-allowed": "a DNS label of at most 16 characters: small letters, digits and '-'",
                     "description": "Name of the pool.",
                 },
-                "count": {"type": "integer", "minimum": 0, "maximum": 5000, "description": "Number of machines in the pool."},
+                "count": {
+                    "type": "integer",
+                    "minimum": 0,
+                    "maximum": 5000,
+                    "description": "Number of machines in the pool. With `existing`: counted when left out.",
+                },
                 "machine": _MACHINE,
                 "zones": _ZONES,
                 "labels": _LABELS,
@@ -439,11 +449,39 @@ _PROPERTIES: dict[str, Any] = {
     ),
     "api_endpoint": _object(
         {
+            "provider": {
+                "type": "string",
+                "enum": ["cloud", "kube_vip", "haproxy_keepalived", "external"],
+                "description": (
+                    "What answers there: the cloud's own load balancer; an address that the control planes hand on among themselves with "
+                    "`kube_vip`, or with keepalived and HAProxy (`haproxy_keepalived`); or a load balancer of yours (`external`)."
+                ),
+                "default": "cloud",
+            },
+            "address": {
+                "type": ["string", "null"],
+                "maxLength": 253,
+                "pattern": _pattern("[A-Za-z0-9][-A-Za-z0-9.:]*"),
+                "x-allowed": "an IPv4 address; with provider: external also a DNS name",
+                "description": "Address of the API endpoint. With `cloud` the load balancer has its own.",
+                "default": None,
+            },
+            "interface": {
+                "type": ["string", "null"],
+                "maxLength": 15,
+                "pattern": _pattern("[A-Za-z0-9][-A-Za-z0-9_.:@]*"),
+                "x-allowed": "the name of a network interface such as eth0",
+                "description": (
+                    "Interface of the control planes that carries the address, with `kube_vip` and `haproxy_keepalived`; `null`: the "
+                    "one that has the machine's own address."
+                ),
+                "default": None,
+            },
             "port": {
                 "type": "integer",
                 "minimum": 1,
                 "maximum": 65535,
-                "description": "TCP port of the API endpoint.",
+                "description": "TCP port of the API endpoint; 8443 when left out with `haproxy_keepalived`.",
                 "default": 6443,
             },
         },
@@ -596,6 +634,79 @@ _PROPERTIES: dict[str, Any] = {
         },
         "Settings of the cloud `local`.",
         required=("network_cidr",),
+    ),
+    "existing": _object(
+        {
+            "machines": {
+                "type": "array",
+                "description": "The machines that you have.",
+                "minItems": 1,
+                "maxItems": 5000,
+                "items": _object(
+                    {
+                        "address": {
+                            "type": "string",
+                            "pattern": _pattern("[0-9]+([.][0-9]+){3}"),
+                            "x-allowed": "an IPv4 address",
+                            "description": "Address under which the other machines reach it.",
+                        },
+                        "role": {
+                            "type": "string",
+                            "enum": ["control_plane"],
+                            "description": "Makes it a control plane. Either this or `pool`.",
+                        },
+                        "pool": {
+                            "type": "string",
+                            "maxLength": 16,
+                            "pattern": _pattern(_DNS_LABEL),
+                            "x-allowed": "the name of one of the pools",
+                            "description": "Makes it a worker of this pool.",
+                        },
+                        "zone": {
+                            "type": "string",
+                            "maxLength": 63,
+                            "pattern": _pattern(_LABEL_VALUE),
+                            "x-allowed": "a zone name of at most 63 letters, digits, '-', '_' and '.'",
+                            "description": "Zone that it stands in; the first of its group's `zones` when left out.",
+                        },
+                        "node_name": {
+                            "type": "string",
+                            "maxLength": 63,
+                            "pattern": _pattern(_DNS_LABEL),
+                            "x-allowed": "a DNS label of at most 63 characters",
+                            "description": "Name of the host and of the Node; `<cluster>-<pool>-<address with dashes>` when left out.",
+                        },
+                        "ssh_address": {
+                            "type": "string",
+                            "maxLength": 253,
+                            "pattern": _pattern("[A-Za-z0-9][-A-Za-z0-9.:]*"),
+                            "x-allowed": "an address or a DNS name",
+                            "description": "Address under which Ansible reaches it; `address` when left out.",
+                        },
+                        "ssh_port": {
+                            "type": "integer",
+                            "minimum": 1,
+                            "maximum": 65535,
+                            "description": "TCP port of its SSH server.",
+                            "default": 22,
+                        },
+                    },
+                    "One machine.",
+                    required=("address",),
+                ),
+            },
+            "host_keys": {
+                "type": "string",
+                "enum": ["known_hosts", "accept_new"],
+                "description": (
+                    "Which SSH host keys are trusted: those in your own known_hosts files, or whatever a machine shows at the first "
+                    "contact (`accept_new`; later it must be the same)."
+                ),
+                "default": "known_hosts",
+            },
+        },
+        "Settings of the cloud `existing`.",
+        required=("machines",),
     ),
 }
 

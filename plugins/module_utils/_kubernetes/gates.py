@@ -9,7 +9,9 @@ Each gate reads the live cluster and returns findings; no finding means that it 
 from __future__ import annotations
 
 import http.client
+import socket
 import ssl
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -99,6 +101,13 @@ def api_server_problem(address: str, port: int = API_PORT) -> str:
     """Return why the API server at ``address`` is not ready, or nothing when its `/readyz` answers with 200."""
     try:
         context = ssl.create_default_context(cafile=CA_FILE)
+    except OSError as error:
+        return str(error)
+    return _not_ready(address, port, context)
+
+
+def _not_ready(address: str, port: int, context: ssl.SSLContext) -> str:
+    try:
         connection = http.client.HTTPSConnection(address, port, context=context, timeout=5)
         connection.request("GET", "/readyz")
         answer = connection.getresponse()
@@ -107,6 +116,32 @@ def api_server_problem(address: str, port: int = API_PORT) -> str:
     except (OSError, http.client.HTTPException) as error:
         return str(error)
     return "" if answer.status == 200 else f"it answers {answer.status}: {body[:200]}"
+
+
+def wait_for_endpoint(endpoint: str, timeout: float) -> None:
+    """Wait until ``endpoint`` (``host:port``) leads to a ready API server, from the machine that this runs on.
+
+    Who answers is not checked here: kubeadm does that with the hash of the cluster's CA.
+
+    :raises FlotillaError: it does not within ``timeout`` seconds.
+    """
+    host, _colon, port = endpoint.rpartition(":")
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    deadline = time.monotonic() + timeout
+    while True:
+        problem = _not_ready(host, int(port), context)
+        if not problem:
+            return
+        if time.monotonic() > deadline:
+            raise FlotillaError(
+                "API_ENDPOINT_UNREACHABLE",
+                f"{socket.gethostname()} does not reach the API endpoint {endpoint}: {problem}",
+                "Look whether a control plane or the load balancer has this address, sends this port to the API servers, and no firewall "
+                "is between; then run again.",
+            )
+        time.sleep(0.5)
 
 
 def etcd_healthy(client: Client, expected: Expectation) -> list[Finding]:

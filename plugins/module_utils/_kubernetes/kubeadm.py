@@ -59,7 +59,9 @@ def cluster_settings(client: Client) -> dict[str, str]:
 
 
 def create_join_secret(address: str, user: str, ttl_seconds: int, control_plane: bool) -> dict[str, Any]:
-    """Create what new nodes need to join and return ``token``, ``ca_cert_hashes`` and, for control planes, ``certificate_key``.
+    """Create what new nodes need to join.
+
+    :return: ``token``, ``token_id``, ``ca_cert_hashes``, ``api_endpoint`` and, for control planes, ``certificate_key``.
 
     The token is a Secret with an expiry that the cluster itself enforces:
     https://kubernetes.io/docs/reference/access-authn-authz/bootstrap-tokens/#bootstrap-token-secret-format
@@ -83,7 +85,12 @@ def create_join_secret(address: str, user: str, ttl_seconds: int, control_plane:
     }
     client = Client.short_lived(address, user)
     created = client.post(SECRETS, secret)
-    result: dict[str, Any] = {"token": f"{token_id}.{token_secret}", "token_id": token_id, "ca_cert_hashes": [ca_cert_hash()]}
+    result: dict[str, Any] = {
+        "token": f"{token_id}.{token_secret}",
+        "token_id": token_id,
+        "ca_cert_hashes": [ca_cert_hash()],
+        "api_endpoint": cluster_settings(client)["api_endpoint"],
+    }
     if control_plane:
         result["certificate_key"] = _upload_certificates(address, user)
         encryption.attach(client, result["certificate_key"], created)

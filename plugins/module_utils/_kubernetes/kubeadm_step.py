@@ -44,7 +44,13 @@ TIMED_OUT = 124  # exit code of timeout(1)
 _RUNNER = """
 mark=$1 folder=$2 ended=$3 run=$4 limit=$5 undo=$6; shift 6
 stage=undo code=0
-if [ "$undo" = yes ]; then timeout --kill-after=10 "$limit" kubeadm reset --force || code=$?; fi
+vip=/etc/kubernetes/manifests/kube-vip.yaml
+if [ "$undo" = yes ]; then
+    # It is not kubeadm's, but kubeadm takes it away, and without it nobody has the API's address.
+    if [ -e "$vip" ]; then cp -p "$vip" "$folder/"; fi
+    timeout --kill-after=10 "$limit" kubeadm reset --force || code=$?
+    if [ -e "$folder/kube-vip.yaml" ]; then cp -p "$folder/kube-vip.yaml" "$vip"; fi
+fi
 if [ "$code" -eq 0 ]; then stage=step; timeout --kill-after=10 "$limit" "$@" || code=$?; fi
 rm -rf "$folder"
 echo "$run $stage $code" >"$ended.new" && mv "$ended.new" "$ended"

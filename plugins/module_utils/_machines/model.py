@@ -30,6 +30,7 @@ class Machine:
     :param host_key: the public SSH host key as in known_hosts, or empty while unknown.
     :param spec_hash: see `flotilla.kubernetes`' plan.spec_hash.
     :param uid: the random identity of the cluster that owns the machine.
+    :param ssh_address: where SSH reaches the machine; empty for the private address.
     """
 
     id: str
@@ -43,6 +44,8 @@ class Machine:
     host_key: str = ""
     spec_hash: str = ""
     uid: str = ""
+    ssh_address: str = ""
+    ssh_port: int = 22
 
     def as_dict(self) -> dict[str, Any]:
         """Return the machine as modules return it."""

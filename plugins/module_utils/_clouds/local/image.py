@@ -33,8 +33,8 @@ PACKAGES = (
     "iproute2", "iputils-ping", "kmod", "mount", "util-linux", "e2fsprogs", "less", "curl",
     # what Kubernetes expects of a node
     "iptables", "nftables", "ipset", "conntrack", "socat", "ethtool", "jq",
-    # services and load balancer
-    "chrony", "dnsmasq-base", "haproxy",
+    # services and load balancer; keepalived for clusters whose API endpoint is an address of their own control planes
+    "chrony", "dnsmasq-base", "haproxy", "keepalived",
 )  # fmt: skip
 
 # Units that would touch the host through a privileged container, or that only cost time and memory in one.
@@ -125,7 +125,7 @@ FILES: dict[str, tuple[int, str]] = {
 # privileged container would change at each boot; files that roles write to /etc/sysctl.d still apply.
 HOOK = """#!/bin/sh
 set -eu
-chroot "$1" systemctl --quiet disable haproxy.service chrony.service
+chroot "$1" systemctl --quiet disable haproxy.service chrony.service keepalived.service
 chroot "$1" systemctl --quiet enable ssh.service
 for file in "$1"/usr/lib/sysctl.d/*.conf "$1"/etc/sysctl.d/*.conf; do
     [ ! -e "$file" ] || ln -sf /dev/null "$1/etc/sysctl.d/${file##*/}"

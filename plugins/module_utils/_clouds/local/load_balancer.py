@@ -11,17 +11,15 @@ import time
 from dataclasses import dataclass
 from typing import Any, Callable
 
+from ... import _haproxy as haproxy
 from ..._errors import FlotillaError
+from ..._haproxy import BACKEND, SOCKET
 from . import containers, image, locking, network, probes
 from . import layout as names
 from .session import Session
 
 CONFIG_FILE = "/etc/haproxy/haproxy.cfg"
-SOCKET = "/run/haproxy/admin.sock"
-BACKEND = "control_planes"
 START_TIMEOUT = 60
-# Where API servers listen, whatever port people use: kubeadm's own, which the roles keep.
-API_SERVER_PORT = 6443
 SETTLE_TIMEOUT = 5
 ACTIVE, DRAINED = "active", "drained"
 
@@ -85,41 +83,8 @@ def to_members(items: list[dict[str, Any]]) -> list[Member]:
 
 
 def render(port: int, members: list[Member]) -> str:
-    """Return HAProxy's configuration.
-
-    A drained member is ``disabled``, so a reload or reboot does not bring it back. The health check takes at most 1.5 s to notice, and
-    sessions to a member that went down are closed, so that clients reconnect instead of waiting for a time-out.
-    """
-    lines = [
-        "# Written by flotilla.kubernetes.",
-        "global",
-        "    user haproxy",
-        "    group haproxy",
-        "    maxconn 4000",
-        "    # Watches stay open for long: after a reload the old process gives them this time.",
-        "    hard-stop-after 5m",
-        f"    stats socket {SOCKET} mode 600 level admin",
-        "defaults",
-        "    mode tcp",
-        "    timeout connect 1s",
-        "    timeout client 1h",
-        "    timeout server 1h",
-        "    timeout check 2s",
-        "    retries 3",
-        "    option redispatch 1",
-        "frontend api",
-        f"    bind :{port}",
-        f"    default_backend {BACKEND}",
-        f"backend {BACKEND}",
-        "    balance roundrobin",
-        "    option httpchk GET /readyz",
-        "    http-check expect status 200",
-        "    default-server check check-ssl verify none inter 500ms fall 2 rise 2 on-marked-down shutdown-sessions",
-    ]
-    for member in members:
-        disabled = " disabled" if member.state == DRAINED else ""
-        lines.append(f"    server {member.id} {member.address}:{API_SERVER_PORT}{disabled}")
-    return "\n".join(lines) + "\n"
+    """Return HAProxy's configuration. A drained member is ``disabled``, so a reload or reboot does not bring it back."""
+    return haproxy.render(port, [(member.id, member.address, "disabled" if member.state == DRAINED else "") for member in members])
 
 
 def parse_members(config: str) -> list[Member]:

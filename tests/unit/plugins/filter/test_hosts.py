@@ -81,7 +81,8 @@ def test_known_hosts_needs_machines():
 
 
 def test_every_filter_is_offered():
-    assert set(filters.FilterModule().filters()) == {"machine_hosts", "known_hosts", "known_hosts_file"}
+    own = {"control_plane_group", "defined_machines", "known_hosts", "known_hosts_file", "machine_findings", "machine_hosts"}
+    assert set(filters.FilterModule().filters()) == own
 
 
 @pytest.mark.parametrize("text", ["{{ x }}", "{% x %}", "{# x #}", "#jinja2:variable_start_string:'[['\n[[ x ]]"])
@@ -92,3 +93,9 @@ def test_before_core_2_19_text_that_could_be_a_template_is_marked_unsafe(monkeyp
     value = {"a": ["plain", text, 1, None, True]}
     assert _untrusted.as_data(value) == value
     assert marked == [text]
+
+
+def test_the_group_of_the_control_planes_is_that_of_the_inventory():
+    assert filters.control_plane_group("a-b") == "cluster_a_b__control_plane"
+    with pytest.raises(AnsibleFilterError):
+        filters.control_plane_group(None)

@@ -166,5 +166,12 @@ def test_nothing_is_checked_when_nothing_runs(monkeypatch, option):
 
 
 def test_a_wrong_term_is_an_error(fleet):
-    with pytest.raises(AnsibleError, match="knows no 'nodes'; there are: cluster, control_plane, workers, machines"):
+    with pytest.raises(AnsibleError, match="knows no 'nodes'; there are: cluster, control_plane, workers, machines, existing"):
         targets("nodes", sources=[fleet], clusters=["a-b"])
+
+
+def test_only_machines_that_exist_already_are_looked_at(fleet):
+    assert targets("existing", sources=[fleet / "clusters/a-b.yml"], clusters=["a-b"]) == ["all:!all"]
+    groups = {"flotilla_clusters": ["a-b.cluster"], "all": ["a-b.cluster", "w1"], "cluster_a_b": ["w1"], "cloud_existing": ["w1"]}
+    found = targets("existing", sources=[fleet / "clusters/a-b.yml"], clusters=["a-b"], variables={"groups": groups})
+    assert found == ["cluster_a_b:&cloud_existing"]

@@ -82,7 +82,7 @@ def test_everything_that_was_left_out_has_its_default():
         "pools": [{"name": "workers", "count": 2, "machine": {}, "zones": ["local"], "labels": {}, "taints": []}],
         "image": {"family": "debian-13"},
         "network": {"plugin": "flannel", "pod_cidrs": ["10.244.0.0/16"], "service_cidrs": ["10.96.0.0/12"], "manifests": []},
-        "api_endpoint": {"port": 6443},
+        "api_endpoint": {"provider": "cloud", "address": None, "interface": None, "port": 6443},
         "access": {"ssh_user": "flotilla", "ssh_private_key_file": None},
         "site": {
             "proxy": {"no_proxy": []},
@@ -133,7 +133,7 @@ def test_two_definitions_share_no_default():
             "kubernetes_version:",
             "pod_cidrs: [10.0.0.0/8]\nkubernetes_version:",
             "demo.yml:5: pod_cidrs: unknown key; it belongs to network.pod_cidrs. Known here: access, api_endpoint, authentication, "
-            "bundle, class, cloud, control_plane, image, kind, kubernetes_version, local, name, network, plugin, pools, schema, security, "
+            "bundle, class, cloud, control_plane, existing, image, kind, kubernetes_version, local, name, network, plugin, pools, schema, security, "
             "site.",
         ),
         (
@@ -228,7 +228,7 @@ def test_two_definitions_share_no_default():
             "aws: {region: eu-west-1}\nlocal:\n",
             "demo.yml:13: aws: is the section of another cloud; the cluster has cloud: local. Remove the section.",
         ),
-        ("cloud: local", "cloud: aws", "demo.yml:4: cloud: is aws, which is not in this release yet; allowed: local."),
+        ("cloud: local", "cloud: aws", "demo.yml:4: cloud: is aws, which is not in this release yet; allowed: local or existing."),
         (
             'kubernetes_version: "1.36.3"',
             "kubernetes_version: 1.30",

@@ -1,0 +1,53 @@
+# Copyright: (c) 2026, the flotilla.kubernetes authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""HAProxy's configuration in front of API servers, wherever HAProxy runs (private to flotilla.kubernetes). Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+HEAD = "# Written by flotilla.kubernetes."
+SOCKET = "/run/haproxy/admin.sock"
+BACKEND = "control_planes"
+# Where API servers listen, whatever port people use: kubeadm's own, which the roles keep.
+API_SERVER_PORT = 6443
+
+
+def render(port: int, servers: Sequence[tuple[str, str, str]]) -> str:
+    """Return the text of haproxy.cfg.
+
+    The health check takes at most 1.5 s to notice, and sessions to a server that went down are closed, so that clients reconnect instead
+    of waiting for a time-out.
+
+    :param port: TCP port that HAProxy listens on, at all addresses.
+    :param servers: name, address and further options (``disabled`` or nothing) of each API server.
+    """
+    lines = [
+        HEAD,
+        "global",
+        "    user haproxy",
+        "    group haproxy",
+        "    maxconn 4000",
+        "    # Watches stay open for long: after a reload the old process gives them this time.",
+        "    hard-stop-after 5m",
+        f"    stats socket {SOCKET} mode 600 level admin",
+        "defaults",
+        "    mode tcp",
+        "    timeout connect 1s",
+        "    timeout client 1h",
+        "    timeout server 1h",
+        "    timeout check 2s",
+        "    retries 3",
+        "    option redispatch 1",
+        "frontend api",
+        f"    bind :{port}",
+        f"    default_backend {BACKEND}",
+        f"backend {BACKEND}",
+        "    balance roundrobin",
+        "    option httpchk GET /readyz",
+        "    http-check expect status 200",
+        "    default-server check check-ssl verify none inter 500ms fall 2 rise 2 on-marked-down shutdown-sessions",
+    ]
+    lines += [f"    server {name} {address}:{API_SERVER_PORT}{f' {options}' if options else ''}" for name, address, options in servers]
+    return "\n".join(lines) + "\n"
