@@ -82,11 +82,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "rotating: one of these runs at a time, chosen by the commit")
     config.addinivalue_line("markers", "long: runs with --long only")
+    config.addinivalue_line("markers", "full: runs with --all-cases only")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Keep the long tests or the others, and of these the one rotating case whose turn it is: the next commit takes the next one."""
     unwanted = [item for item in items if bool(item.get_closest_marker("long")) != config.getoption("--long")]
+    if not config.getoption("--all-cases"):
+        unwanted += [item for item in items if item.get_closest_marker("full") and item not in unwanted]
     config.hook.pytest_deselected(items=unwanted)
     items[:] = [item for item in items if item not in unwanted]
     rotating = [item for item in items if item.get_closest_marker("rotating")]

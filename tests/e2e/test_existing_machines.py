@@ -1,0 +1,186 @@
+# Copyright: (c) 2026, the flotilla.kubernetes authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Machines that exist already: the playbook of docs/existing_machines.md, and a definition for the same machines. In `make e2e-full` only.
+
+The machines are node containers, made without a cluster and addressed as if bought elsewhere. The tests run in the order of this file.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import outside
+import pytest
+import yaml
+
+pytestmark = pytest.mark.full
+
+NAME = "test-bought"
+BASE = os.environ.get("FLOTILLA_TEST_NETWORK", "172.30.247")
+# Only because these machines are containers that share this host's kernel and disk.
+CONTAINERS = {
+    "kubernetes_control_plane_kubelet_configuration": {
+        "failSwapOn": False,
+        "failCgroupV1": False,
+        "imageGCHighThresholdPercent": 100,
+        "evictionHard": {"nodefs.available": "0%", "nodefs.inodesFree": "0%", "imagefs.available": "0%"},
+    },
+    "kubernetes_control_plane_kube_proxy_configuration": {
+        "conntrack": {"maxPerCore": 0, "min": 0, "tcpEstablishedTimeout": "0s", "tcpCloseWaitTimeout": "0s"}
+    },
+    "kubernetes_control_plane_ignore_preflight_errors": ["SystemVerification"],
+    "kubernetes_worker_ignore_preflight_errors": ["SystemVerification"],
+    "kubernetes_node_disable_swap": False,
+    "infrastructure_acknowledged": ["MACHINE_UUID_TWICE"],
+}
+
+
+@dataclass(frozen=True)
+class Site:
+    """Two machines, and what reaches them."""
+
+    folder: Path
+    server: str
+    agent: str
+
+    def run(self, *arguments: str) -> outside.Run:
+        return outside.command("ansible-playbook", *arguments, "-e", json.dumps(CONTAINERS))
+
+    def definition(self) -> Path:
+        return outside.write_definition(
+            self.folder / "defined",
+            NAME,
+            cloud="existing",
+            control_plane={},
+            pools=[{"name": "workers"}],
+            api_endpoint={"provider": "haproxy_keepalived", "address": f"{BASE}.5"},
+            access={"ssh_user": "flotilla", "ssh_private_key_file": str(outside.cache() / "local/ssh/id_ed25519")},
+            existing={
+                "host_keys": "accept_new",
+                "machines": [
+                    {"address": self.server, "role": "control_plane", "node_name": "server-1"},
+                    {"address": self.agent, "pool": "workers", "node_name": "agent-1"},
+                ],
+            },
+        )
+
+
+def documented(first_line: str) -> str:
+    """Return the block of the page that begins with a line."""
+    page = (outside.ROOT / "docs/existing_machines.md").read_text(encoding="utf-8")
+    (block,) = [text for text in re.findall(r"```yaml\n(.*?)```", page, re.DOTALL) if text.startswith(first_line)]
+    return block
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    folder = tmp_path_factory.mktemp("bought")
+    made = outside.write_definition(folder / "made", NAME, local={"network_cidr": f"{BASE}.0/24"})
+
+    def module(name: str, **arguments: object) -> None:
+        done = outside.command(
+            "ansible", "-i", str(made), f"{NAME}.cluster", "-c", "local", "-e", "ansible_python_interpreter={{ ansible_playbook_python }}",
+            "-m", f"flotilla.kubernetes.{name}", "-a", json.dumps({"cluster": "{{ flotilla_cluster }}", **arguments}),
+        )  # fmt: skip
+        assert done.status == 0, done.output[-3000:]
+
+    module("local_network")
+    module("local_machines")
+    label = '{{index .Config.Labels "flotilla-address"}}'
+    addresses = [outside.host("podman", "inspect", "--format", label, machine).strip() for machine in outside.machines(NAME)]
+    yield Site(folder, *addresses)
+    if not os.environ.get("FLOTILLA_KEEP"):
+        module("local_machines", state="absent")
+        module("local_network", state="absent")
+
+
+def nodes_ready() -> set[str]:
+    """Return the names of the Ready nodes."""
+    listed = outside.host(
+        str(outside.cache() / "bundles/1.36.3/bin/kubectl"), f"--kubeconfig={Path.home()}/.kube/flotilla/{NAME}.conf",
+        "wait", "--for=condition=Ready", "nodes", "--all", "--timeout=300s", "--output=name",
+    )  # fmt: skip
+    return {line.removeprefix("node/") for line in listed.split()}
+
+
+def test_the_documented_playbook_makes_a_cluster_without_a_definition(site: Site) -> None:
+    playbook, hosts = site.folder / "site.yml", site.folder / "hosts.yml"
+    playbook.write_text(documented("# site.yml\n"), encoding="utf-8")
+    inventory = yaml.safe_load(documented("# hosts.yml\n"))
+    assert "flotilla_cluster" not in json.dumps(inventory) + playbook.read_text(encoding="utf-8")
+    inventory["all"]["vars"].update(
+        api_endpoint_address=f"{BASE}.5",
+        kubernetes_control_plane_cluster_name=NAME,
+        kubeconfig_cluster_name=NAME,
+        ansible_user="flotilla",
+        ansible_ssh_private_key_file=str(outside.cache() / "local/ssh/id_ed25519"),
+        ansible_ssh_common_args=f"-o StrictHostKeyChecking=accept-new -o UserKnownHostsFile={site.folder}/known_hosts",
+    )
+    children = inventory["all"]["children"]
+    children["servers"]["hosts"]["server-1"]["ansible_host"] = site.server
+    children["agents"]["hosts"]["agent-1"]["ansible_host"] = site.agent
+    hosts.write_text(yaml.safe_dump(inventory), encoding="utf-8")
+    first = site.run("-i", str(hosts), str(playbook))
+    assert first.status == 0, first.output[-6000:]
+    assert nodes_ready() == {"server-1", "agent-1"}
+    again = site.run("-i", str(hosts), str(playbook))
+    assert (again.status, again.changed) == (0, 0), again.output[-6000:]
+
+
+def test_a_definition_takes_the_same_cluster_over(site: Site) -> None:
+    path = site.definition()
+    run = site.run("-i", str(path), "flotilla.kubernetes.cluster_apply")
+    assert run.status == 0, run.output[-6000:]
+    assert f"Cluster {NAME}: Kubernetes 1.36.3, healthy" in run.output
+    assert nodes_ready() == {"server-1", "agent-1"}
+
+
+def test_a_machine_that_is_down_is_named_before_anything_changes(site: Site) -> None:
+    path = site.definition()
+    machine = outside.machines(NAME)[0]
+    outside.host("podman", "kill", machine)
+    try:
+        run = site.run("-i", str(path), "flotilla.kubernetes.cluster_apply", "-e", "ansible_ssh_timeout=3")
+        assert run.status != 0 and run.changed == 0, run.output[-3000:]
+        assert f"[MACHINE_UNREACHABLE] The machine server-1 ({site.server})" in run.output
+    finally:
+        outside.host("podman", "start", machine)
+
+
+def test_a_machine_of_another_cluster_is_left_alone(site: Site) -> None:
+    path = site.definition()
+    path.write_text(path.read_text(encoding="utf-8").replace(f"{BASE}.5", f"{BASE}.6"), encoding="utf-8")
+    run = site.run("-i", str(path), "flotilla.kubernetes.cluster_apply")
+    assert run.status != 0 and run.changed == 0
+    assert f"[MACHINE_IN_OTHER_CLUSTER] The machine server-1 ({site.server}) is a member of the cluster at {BASE}.5:8443" in run.output
+    deleted = site.run("-i", str(path), "flotilla.kubernetes.cluster_delete", "-e", f"flotilla_confirm={NAME}")
+    assert deleted.status != 0 and "MACHINE_IN_OTHER_CLUSTER" in deleted.output
+    assert nodes_ready() == {"server-1", "agent-1"}
+
+
+def test_delete_gives_the_machines_back_and_they_take_another_cluster(site: Site) -> None:
+    path = site.definition()
+    deleted = site.run("-i", str(path), "flotilla.kubernetes.cluster_delete", "-e", f"flotilla_confirm={NAME}")
+    assert deleted.status == 0, deleted.output[-3000:]
+    for machine in outside.machines(NAME):
+        left = outside.host(
+            "podman",
+            "exec",
+            machine,
+            "sh",
+            "-c",
+            "ls -d /etc/kubernetes /etc/haproxy/haproxy.cfg; ls -A /var/lib/etcd; pgrep kube",
+            check=False,
+        )
+        assert left == "", f"{machine}: {left}"
+    made = site.run("-i", str(path), "flotilla.kubernetes.cluster_apply")
+    assert made.status == 0, made.output[-6000:]
+    assert nodes_ready() == {"server-1", "agent-1"}
+    again = site.run("-i", str(path), "flotilla.kubernetes.cluster_delete", "-e", f"flotilla_confirm={NAME}")
+    assert again.status == 0, again.output[-3000:]

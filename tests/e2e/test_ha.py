@@ -1,0 +1,32 @@
+# Copyright: (c) 2026, the flotilla.kubernetes authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A control plane loses power: requests go on, and it comes back by itself. In `make e2e-full` only."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import ha
+import outside
+import pytest
+
+NAME = "test-ha"
+CIDR = "172.30.246.0/24"
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("provider", ha.BARS)
+def test_requests_succeed_again_after_a_power_off(provider: str, tmp_path: Path) -> None:
+    ha.delete(tmp_path, NAME)
+    cluster = ha.create(tmp_path, NAME, provider, CIDR)
+    try:
+        results = ha.measure(cluster, tmp_path)
+        assert len(results) == ha.ROUNDS and all(results[0]["led"].values()), results
+        assert ha.median(results) <= ha.BARS[provider], results
+        if provider != "cloud":
+            assert all(result["failed"] for result in results), f"the holder of the address died and nothing failed: {results}"
+        status = outside.playbook("cluster_status", tmp_path)
+        assert status.status == 0, status.output[-5000:]
+    finally:
+        ha.delete(tmp_path, NAME)
