@@ -9,6 +9,7 @@ Python 3.9, standard library only.
 from __future__ import annotations
 
 import base64
+import fcntl
 import hashlib
 import http.client
 import ipaddress
@@ -86,8 +87,14 @@ class Incoming:
         url = f"{origin.url.rstrip('/')}/{quote(name)}"
         with clear_os_errors(self._folder, "written"):
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            if target.exists():
-                return target
+            # A killed run's task may still be at work, on the same file.
+            lock = open(self._folder.with_suffix(".lock"), "w", encoding="ascii", opener=_private)  # noqa: SIM115 - closed below
+        with lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            return target if target.exists() else self._bring(origin, url, target, part, deadline, attempts)
+
+    def _bring(self, origin: Origin, url: str, target: Path, part: Path, deadline: float, attempts: int) -> Path | None:
+        sha256 = target.name
         for fresh in (False, True):
             if not self._complete(origin, url, part, deadline, attempts):
                 return None
@@ -185,6 +192,10 @@ class Incoming:
 
 def _pause(seconds: float) -> None:
     time.sleep(seconds)
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
 
 
 class _Again(Exception):

@@ -369,6 +369,9 @@ def site(data: dict[str, Any], report: Report) -> None:
     for index, server in enumerate(dns.get("servers", [])):
         if server is not None and not _parses(ipaddress.ip_address, server):
             report(("site", "dns", "servers", index), f"is {short(server)}; must be an IP address such as 10.0.0.53.")
+    if data.get("cloud") == "local" and section.get("ntp_servers"):
+        # A time service in a privileged container sets the clock of the host.
+        report(("site", "ntp_servers"), "machines of the cloud local share the clock of their host; remove it.", about=[("cloud",)])
     if dns.get("search") and not dns.get("servers"):
         report(("site", "dns", "search"), "needs site.dns.servers; name the servers that know these domains.")
     seen = set()

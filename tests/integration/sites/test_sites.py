@@ -193,6 +193,19 @@ def test_the_control_plane_knows_no_proxy(site: Site) -> None:
     assert "https_proxy" in site.shell("tr '\\0' '\\n' < /proc/$(pidof -s containerd)/environ")[1].lower()
 
 
+def test_time_comes_from_the_sites_servers_and_the_service_is_off_again_afterwards(site: Site) -> None:
+    # A definition of the cloud local may not have it, as the clock is the host's; this way chronyd leaves the clock alone.
+    site.shell("echo 'DAEMON_OPTS=\"-x\"' > /etc/default/chrony")
+    server = f"{NETWORK}.2"
+    run = site.apply("-e", json.dumps({"kubernetes_node_ntp_servers": [server]}))
+    assert run.status == 0, run.output[-6000:]
+    assert server in site.shell("chronyc -n sources")[1] and site.shell("systemctl is-active chrony")[1].strip() == "active"
+    run = site.apply()
+    assert run.status == 0, run.output[-6000:]
+    assert site.shell("test -e /etc/chrony/sources.d/90-flotilla.sources")[0] != 0
+    assert site.shell("systemctl is-active chrony")[1].strip() == "inactive"
+
+
 def test_what_is_no_longer_set_goes(site: Site) -> None:
     site.define()
     run = site.apply()

@@ -355,6 +355,11 @@ def test_two_definitions_share_no_default():
         ),
         (
             "local:",
+            "site: {ntp_servers: [time1]}\nlocal:",
+            "demo.yml:13: site.ntp_servers: machines of the cloud local share the clock of their host; remove it.",
+        ),
+        (
+            "local:",
             "bundle: {delivery: {method: pull}}\nlocal:",
             "demo.yml:13: bundle.delivery.url: is missing: with method: pull machines need a web server that has the bundle.",
         ),
@@ -615,11 +620,11 @@ def test_certificates_are_found_next_to_the_file_that_names_them(foundation):
     (foundation / "clusters/mirror.pem").write_text("PEM")
     write(
         foundation,
-        cluster_classes__site=HEAD + "kind: cluster_class\nsite: {ca_files: [ca.pem], ntp_servers: [time1]}\n",
+        cluster_classes__site=HEAD + "kind: cluster_class\nsite: {ca_files: [ca.pem], dns: {servers: [10.0.0.53]}}\n",
         clusters__demo=DEMO + "class: site\nsite: {registry_mirrors: [{registry: a, url: 'https://a', ca_file: mirror.pem}]}\n",
     )
     found = load.load_file(foundation / "clusters/demo.yml")["site"]
-    assert found["ca_files"] == [str(foundation / "cluster_classes/ca.pem")] and found["ntp_servers"] == ["time1"]
+    assert found["ca_files"] == [str(foundation / "cluster_classes/ca.pem")] and found["dns"]["servers"] == ["10.0.0.53"]
     assert found["registry_mirrors"][0]["ca_file"] == str(foundation / "clusters/mirror.pem")
 
 
