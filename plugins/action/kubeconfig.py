@@ -14,8 +14,8 @@ from ansible.module_utils.common.validation import check_type_bool, check_type_l
 from ansible.plugins.action import ActionBase
 
 from ..module_utils._errors import FlotillaError
+from ..module_utils._files import write_atomically
 from ..module_utils._kubernetes.duration import format_duration
-from ..module_utils._node import write_atomically
 from ..module_utils._paths import kubeconfig_path
 from ..plugin_utils import _kubeconfig
 

@@ -12,7 +12,7 @@ author:
   - flotilla.kubernetes authors (@flotilla-kubernetes)
 description:
   - Turns entries of a bundle's manifest into the O(flotilla.kubernetes.bundle_files#module:files) of M(flotilla.kubernetes.bundle_files).
-positional: directory
+positional: directory, architecture
 options:
   _input:
     description: Entries of C(files) of a bundle's manifest.
@@ -23,13 +23,17 @@ options:
     description: The directory on the machine.
     type: str
     required: true
+  architecture:
+    description: The machine's architecture, C(amd64) or C(arm64). A bundle without anything for it is an error.
+    type: str
+    required: true
 """
 
 EXAMPLES = r"""
 - name: Install kubectl
   flotilla.kubernetes.bundle_files:
     directory: "{{ flotilla_bundle.directory }}"
-    files: "{{ kubectl | flotilla.kubernetes.bundle_destinations('/usr/local/bin') }}"
+    files: "{{ kubectl | flotilla.kubernetes.bundle_destinations('/usr/local/bin', 'amd64') }}"
   vars:
     kubectl: "{{ flotilla_bundle.manifest.files | selectattr('name', 'eq', 'kubectl') }}"
 """
@@ -43,10 +47,15 @@ _value:
 
 from typing import Any, Callable
 
+from ..plugin_utils._architecture import of_architecture
 
-def bundle_destinations(files: list[dict[str, Any]], directory: str) -> list[dict[str, str]]:
+
+def bundle_destinations(files: list[dict[str, Any]], directory: str, architecture: str) -> list[dict[str, str]]:
     """Return where each file of a manifest goes below ``directory``."""
-    return [{"path": file["path"], "dest": f"{directory}/{file['name']}", "sha256": file["sha256"], "mode": file["mode"]} for file in files]
+    return [
+        {"path": file["path"], "dest": f"{directory}/{file['name']}", "sha256": file["sha256"], "mode": file["mode"]}
+        for file in of_architecture(files, architecture)
+    ]
 
 
 class FilterModule:

@@ -13,7 +13,7 @@ author:
 description:
   - Turns entries of a bundle's manifest into the O(flotilla.kubernetes.containerd_images#module:images) of
     M(flotilla.kubernetes.containerd_images).
-positional: role
+positional: role, architecture
 options:
   _input:
     description: Entries of C(images) of a bundle's manifest.
@@ -25,13 +25,17 @@ options:
     type: str
     choices: [control_plane, worker]
     required: true
+  architecture:
+    description: The machine's architecture, C(amd64) or C(arm64). A bundle without anything for it is an error.
+    type: str
+    required: true
 """
 
 EXAMPLES = r"""
 - name: Import what a worker runs
   flotilla.kubernetes.containerd_images:
     directory: "{{ flotilla_bundle.directory }}"
-    images: "{{ flotilla_bundle.manifest.images | flotilla.kubernetes.bundle_images('worker') }}"
+    images: "{{ flotilla_bundle.manifest.images | flotilla.kubernetes.bundle_images('worker', 'amd64') }}"
 """
 
 RETURN = r"""
@@ -43,10 +47,14 @@ _value:
 
 from typing import Any, Callable
 
+from ..plugin_utils._architecture import of_architecture
 
-def bundle_images(images: list[dict[str, Any]], role: str) -> list[dict[str, str]]:
+
+def bundle_images(images: list[dict[str, Any]], role: str, architecture: str) -> list[dict[str, str]]:
     """Return the images of a manifest that a node of ``role`` runs."""
-    return [{key: image[key] for key in ("name", "path", "sha256")} for image in images if role in image["roles"]]
+    return [
+        {key: image[key] for key in ("name", "path", "sha256")} for image in of_architecture(images, architecture) if role in image["roles"]
+    ]
 
 
 class FilterModule:

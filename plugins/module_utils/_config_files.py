@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ._node import STATE_DIR, clear_os_errors, write_atomically
+from ._files import write_atomically
+from ._node import STATE_DIR, clear_os_errors
 
 BEGIN, END = "# BEGIN flotilla.kubernetes", "# END flotilla.kubernetes"
 HIDDEN = "(not shown: it holds secrets)\n"

@@ -23,7 +23,8 @@ from typing import Any
 from urllib.parse import quote, unquote, urljoin, urlsplit
 
 from ._errors import FlotillaError
-from ._node import STATE_DIR, clear_os_errors, sha256_of
+from ._files import sha256_of
+from ._node import STATE_DIR, clear_os_errors
 from ._site import proxy_environment
 
 INCOMING = STATE_DIR / "incoming"

@@ -5,8 +5,6 @@
 
 from __future__ import annotations
 
-import fcntl
-import hashlib
 import json
 import os
 import platform
@@ -14,10 +12,12 @@ import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from ._command import SEARCH_PATH, run
 from ._errors import FlotillaError
+from ._files import sha256_of, write_atomically
+from ._locks import lock
 from ._os_families import find_family, os_release
 
 STATE_DIR = Path("/var/lib/flotilla")
@@ -31,6 +31,11 @@ CAP_SYS_RESOURCE = 24
 NEEDED_COMMANDS = ("conntrack", "ip", "iptables", "mount", "ethtool", "nsenter", "openssl", "tc", "diff")
 
 
+def architecture() -> str:
+    """Return the machine's architecture as Kubernetes names it."""
+    return ARCHITECTURES.get(platform.machine(), platform.machine())
+
+
 def describe(commands: Sequence[str] = ()) -> dict[str, Any]:
     """Return the facts of the module `node_info`.
 
@@ -42,7 +47,7 @@ def describe(commands: Sequence[str] = ()) -> dict[str, Any]:
     return {
         "cgroup_version": 2 if Path("/sys/fs/cgroup/cgroup.controllers").exists() else 1,
         "may_raise_resource_limits": bool(int(bounding.split()[1], 16) >> CAP_SYS_RESOURCE & 1),
-        "architecture": ARCHITECTURES.get(platform.machine(), platform.machine()),
+        "architecture": architecture(),
         "os_id": release.get("ID", ""),
         "os_family": family.name if family else None,
         "packages": list(family.packages) if family else None,
@@ -256,8 +261,7 @@ class ImportedImages:
 def _remembering(memory: Path) -> Iterator[dict[str, Any]]:
     """Give what ``memory`` holds now, and write it back; one process at a time, because a killed run's task may still be at work."""
     memory.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with open(memory.with_suffix(".lock"), "w", encoding="ascii", opener=lambda path, flags: os.open(path, flags, 0o600)) as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with lock(memory.with_suffix(".lock")):
         known = _read_json(memory)
         try:
             yield known
@@ -302,46 +306,6 @@ def check_arrival(path: Path, sha256: str, what: str) -> None:
             f"What arrived for {what} has the SHA-256 {found}, the bundle's manifest says {sha256}.",
             "Check the bundle with the playbook bundle_build and run again; nothing was installed from it.",
         )
-
-
-def sha256_of(path: Path) -> str:
-    """Return the SHA-256 of a file, hexadecimal."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        for piece in iter(lambda: file.read(1 << 20), b""):
-            digest.update(piece)
-    return digest.hexdigest()
-
-
-def write_atomically(path: Path, content: bytes, mode: int) -> None:
-    """Replace ``path`` at once by a file with ``content``; a reader sees the old or the new one, never half.
-
-    The file that takes the place has always the same name, so what a killed process left of it is used up by the next write. Two
-    writers, as when a killed run's task is still at work, come one after the other: each locks the file until it is in its place.
-    """
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.flotilla")
-    with _locked(temporary) as file:
-        file.truncate()
-        file.write(content)
-        file.flush()
-        os.fchmod(file.fileno(), mode)
-        os.fsync(file.fileno())
-        temporary.replace(path)
-
-
-def _locked(path: Path) -> BinaryIO:
-    """Open ``path``, private when it is new, and lock it until it is closed."""
-    while True:
-        file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600), "wb")
-        fcntl.flock(file, fcntl.LOCK_EX)
-        try:
-            # Whoever had the lock may have put the file elsewhere.
-            if os.path.samestat(os.fstat(file.fileno()), path.stat()):
-                return file
-        except FileNotFoundError:
-            pass
-        file.close()
 
 
 @contextmanager

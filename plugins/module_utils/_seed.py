@@ -22,7 +22,8 @@ from . import _seed_server
 from ._command import run
 from ._errors import FlotillaError
 from ._fetch import Origin, connect, token_digest
-from ._node import STATE_DIR, clear_os_errors, write_atomically
+from ._files import write_atomically
+from ._node import STATE_DIR, clear_os_errors
 
 UNIT = "flotilla-seed.service"
 SPOOL = STATE_DIR / "seed"

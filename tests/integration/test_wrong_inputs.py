@@ -110,9 +110,9 @@ def copied_cache(folder: Path) -> Iterator[Path]:
 @pytest.mark.parametrize(
     ("file", "breaks"),
     [
-        pytest.param("bin/kubelet", lambda path: path.unlink(), id="missing_file"),
-        pytest.param("images/kube-apiserver.tar", lambda path: _rewrite(path, lambda data: data[:-4096]), id="truncated_image"),
-        pytest.param("images/etcd.tar", lambda path: _rewrite(path, _flip_a_bit), id="corrupted_image"),
+        pytest.param("bin/amd64/kubelet", lambda path: path.unlink(), id="missing_file"),
+        pytest.param("images/amd64/kube-apiserver.tar", lambda path: _rewrite(path, lambda data: data[:-4096]), id="truncated_image"),
+        pytest.param("images/amd64/etcd.tar", lambda path: _rewrite(path, _flip_a_bit), id="corrupted_image"),
     ],
 )
 @pytest.mark.usefixtures("bundle")

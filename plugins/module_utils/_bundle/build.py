@@ -5,25 +5,25 @@
 
 from __future__ import annotations
 
-import platform
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from .. import _paths
 from .._errors import FlotillaError
-from . import catalogue, contents, locks, manifest
+from .._files import appearing, sha256_of
+from . import catalogue, contents, manifest, release
 from .progress import Report
-from .sources import Context, Source, create
-
-_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "arm64": "arm64"}
+from .source import Context, Credentials, Mirror, Source
+from .sources import create
 
 
 @dataclass(frozen=True)
 class Request:
     """Which bundle is wanted, from where, and in which directory.
 
+    :param source: ``release``, ``mirror``, ``modules``, ``directory`` or ``auto``.
     :param modules: folder of the wrapper modules, for the source that compiles.
     :param rebuild: make it again even if it is there.
     """
@@ -34,34 +34,43 @@ class Request:
     modules: Path
     cache: Path
     rebuild: bool = False
+    architectures: tuple[str, ...] = ("amd64",)
+    mirror: Mirror | None = None
+    credentials: Credentials = Credentials()
 
     @classmethod
-    def of(cls, version: str, source: str, directory: str | None, modules: str, rebuild: bool = False) -> Request:
+    def of(cls, version: str, source: str, directory: str | None, modules: str, rebuild: bool = False, **more: Any) -> Request:
         """Fill in what a user may leave out: the directory is ``<cache>/bundles/<version>``."""
         cache = _paths.cache_dir()
         place = Path(directory).expanduser() if directory else cache / "bundles" / version
-        return cls(version, source, place.absolute(), Path(modules), cache, rebuild)
+        if source == "directory" and not directory:
+            raise FlotillaError(
+                "BUNDLE_DIRECTORY_MISSING",
+                "The bundle source directory needs to know where the bundle is.",
+                "Set bundle.directory to the directory of the bundle that was made elsewhere.",
+            )
+        return cls(version, source, place.absolute(), Path(modules), cache, rebuild, **more)
 
     def open(self, log: Path, report: Report) -> Source:
         """Return the source of this request.
 
         :raises FlotillaError: the version, the source or the machine's architecture is not known.
         """
-        release = catalogue.release(self.version)
-        return create(self.source, Context(release, architecture(), self.cache, self.modules, log, report))
+        known = catalogue.release(self.version)
+        context = Context(known, self.architectures, self.cache, self.modules, log, report, self.mirror, self.credentials)
+        return create(self.source, context)
 
 
-def architecture() -> str:
-    """Return the architecture of this machine as Go and images name it.
-
-    :raises FlotillaError: ``BUNDLE_ARCHITECTURE_UNKNOWN``.
-    """
-    machine = platform.machine()
-    if machine not in _ARCHITECTURES:
-        raise FlotillaError(
-            "BUNDLE_ARCHITECTURE_UNKNOWN", f"There are no bundles for the architecture {machine} of this machine.", "Use amd64 or arm64."
-        )
-    return _ARCHITECTURES[machine]
+def decide(request: Request) -> tuple[Request, str]:
+    """Return the request with the source that ``auto`` means now, and why; the request itself if it is not ``auto``."""
+    if request.source != "auto":
+        return request, ""
+    if request.mirror:
+        return replace(request, source="mirror"), "auto: a mirror is configured, so from there"
+    reason = release.reachable(request.version)
+    if reason:
+        return replace(request, source="modules"), f"auto: official releases are out of reach ({reason}), so compiled from Go modules"
+    return replace(request, source="release"), "auto: official releases are in reach, so from there"
 
 
 def preflight(request: Request, source: Source) -> None:
@@ -100,7 +109,7 @@ def build(request: Request, log: Path, report: Report) -> dict[str, Any]:
         report.done(step.run())
     report.step("bundle")
     report.line("writing images and checksums")
-    with locks.appearing(request.directory) as staging:
+    with appearing(request.directory) as staging:
         result = _assemble(request, source, staging)
         manifest.write(staging, result)
     report.done(f"ready in {request.directory}")
@@ -108,23 +117,40 @@ def build(request: Request, log: Path, report: Report) -> dict[str, Any]:
 
 
 def _assemble(request: Request, source: Source, staging: Path) -> dict[str, Any]:
+    specs = contents.files(request.architectures)
+    source.put_files([(spec, _place(staging, spec.path)) for spec in specs])
     files, images = [], []
-    for spec in contents.files():
-        path = _place(staging, spec.path)
-        source.put_file(spec, path)
-        files.append({**_sums(path, spec.path), "mode": f"{spec.mode:04o}", "kind": spec.kind, "name": spec.name})
+    for spec in specs:
+        path = staging / spec.path
+        path.chmod(spec.mode)
+        files.append(
+            {
+                **_sums(path, spec.path),
+                "mode": f"{spec.mode:04o}",
+                "kind": spec.kind,
+                "name": spec.name,
+                "architecture": spec.architecture,
+            }
+        )
     for image in source.images():
         path = _place(staging, image.path)
         digest = source.put_image(image, path)
-        images.append({**_sums(path, image.path), "name": image.name, "config_digest": digest, "roles": image.roles})
-    context = source.context
+        images.append(
+            {
+                **_sums(path, image.path),
+                "name": image.name,
+                "config_digest": digest,
+                "roles": image.roles,
+                "architecture": image.architecture,
+            }
+        )
     return {
         "schema": manifest.SCHEMA,
         "kubernetes_version": request.version,
-        "architecture": context.architecture,
+        "architectures": list(request.architectures),
         "source": request.source,
         "key": source.key(),
-        "components": context.release.components,
+        "components": source.context.release.components,
         "pause_image": next(image["name"] for image in images if "/pause:" in image["name"]),
         "files": files,
         "images": images,
@@ -134,9 +160,9 @@ def _assemble(request: Request, source: Source, staging: Path) -> dict[str, Any]
 
 def _place(staging: Path, path: str) -> Path:
     target = staging / path
-    target.parent.mkdir(exist_ok=True)
+    target.parent.mkdir(parents=True, exist_ok=True)
     return target
 
 
 def _sums(path: Path, name: str) -> dict[str, Any]:
-    return {"path": name, "sha256": manifest.sha256(path), "size": path.stat().st_size}
+    return {"path": name, "sha256": sha256_of(path), "size": path.stat().st_size}

@@ -1,13 +1,15 @@
 # Copyright: (c) 2026, the flotilla.kubernetes authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a bundle holds, whichever source it is made from (private to flotilla.kubernetes). Data and pure functions."""
+"""What a bundle holds, whichever source it is made from (private to flotilla.kubernetes)."""
 
 from __future__ import annotations
 
 import re
+import subprocess
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 from .._errors import FlotillaError
 from .catalogue import Release
@@ -28,11 +30,15 @@ _OWN_IMAGES = {"kube-vip": "ghcr.io/kube-vip/kube-vip:v{version}"}
 
 @dataclass(frozen=True)
 class FileSpec:
-    """One file: where it lies in the bundle and which component it comes from (`name` is its command there)."""
+    """One file: where it lies in the bundle and which component it comes from (`name` is its command there).
+
+    :param architecture: ``amd64`` or ``arm64``; None for what is the same on all.
+    """
 
     path: str
     component: str
     kind: str
+    architecture: str | None
     mode: int = 0o755
 
     @property
@@ -43,19 +49,20 @@ class FileSpec:
 
 @dataclass(frozen=True)
 class ImageSpec:
-    """One image, by the full name and tag that kubeadm and the manifests use."""
+    """One image for one architecture, by the full name and tag that kubeadm and the manifests use."""
 
     name: str
+    architecture: str
 
     @property
     def repository(self) -> str:
         """Return the last part of the name, without the tag."""
-        return self.name.rpartition(":")[0].rpartition("/")[2]
+        return _repository(self.name)
 
     @property
     def path(self) -> str:
         """Return where the image lies in the bundle."""
-        return f"images/{self.repository}.tar"
+        return f"images/{self.architecture}/{self.repository}.tar"
 
     @property
     def roles(self) -> list[str]:
@@ -63,25 +70,29 @@ class ImageSpec:
         return ["control_plane"] if self.repository in _CONTROL_PLANE_IMAGES else ["control_plane", "worker"]
 
 
-def files() -> list[FileSpec]:
-    """Return the files of every bundle."""
-    found = [FileSpec(f"bin/{name}", component, "bin") for component, names in _BINARIES.items() for name in names]
-    found += [
-        FileSpec(f"cni/{name}", component, "cni") for component in ("cni-plugins", "cni-flannel") for name in COMPONENTS[component].commands
-    ]
-    found.append(FileSpec("manifests/kube-flannel.yml", "flannel", "manifest", 0o644))
-    return found
+def files(architectures: Iterable[str]) -> list[FileSpec]:
+    """Return the files of every bundle of these architectures."""
+    found = []
+    for architecture in architectures:
+        found += [
+            FileSpec(f"bin/{architecture}/{name}", component, "bin", architecture)
+            for component, names in _BINARIES.items()
+            for name in names
+        ]
+        found += [FileSpec(f"cni/{architecture}/{name}", "cni-plugins", "cni", architecture) for name in COMPONENTS["cni-plugins"].commands]
+    # Nodes get the plugin `flannel` from the init container of this manifest, not from a file.
+    return [*found, FileSpec("manifests/kube-flannel.yml", "flannel", "manifest", None, 0o644)]
 
 
-def images(release: Release, kubeadm_list: Iterable[str], manifests: Iterable[str]) -> list[ImageSpec]:
+def images(release: Release, architectures: Iterable[str], kubeadm_list: Iterable[str], manifests: Iterable[str]) -> list[ImageSpec]:
     """Return the images of a bundle: what this kubeadm asks for, what the manifests of the bundle name, and what roles add themselves.
 
-    :param kubeadm_list: the lines of ``kubeadm config images list`` of the very binary in the bundle.
+    :param kubeadm_list: the lines of ``kubeadm config images list`` of this version's kubeadm.
     :param manifests: texts of Kubernetes manifests.
     :raises FlotillaError: ``BUNDLE_CATALOGUE_WRONG``: the catalogue's etcd or CoreDNS is not what this kubeadm asks for.
     """
     names = list(dict.fromkeys(kubeadm_list))
-    tags = {ImageSpec(name).repository: name.rpartition(":")[2] for name in names}
+    tags = {_repository(name): name.rpartition(":")[2] for name in names}
     for component in ("etcd", "coredns"):
         # Tags are `3.6.8-0` (a packaging revision) and `v1.14.2`.
         wanted = tags.get(component, "none").lstrip("v").partition("-")[0]
@@ -94,4 +105,26 @@ def images(release: Release, kubeadm_list: Iterable[str], manifests: Iterable[st
     for text in manifests:
         names += sorted(set(re.findall(r"^\s*(?:- )?image: [\"']?([^\s\"']+)", text, re.M)) - set(names))
     names += [name.format(version=release.components[component]) for component, name in _OWN_IMAGES.items()]
-    return [ImageSpec(name) for name in names]
+    return [ImageSpec(name, architecture) for architecture in architectures for name in names]
+
+
+def kubeadm_images(kubeadm: Path, version: str) -> list[str]:
+    """Return the images that a kubeadm of this machine's architecture asks for, which is all that it is run for.
+
+    :raises FlotillaError: ``BUNDLE_KUBEADM_FAILED``.
+    """
+    command = [str(kubeadm), "config", "images", "list", "--kubernetes-version", f"v{version}"]
+    try:
+        listed = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120, check=True)
+    except (OSError, subprocess.SubprocessError) as error:
+        raise FlotillaError(
+            "BUNDLE_KUBEADM_FAILED",
+            f"kubeadm {version} could not be asked for its images on this machine.",
+            "Bundles are made on Linux, amd64 or arm64.",
+            getattr(error, "stderr", None) or error,
+        ) from error
+    return listed.stdout.split()
+
+
+def _repository(name: str) -> str:
+    return name.rpartition(":")[0].rpartition("/")[2]

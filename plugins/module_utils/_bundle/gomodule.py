@@ -14,15 +14,18 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
+import tempfile
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Callable
 
 from .._errors import FlotillaError
+from .._files import appearing, sha256_of
+from .._locks import lock
 from .components import Component
-from .locks import appearing, lock
-from .manifest import sha256
 from .progress import Report
 from .toolchain import Toolchain
 
@@ -80,7 +83,7 @@ class Compiler:
         directory = self.directory(component, version)
         try:
             record = json.loads((directory / "build.json").read_text(encoding="utf-8"))
-            good = all(sha256(directory / name) == record["sha256"][name] for name in component.commands)
+            good = all(sha256_of(directory / name) == record["sha256"][name] for name in component.commands)
         except (FileNotFoundError, ValueError, KeyError):
             return None
         return Built(directory, record) if good else None
@@ -99,7 +102,7 @@ class Compiler:
             toolchain = self._toolchain()
             with appearing(directory) as staging:
                 self._compile(component, version, toolchain, staging)
-                record = {"go": toolchain.version, "sha256": {name: sha256(staging / name) for name in component.commands}}
+                record = {"go": toolchain.version, "sha256": {name: sha256_of(staging / name) for name in component.commands}}
                 (staging / "build.json").write_text(json.dumps(record), encoding="utf-8")
         return Built(directory, record), True
 
@@ -108,24 +111,8 @@ class Compiler:
         toolchain = self._toolchain()
         wrapper = self._modules / component.name / version
         command = [toolchain.command, "mod", "download", "-json", component.module]
-        with self._log.open("a", encoding="utf-8") as log:
-            log.write(f"$ {' '.join(command)}\n")
-            log.flush()
-            result = subprocess.run(
-                command,
-                cwd=wrapper,
-                env=toolchain.environ(),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=log,
-                text=True,
-                check=False,
-            )
-            if result.returncode:
-                log.write(result.stdout)
-        if result.returncode:
-            raise self._failed(component, version, f"could not fetch {component.module}")
-        return json.loads(result.stdout)
+        what = f"could not fetch {component.module}"
+        return json.loads(self._run(component, version, command, wrapper, toolchain.environ(), what, capture=True))
 
     def _compile(self, component: Component, version: str, toolchain: Toolchain, staging: Path) -> None:
         work, output = staging / "work", staging / "out"
@@ -139,24 +126,47 @@ class Compiler:
         if component.leave_out:
             strip_source(component, Path(module["Dir"]), work / "source")
             edit = [toolchain.command, "mod", "edit", "-replace", f"{component.module}=./source"]
-            subprocess.run(edit, cwd=work, env=environment, stdin=subprocess.DEVNULL, check=True)
+            self._run(component, version, edit, work, environment, "did not take the changed source")
         flags = ["-s", "-w", *(f"-X={name}={text}" for name, text in _stamps(component, version, module).items())]
         if component.cgo:
             flags.append('-extldflags "-static"')
         command = [toolchain.command, "build", "-v", "-mod=readonly", "-trimpath", "-buildvcs=false", "-ldflags", " ".join(flags)]
         command += ["-tags", ",".join(component.tags), "-o", f"{output}/", *component.commands.values()]
-        self._run(component, version, command, work, environment)
+        self._run(component, version, command, work, environment, "did not compile")
         for name, package in component.commands.items():
             (output / _go_name(package)).replace(staging / name)
         shutil.rmtree(work)
         output.rmdir()
 
-    def _run(self, component: Component, version: str, command: list[str], directory: Path, environment: dict[str, str]) -> None:
-        with self._log.open("a", encoding="utf-8") as log:
+    def _run(
+        self,
+        component: Component,
+        version: str,
+        command: list[str],
+        directory: Path,
+        environment: dict[str, str],
+        what: str,
+        capture: bool = False,
+    ) -> str:
+        """Run a command of Go with its output in the log; return its standard output if it is to be captured.
+
+        :param what: the end of the sentence that tells of a failure.
+        :raises FlotillaError: ``BUNDLE_COMPILE_FAILED``, or ``BUNDLE_COMPILE_STALLED`` for one that does nothing any more.
+        """
+        with self._log.open("a", encoding="utf-8") as log, tempfile.TemporaryFile("w+", encoding="utf-8") as output:
             log.write(f"$ {' '.join(command)}\n")
             log.flush()
             begin = log.tell()
-            process = subprocess.Popen(command, cwd=directory, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            process = subprocess.Popen(
+                command,
+                cwd=directory,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output if capture else log,
+                stderr=log,
+                start_new_session=True,  # a group of its own, to be watched and ended as a whole
+            )
+            watch = Watch(process.pid, self._log)
             try:
                 while True:
                     try:
@@ -164,12 +174,27 @@ class Compiler:
                         break
                     except subprocess.TimeoutExpired:
                         self._report.working(lambda: _activity(self._log, begin))
+                    if watch.stalled():
+                        raise self._stalled(component, version)
             finally:
                 if process.poll() is None:
-                    process.kill()
+                    os.killpg(process.pid, signal.SIGKILL)
                     process.wait()
+            output.seek(0)
+            answer = output.read()
+            if code and answer:
+                log.write(answer)
         if code:
-            raise self._failed(component, version, f"did not compile (exit status {code})")
+            raise self._failed(component, version, f"{what} (exit status {code})")
+        return answer
+
+    def _stalled(self, component: Component, version: str) -> FlotillaError:
+        return FlotillaError(
+            "BUNDLE_COMPILE_STALLED",
+            f"Go has done nothing for {component.name} {version} in {Watch.PATIENCE / 60:.0f} minutes and was stopped.",
+            f"Check that the Go module proxy answers (GOPROXY), then run again. The log is {self._log}.",
+            details={"log": str(self._log)},
+        )
 
     def _failed(self, component: Component, version: str, what: str) -> FlotillaError:
         with self._log.open(encoding="utf-8", errors="replace") as log:
@@ -180,6 +205,40 @@ class Compiler:
         return FlotillaError(
             "BUNDLE_COMPILE_FAILED", f"{component.name} {version} {what}.", remedy, "\n".join(tail), {"log": str(self._log)}
         )
+
+
+class Watch:
+    """Tells when a group of processes neither writes to the log nor computes any more, such as one that waits for a dead server.
+
+    Time alone would be wrong: to link Kubernetes can take minutes without a word on a busy machine.
+    """
+
+    PATIENCE = 600.0  # seconds
+    _COMPUTING = 2.0  # seconds of CPU that more than an idle Go program takes in that time
+
+    def __init__(self, group: int, log: Path, clock: Callable[[], float] = time.monotonic) -> None:
+        self._group, self._log, self._clock = group, log, clock
+        self._since, self._mark = clock(), self._signs()
+
+    def stalled(self) -> bool:
+        """Return whether nothing has happened for too long."""
+        if self._clock() - self._since < self.PATIENCE:
+            return False
+        before, self._mark = self._mark, self._signs()
+        self._since = self._clock()
+        return self._mark[0] == before[0] and self._mark[1] - before[1] < self._COMPUTING
+
+    def _signs(self) -> tuple[int, float]:
+        """Return the size of the log and the seconds of CPU of the group, its finished children included (proc(5))."""
+        ticks = 0
+        for path in Path("/proc").glob("[0-9]*/stat"):
+            try:
+                fields = path.read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()
+            except OSError:
+                continue
+            if int(fields[2]) == self._group:
+                ticks += sum(int(field) for field in fields[11:15])
+        return self._log.stat().st_size, ticks / os.sysconf("SC_CLK_TCK")
 
 
 def _stamps(component: Component, version: str, module: dict[str, Any]) -> dict[str, str]:

@@ -8,17 +8,19 @@ The manifest is written last, so a directory that has one was complete once.
 
 from __future__ import annotations
 
-import hashlib
 import json
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from .._errors import FlotillaError
+from .._files import sha256_of, write_atomically
+from . import contents
 
 NAME = "manifest.json"
-SCHEMA = 1
+SCHEMA = 2  # 2: an architecture with each file and image
 _REMEDY = "Delete the directory {directory}, or make the bundle again with bundle_build and bundle_rebuild=true."
 
 
@@ -40,7 +42,7 @@ class Problem:
 def read(directory: Path) -> dict[str, Any] | None:
     """Return the manifest in `directory`, or None where there is none.
 
-    :raises FlotillaError: ``BUNDLE_MANIFEST_INVALID``.
+    :raises FlotillaError: ``BUNDLE_MANIFEST_INVALID``, or ``BUNDLE_SCHEMA_OTHER`` if another release of the collection wrote it.
     """
     path = directory / NAME
     try:
@@ -50,10 +52,15 @@ def read(directory: Path) -> dict[str, Any] | None:
     try:
         manifest = json.loads(text)
         if manifest["schema"] != SCHEMA:
-            raise ValueError(f"schema {manifest['schema']}, this release reads {SCHEMA}")
+            raise FlotillaError(
+                "BUNDLE_SCHEMA_OTHER",
+                f"The manifest of the bundle in {directory} has schema {manifest['schema']}, this release reads {SCHEMA}.",
+                "Make it again with the release that uses it.",
+            )
         for entry in _entries(manifest):
             part = PurePosixPath(entry["path"])
-            if part.is_absolute() or ".." in part.parts or not isinstance(entry["size"], int) or len(entry["sha256"]) != 64:
+            sound = not part.is_absolute() and ".." not in part.parts and isinstance(entry["size"], int) and len(entry["sha256"]) == 64
+            if not sound or "architecture" not in entry:
                 raise ValueError(f"entry {entry}")
     except (ValueError, KeyError, TypeError) as error:
         raise FlotillaError(
@@ -64,9 +71,8 @@ def read(directory: Path) -> dict[str, Any] | None:
 
 def write(directory: Path, manifest: dict[str, Any]) -> None:
     """Write the manifest, whole or not at all."""
-    temporary = directory / f".{NAME}.tmp"
-    temporary.write_text(json.dumps(manifest, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-    temporary.replace(directory / NAME)
+    content = json.dumps(manifest, indent=2, sort_keys=True) + "\n"
+    write_atomically(directory / NAME, content.encode(), 0o644)
 
 
 def verify(directory: Path) -> list[Problem]:
@@ -75,6 +81,52 @@ def verify(directory: Path) -> list[Problem]:
     :raises FlotillaError: ``BUNDLE_MISSING`` (no manifest) or ``BUNDLE_MANIFEST_INVALID``.
     """
     return _problems(directory, _present(directory))
+
+
+def check_wanted(directory: Path, manifest: dict[str, Any], version: str, architectures: Iterable[str]) -> None:
+    """Raise unless a bundle that was made elsewhere is of this version, for these architectures and complete.
+
+    :raises FlotillaError: ``BUNDLE_VERSION_WRONG``, ``BUNDLE_ARCHITECTURE_MISSING`` or ``BUNDLE_INCOMPLETE``.
+    """
+    if manifest["kubernetes_version"] != version:
+        raise FlotillaError(
+            "BUNDLE_VERSION_WRONG",
+            f"The bundle in {directory} is of Kubernetes {manifest['kubernetes_version']}, wanted is {version}.",
+            "Set bundle.directory to the bundle of that version, or change kubernetes_version.",
+        )
+    absent = sorted(set(architectures) - set(manifest["architectures"]))
+    if absent:
+        raise FlotillaError(
+            "BUNDLE_ARCHITECTURE_MISSING",
+            f"The bundle in {directory} is for {' and '.join(manifest['architectures'])}, wanted is {' and '.join(absent)} too.",
+            f"Make it again with bundle.architectures: [{', '.join(sorted({*manifest['architectures'], *architectures}))}].",
+        )
+    has = {entry["path"] for entry in manifest["files"]}
+    lacks = [spec.path for spec in contents.files(architectures) if spec.path not in has]
+    if lacks:
+        raise FlotillaError(
+            "BUNDLE_INCOMPLETE",
+            f"The bundle in {directory} lacks {', '.join(lacks)}, which this release of flotilla.kubernetes installs.",
+            "Make it again with this release.",
+        )
+
+
+def require_all(directory: Path) -> dict[str, Any]:
+    """Return the manifest of a bundle that verifies; the error names each bad file.
+
+    :raises FlotillaError: ``BUNDLE_DAMAGED``, with the bad files in `details`; what `verify` raises.
+    """
+    manifest = _present(directory)
+    problems = _problems(directory, manifest)
+    if problems:
+        lines = "".join(f"\n- {problem}" for problem in problems)
+        raise FlotillaError(
+            "BUNDLE_DAMAGED",
+            f"Of the bundle in {directory}, {len(problems)} of {len(_entries(manifest))} files are damaged:{lines}\n",
+            _REMEDY.format(directory=directory),
+            details={"problems": [vars(problem) for problem in problems]},
+        )
+    return manifest
 
 
 def require(directory: Path) -> dict[str, Any]:
@@ -94,15 +146,6 @@ def require(directory: Path) -> dict[str, Any]:
             details={"problems": [vars(problem) for problem in problems]},
         )
     return manifest
-
-
-def sha256(path: Path) -> str:
-    """Return the SHA-256 of a file, in hex."""
-    digest = hashlib.sha256()
-    with path.open("rb") as stream:
-        while block := stream.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def _present(directory: Path) -> dict[str, Any]:
@@ -128,7 +171,7 @@ def _check(directory: Path, entry: dict[str, Any]) -> Problem | None:
         size = path.stat().st_size
         if size != entry["size"]:
             return Problem("BUNDLE_FILE_CORRUPT", entry["path"], f"{entry['size']} bytes", f"{size} bytes")
-        digest = sha256(path)
+        digest = sha256_of(path)
     except (FileNotFoundError, NotADirectoryError):
         return Problem("BUNDLE_FILE_MISSING", entry["path"], f"{entry['size']} bytes", "nothing")
     if digest != entry["sha256"]:

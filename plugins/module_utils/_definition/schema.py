@@ -588,11 +588,40 @@ _PROPERTIES: dict[str, Any] = {
         {
             "source": {
                 "type": "string",
-                "enum": ["modules"],
-                "description": "Where binaries and images come from: `modules` compiles them from Go modules.",
-                "default": "modules",
+                "enum": ["auto", "release", "mirror", "directory", "modules"],
+                "description": "Where binaries and images come from: official `release` files and registries, a `mirror` of them, a bundle"
+                " that was made elsewhere and lies in a `directory`, or Go `modules` that are compiled. `auto`: `mirror` if one is set,"
+                " `release` if it can be reached, else `modules`.",
+                "default": "auto",
             },
-            "directory": {**_FILE_PATH, "description": "Directory of a finished bundle; `null`: the bundle of the version in the cache."},
+            "directory": {**_FILE_PATH, "description": "Directory of the bundle; `null`: that of the version in the cache."},
+            "mirror": _object(
+                {
+                    "url": {
+                        "type": "string",
+                        "pattern": _pattern("https://[^@\\s?#]+"),
+                        "x-allowed": "an https URL without user and password, such as https://files.example.com/kubernetes",
+                        "description": "Where files are: `https://host/path` of a project is at `<url>/host/path`.",
+                    },
+                    "registry": {
+                        "type": "string",
+                        "pattern": _pattern("[A-Za-z0-9][-A-Za-z0-9.]*(:[0-9]+)?(/[a-z0-9][-a-z0-9._/]*)?"),
+                        "x-allowed": "host[:port][/path] without a scheme, such as registry.example.com/kubernetes",
+                        "description": "Where images are: `registry.k8s.io/pause:3.10` is at `<registry>/registry.k8s.io/pause:3.10`.",
+                    },
+                    "ca_file": {**_FILE_PATH, "description": "Certificates to trust next to the controller's own, in PEM form."},
+                },
+                "Your own servers with files and images. Credentials are in the role variable `bundle_credentials`, never here.",
+                required=("url", "registry"),
+            ),
+            "architectures": {
+                "type": "array",
+                "items": {"type": "string", "enum": ["amd64", "arm64"]},
+                "minItems": 1,
+                "uniqueItems": True,
+                "description": "Architectures of the cluster's machines.",
+                "default": ["amd64"],
+            },
             "delivery": _object(
                 {
                     "method": {

@@ -24,7 +24,7 @@ from typing import Any
 
 from .._command import memory_file, run
 from .._errors import FlotillaError
-from .._node import write_atomically
+from .._files import write_atomically
 from .client import ApiError, Client, embedded_in_kubeconfig
 
 ENCRYPTION_FILE = Path("/etc/kubernetes/flotilla/encryption.json")

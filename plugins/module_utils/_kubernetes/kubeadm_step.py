@@ -26,7 +26,7 @@ from typing import Any
 
 from .._command import node_environment
 from .._errors import FlotillaError
-from .._node import write_atomically
+from .._files import write_atomically
 from .client import as_json_documents
 from .kubeadm import STATE_DIR, membership
 

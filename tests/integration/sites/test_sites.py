@@ -114,7 +114,7 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
             "skopeo",
             "copy",
             "--dest-tls-verify=false",
-            f"docker-archive:{BUNDLE}/images/pause.tar",
+            f"docker-archive:{BUNDLE}/images/amd64/pause.tar",
             f"docker://127.0.0.1:{port}/app:1",
         ]
         deadline = time.monotonic() + 60

@@ -9,7 +9,8 @@ import re
 from pathlib import Path
 
 import pytest
-from ansible_collections.flotilla.kubernetes.plugins.module_utils._bundle import catalogue, contents
+import yaml
+from ansible_collections.flotilla.kubernetes.plugins.module_utils._bundle import catalogue, contents, official
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._bundle.components import COMPONENTS
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._errors import FlotillaError
 
@@ -74,18 +75,70 @@ KUBEADM_LIST = [
 
 def test_images_are_kubeadms_the_manifests_and_our_own():
     text = "  - image: ghcr.io/flannel-io/flannel:v1\n    image: ghcr.io/flannel-io/flannel:v1\n    image: 'ghcr.io/x/y:1'\n"
-    images = contents.images(catalogue.release("1.36.3"), KUBEADM_LIST, [text])
+    images = contents.images(catalogue.release("1.36.3"), ["amd64"], KUBEADM_LIST, [text])
     kube_vip = f"ghcr.io/kube-vip/kube-vip:v{catalogue.release('1.36.3').components['kube-vip']}"
     assert [image.name for image in images] == [*KUBEADM_LIST, "ghcr.io/flannel-io/flannel:v1", "ghcr.io/x/y:1", kube_vip]
     by_path = {image.path: image.roles for image in images}
-    assert by_path["images/kube-apiserver.tar"] == by_path["images/etcd.tar"] == by_path["images/kube-vip.tar"] == ["control_plane"]
-    assert by_path["images/coredns.tar"] == by_path["images/kube-proxy.tar"] == ["control_plane", "worker"]
+    assert (
+        by_path["images/amd64/kube-apiserver.tar"]
+        == by_path["images/amd64/etcd.tar"]
+        == by_path["images/amd64/kube-vip.tar"]
+        == ["control_plane"]
+    )
+    assert by_path["images/amd64/coredns.tar"] == by_path["images/amd64/kube-proxy.tar"] == ["control_plane", "worker"]
     assert len(by_path) == len(images)
 
 
 @pytest.mark.parametrize("wrong", ["registry.k8s.io/etcd:3.6.9-0", "registry.k8s.io/other:1"])
 def test_kubeadm_and_catalogue_must_agree(wrong):
     with pytest.raises(FlotillaError) as caught:
-        contents.images(catalogue.release("1.36.3"), [*KUBEADM_LIST[:-1], wrong], [])
+        contents.images(catalogue.release("1.36.3"), ["amd64"], [*KUBEADM_LIST[:-1], wrong], [])
     assert caught.value.code == "BUNDLE_CATALOGUE_WRONG"
     assert "etcd" in caught.value.message and "3.6.8" in caught.value.message
+
+
+ROLES = MODULES.parents[2]
+_IMAGE = re.compile(r"\b(?:registry\.k8s\.io|ghcr\.io|docker\.io|quay\.io)/[\w./-]+(?::[\w.{}$ -]+)?")
+
+
+def _variables(role: str) -> dict:
+    return yaml.safe_load((ROLES / role / "defaults/main.yml").read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("release", catalogue.RELEASES, ids=lambda release: release.kubernetes)
+@pytest.mark.parametrize("architecture", ["amd64", "arm64"])
+def test_bundles_hold_what_the_roles_install(release, architecture):
+    """The roles choose files by name, and a name that no bundle has would be left out silently."""
+    has = {(spec.kind, spec.name) for spec in contents.files([architecture])}
+    wanted = set(_variables("containerd")["containerd_binaries"])
+    for name in ("kubernetes_binaries_node_tools", "kubernetes_binaries_control_plane_tools"):
+        wanted |= set(_variables("kubernetes_binaries")[name])
+    assert len(wanted) >= 10
+    assert {("bin", name) for name in wanted} <= has
+    manifests = {name for path in ROLES.glob("*/vars/*.yml") for name in re.findall(r"'/manifests/([\w.-]+)'", path.read_text())}
+    assert manifests == {"kube-flannel.yml"}
+    assert {("manifest", name) for name in manifests} <= has
+    # For every command of it there is an official file, with a checksum that is published or pinned.
+    for spec in contents.files([architecture]):
+        found = official.published(release, spec)
+        assert found.checksums_url or found.sha256, spec
+        assert "{" not in found.url + found.checksums_url + "".join(found.members.values())
+
+
+@pytest.mark.parametrize("release", catalogue.RELEASES, ids=lambda release: release.kubernetes)
+def test_bundles_hold_the_images_that_roles_name(release):
+    names = [name.replace("1.36.3", release.kubernetes) for name in KUBEADM_LIST]
+    names = [re.sub(r"etcd:[\d.]+", f"etcd:{release.components['etcd']}", name) for name in names]
+    names = [re.sub(r"coredns:v[\d.]+", f"coredns:v{release.components['coredns']}", name) for name in names]
+    has = {image.name.rpartition(":")[0] for image in contents.images(release, ["amd64"], names, [])}
+    has |= {f"registry.k8s.io/kube-{name}" for name in ("controller-manager", "scheduler")}  # kubeadm asks for these, too
+    used = set()
+    for folder in ("defaults", "vars", "templates", "tasks", "files"):
+        for path in (path for path in ROLES.glob(f"*/{folder}/**/*") if path.is_file() and "modules" not in path.parts):
+            used |= {found.partition(":")[0] for found in _IMAGE.findall(path.read_text(encoding="utf-8", errors="replace"))}
+    assert {name for name in used if "." in name.partition("/")[0]} <= has | {"registry.k8s.io", "ghcr.io"}, used - has
+
+
+def test_the_pinned_manifest_is_of_the_version_of_the_catalogue():
+    (manifest,) = official.OFFICIAL["flannel"]
+    assert {version for version, _sha256 in manifest.sha256} == {release.components["flannel"] for release in catalogue.RELEASES}

@@ -10,6 +10,7 @@ import json
 import pytest
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._bundle import manifest
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._errors import FlotillaError
+from ansible_collections.flotilla.kubernetes.plugins.module_utils._files import sha256_of
 
 
 @pytest.fixture
@@ -18,8 +19,8 @@ def bundle(tmp_path):
     for path, data in (("bin/kubelet", b"kubelet" * 99), ("bin/runc", b"runc"), ("images/pause.tar", b"pause" * 9)):
         (tmp_path / path).parent.mkdir(exist_ok=True)
         (tmp_path / path).write_bytes(data)
-        entries.append({"path": path, "sha256": manifest.sha256(tmp_path / path), "size": len(data)})
-    manifest.write(tmp_path, {"schema": 1, "files": entries[:2], "images": entries[2:]})
+        entries.append({"path": path, "sha256": sha256_of(tmp_path / path), "size": len(data), "architecture": "amd64"})
+    manifest.write(tmp_path, {"schema": manifest.SCHEMA, "files": entries[:2], "images": entries[2:]})
     return tmp_path
 
 
@@ -46,13 +47,13 @@ def test_a_truncated_file_is_told_by_its_size(bundle):
 
 
 def test_the_error_says_what_was_expected_and_what_to_do(bundle):
-    expected = manifest.sha256(bundle / "images/pause.tar")
+    expected = sha256_of(bundle / "images/pause.tar")
     (bundle / "images/pause.tar").write_bytes(b"pausE" * 9)
     with pytest.raises(FlotillaError) as caught:
         manifest.require(bundle)
     result = caught.value.as_result()
     assert result["code"] == "BUNDLE_FILE_CORRUPT"
-    assert f"images/pause.tar has SHA-256 {manifest.sha256(bundle / 'images/pause.tar')}" in result["msg"]
+    assert f"images/pause.tar has SHA-256 {sha256_of(bundle / 'images/pause.tar')}" in result["msg"]
     assert expected in result["msg"] and str(bundle) in result["msg"]
     assert "bundle_rebuild=true" in result["remedy"]
     assert [problem["path"] for problem in result["problems"]] == ["images/pause.tar"]
@@ -77,7 +78,7 @@ def test_no_manifest_is_no_bundle(bundle):
 @pytest.mark.parametrize(
     "change",
     [
-        lambda data: data.update(schema=2),
+        lambda data: data.pop("schema"),
         lambda data: data.pop("images"),
         lambda data: data["files"][0].update(path="../../etc/shadow"),
         lambda data: data["files"][0].update(path="/etc/shadow"),
@@ -100,3 +101,22 @@ def test_a_cut_off_manifest_is_refused(bundle):
     with pytest.raises(FlotillaError) as caught:
         manifest.require(bundle)
     assert caught.value.code == "BUNDLE_MANIFEST_INVALID"
+
+
+def test_a_manifest_of_another_release_has_its_own_code(bundle):
+    data = json.loads((bundle / "manifest.json").read_text(encoding="utf-8"))
+    (bundle / "manifest.json").write_text(json.dumps({**data, "schema": 1}), encoding="utf-8")
+    with pytest.raises(FlotillaError, match="has schema 1, this release reads") as caught:
+        manifest.read(bundle)
+    assert caught.value.code == "BUNDLE_SCHEMA_OTHER"
+
+
+def test_verify_names_each_bad_file(bundle):
+    assert manifest.require_all(bundle)["schema"] == manifest.SCHEMA
+    (bundle / "bin/runc").unlink()
+    (bundle / "images/pause.tar").write_bytes(b"pausE" * 9)
+    with pytest.raises(FlotillaError) as caught:
+        manifest.require_all(bundle)
+    assert caught.value.code == "BUNDLE_DAMAGED"
+    assert "2 of 3 files" in caught.value.message
+    assert "\n- bin/runc is missing" in caught.value.message and "\n- images/pause.tar has SHA-256" in caught.value.message

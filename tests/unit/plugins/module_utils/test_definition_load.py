@@ -98,7 +98,7 @@ def test_everything_that_was_left_out_has_its_default():
             "tls_min_version": "1.2",
         },
         "authentication": {"oidc": []},
-        "bundle": {"source": "modules", "directory": None, "delivery": {"method": "push"}},
+        "bundle": {"source": "auto", "directory": None, "architectures": ["amd64"], "delivery": {"method": "push"}},
         "local": {"network_cidr": "172.30.86.0/24", "egress": "allow"},
     }
 

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from ansible_collections.flotilla.kubernetes.plugins.module_utils import _node
+from ansible_collections.flotilla.kubernetes.plugins.module_utils import _files, _node
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._errors import FlotillaError
 
 
@@ -172,8 +172,8 @@ def test_an_archive_without_its_image_is_refused(tmp_path: Path, monkeypatch: py
 
 def test_a_write_is_atomic_and_keeps_the_mode(tmp_path: Path) -> None:
     path = tmp_path / "deep/file"
-    _node.write_atomically(path, b"one", 0o600)
-    _node.write_atomically(path, b"two", 0o640)
+    _files.write_atomically(path, b"one", 0o600)
+    _files.write_atomically(path, b"two", 0o640)
     assert path.read_bytes() == b"two" and path.stat().st_mode & 0o777 == 0o640
     assert [entry.name for entry in path.parent.iterdir()] == ["file"]
 
@@ -183,7 +183,7 @@ def test_a_write_uses_up_what_a_killed_one_left(tmp_path: Path) -> None:
     left = tmp_path / ".file.flotilla"
     left.write_bytes(b"much longer than what is to be written")
     left.chmod(0o644)
-    _node.write_atomically(path, b"new", 0o600)
+    _files.write_atomically(path, b"new", 0o600)
     assert path.read_bytes() == b"new" and path.stat().st_mode & 0o777 == 0o600
     assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
 
@@ -193,7 +193,7 @@ def test_writers_at_the_same_time_leave_one_whole_file(tmp_path: Path) -> None:
     contents = [bytes([letter]) * 200_000 for letter in b"abcdefgh"]
     with ThreadPoolExecutor(len(contents)) as pool:
         for _round in range(5):
-            list(pool.map(lambda content: _node.write_atomically(path, content, 0o600), contents))
+            list(pool.map(lambda content: _files.write_atomically(path, content, 0o600), contents))
             assert path.read_bytes() in contents
     assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
 

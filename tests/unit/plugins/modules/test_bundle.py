@@ -46,7 +46,13 @@ def run(monkeypatch, capsys, tmp_path):
         monkeypatch.setenv("FLOTILLA_CACHE", str(tmp_path))
         monkeypatch.setattr(bundle, "Session", FakeSession)
         monkeypatch.setattr(FakeSession, "prepared", {"found": found, "answer": answer})
-        given = {"version": "1.36.3", "modules_dir": "/modules", "worker": {"python": "python", "collections_path": "/c"}, **arguments}
+        given = {
+            "version": "1.36.3",
+            "source": "modules",
+            "modules_dir": "/modules",
+            "worker": {"python": "python", "collections_path": "/c"},
+            **arguments,
+        }
         monkeypatch.setattr(
             basic, "_ANSIBLE_ARGS", to_bytes(json.dumps({"ANSIBLE_MODULE_ARGS": {**given, "_ansible_check_mode": check_mode}}))
         )

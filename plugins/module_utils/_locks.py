@@ -1,15 +1,16 @@
 # Copyright: (c) 2026, the flotilla.kubernetes authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""File locks and directories that appear whole (private to flotilla.kubernetes)."""
+"""Locks between processes (private to flotilla.kubernetes).
+
+Runs on nodes too: Python 3.9 and the standard library only.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
 import os
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -41,29 +42,3 @@ def lock(path: Path, waiting: Callable[[], None] = lambda: None) -> Iterator[Non
         yield
     finally:
         os.close(descriptor)
-
-
-@contextlib.contextmanager
-def appearing(directory: Path) -> Iterator[Path]:
-    """Give a temporary sibling that becomes `directory` at the end, or nothing if the block fails.
-
-    The caller holds a lock for `directory`: whatever an earlier, killed run left beside it is removed.
-    """
-    directory.parent.mkdir(parents=True, exist_ok=True)
-    reap(directory)
-    staging = Path(tempfile.mkdtemp(prefix=f"{directory.name}.tmp-", dir=directory.parent))
-    try:
-        staging.chmod(0o755)
-        yield staging
-        if directory.exists():
-            # Two renames: a reader finds the old one or the new one, and for a moment neither, never a mixture.
-            directory.rename(directory.with_name(f"{directory.name}.tmp-old-{os.getpid()}"))
-        staging.rename(directory)
-    finally:
-        reap(directory)
-
-
-def reap(directory: Path) -> None:
-    """Remove the temporary siblings of `directory`."""
-    for leftover in directory.parent.glob(f"{directory.name}.tmp-*"):
-        shutil.rmtree(leftover, ignore_errors=True)

@@ -10,7 +10,8 @@ import signal
 import time
 
 import pytest
-from ansible_collections.flotilla.kubernetes.plugins.module_utils._bundle.locks import appearing, lock, try_lock
+from ansible_collections.flotilla.kubernetes.plugins.module_utils._files import appearing
+from ansible_collections.flotilla.kubernetes.plugins.module_utils._locks import lock, try_lock
 
 
 def test_a_directory_appears_whole_and_replaces_the_old_one(tmp_path):
