@@ -13,8 +13,8 @@ version_added: "0.1.0"
 description:
   - Runs on a control plane and reads the live cluster. Changes nothing.
   - The gates are V(api_servers) (every control plane's own C(/readyz)), V(etcd) (a healthy voting member per control plane and none
-    besides), V(nodes) (exactly the expected nodes, all Ready), V(system_pods), V(daemon_sets) and V(services) (C(kubernetes) and
-    C(kube-dns) have endpoints).
+    besides), V(nodes) (exactly the expected nodes, all Ready), V(system_pods), V(daemon_sets), V(services) (C(kubernetes) and
+    C(kube-dns) have endpoints) and V(kubelet_certificates) (each kubelet shows a certificate of the cluster's CA).
 options:
   address:
     description: This control plane's own address, on which its API server listens.
@@ -33,8 +33,8 @@ options:
     description: Which gates must hold.
     type: list
     elements: str
-    choices: [api_servers, etcd, nodes, system_pods, daemon_sets, services]
-    default: [api_servers, etcd, nodes, system_pods, daemon_sets, services]
+    choices: [api_servers, etcd, nodes, system_pods, daemon_sets, services, kubelet_certificates]
+    default: [api_servers, etcd, nodes, system_pods, daemon_sets, services, kubelet_certificates]
   timeout:
     description: Seconds to wait until every gate holds. V(0) looks once.
     type: int

@@ -18,7 +18,7 @@ import hmac
 import json
 import secrets
 import ssl
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,10 @@ ENCRYPTION_FILE = Path("/etc/kubernetes/flotilla/encryption.json")
 SECRET = "flotilla-encryption"
 SECRET_PATH = f"/api/v1/namespaces/kube-system/secrets/{SECRET}"
 ENTRY = "encryption.json"
+CONVERSION = "flotilla-encryption-conversion"
+ANNOTATION = "flotilla.kubernetes/encryption"
+PREPARED, WRITING = "prepared", "writing"
+SERVICE_ACCOUNT_KEY = Path("/etc/kubernetes/pki/sa.key")
 # The group of the bootstrap tokens that kubeadm and this collection make.
 BOOTSTRAP_GROUP = "system:bootstrappers:kubeadm:default-node-token"
 API_VERSION = "apiserver.config.k8s.io/v1"
@@ -157,6 +161,115 @@ def unseal(sealed: str, certificate_key: str) -> str:
             "Another run joins control planes at the same time: wait for its end and run again.",
         )
     return _openssl(["-d"], ciphertext, certificate_key)
+
+
+class Conversion:
+    """Turning encryption on in a cluster that runs without it, one control plane at a time, from what is seen at each step.
+
+    No API server may write with a key that another one can not read yet. So first each gets the key and goes on writing as before, then
+    each writes with it, then every Secret is written anew:
+    https://kubernetes.io/docs/tasks/administer-cluster/encrypt-data/#configuring-a-key-management-for-high-availability
+
+    While this goes on, the key is in the Secret `CONVERSION`, sealed with the service account key, which every control plane has and nobody
+    else; each control plane says on its Node how far it is. When the Secret is gone, it is over. A run that is killed is resumed.
+    """
+
+    def __init__(self, client: Client, node: str, path: Path = ENCRYPTION_FILE, shared_secret: Path = SERVICE_ACCOUNT_KEY) -> None:
+        """:param node: name of this control plane's Node."""
+        self._client = client
+        self._node = node
+        self._path = path
+        self._shared = hashlib.sha256(shared_secret.read_bytes()).hexdigest()
+
+    def due(self) -> bool:
+        """Whether something is left to do in a cluster whose API servers use the file."""
+        return self._carried() is not None
+
+    def prepare(self, in_use: bool) -> None:
+        """Have the cluster's new key on this machine, to read with; before its API server is told to use the file.
+
+        :param in_use: whether it uses it already. A file that is not used is of a cluster that this machine was in once.
+        """
+        if in_use and self._path.exists():
+            return
+        carried = self._carried()
+        if carried is None:
+            sealed = seal(json.dumps(new_configuration()), self._shared)
+            data = {ENTRY: base64.b64encode(sealed.encode()).decode()}
+            try:
+                self._client.post(
+                    "/api/v1/namespaces/kube-system/secrets",
+                    {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": CONVERSION}, "data": data},
+                )
+            except ApiError as error:
+                # Another control plane was faster; its key counts.
+                if error.status != 409:
+                    raise
+            carried = self._carried()
+        configuration = json.loads(carried or "{}")
+        # Provider number one writes; the others only read.
+        configuration["resources"][0]["providers"].reverse()
+        _write(self._path, json.dumps(configuration, indent=2))
+
+    def proceed(self, restart: Callable[[], None]) -> bool:
+        """Go on as far as the other control planes allow, after this one's API server uses the file; return whether it is over.
+
+        :param restart: restarts this control plane's API server and waits for it.
+        """
+        carried = self._carried()
+        if carried is None:
+            return True
+        if not self._everywhere(PREPARED, WRITING):
+            self._say(PREPARED)
+            if not self._everywhere(PREPARED, WRITING):
+                return False
+        if json.dumps(json.loads(carried), indent=2) != self._path.read_text(encoding="utf-8"):
+            _write(self._path, json.dumps(json.loads(carried), indent=2))
+            restart()
+        self._say(WRITING)
+        if not self._everywhere(WRITING):
+            return False
+        self._write_all_anew()
+        self._client.request("DELETE", f"/api/v1/namespaces/kube-system/secrets/{CONVERSION}")
+        for node in self._control_planes():
+            self._annotate(node["metadata"]["name"], None)
+        return True
+
+    def _carried(self) -> str | None:
+        """Return the new configuration as the cluster carries it, or nothing when no conversion goes on."""
+        try:
+            data = self._client.get(f"/api/v1/namespaces/kube-system/secrets/{CONVERSION}")["data"]
+        except ApiError as error:
+            if error.status != 404:
+                raise
+            return None
+        return unseal(base64.b64decode(data[ENTRY]).decode(), self._shared)
+
+    def _control_planes(self) -> list[dict[str, Any]]:
+        return list(self._client.items("/api/v1/nodes?labelSelector=node-role.kubernetes.io%2Fcontrol-plane"))
+
+    def _everywhere(self, *stages: str) -> bool:
+        return all(node["metadata"].get("annotations", {}).get(ANNOTATION) in stages for node in self._control_planes())
+
+    def _say(self, stage: str) -> None:
+        own = next((node for node in self._control_planes() if node["metadata"]["name"] == self._node), None)
+        if own and own["metadata"].get("annotations", {}).get(ANNOTATION) not in (stage, WRITING):
+            self._annotate(self._node, stage)
+
+    def _annotate(self, node: str, stage: str | None) -> None:
+        body = {"metadata": {"annotations": {ANNOTATION: stage}}}
+        self._client.request("PATCH", f"/api/v1/nodes/{node}", body, "application/merge-patch+json")
+
+    def _write_all_anew(self) -> None:
+        """Write every Secret as it is: the API server stores it with the new key. Who changes one meanwhile writes it, too."""
+        for secret in self._client.items("/api/v1/secrets"):
+            metadata = secret["metadata"]
+            path = f"/api/v1/namespaces/{metadata['namespace']}/secrets/{metadata['name']}"
+            try:
+                self._client.request("PUT", path, {"apiVersion": "v1", "kind": "Secret", **secret})
+            except ApiError as error:
+                if error.status not in (404, 409):
+                    raise
 
 
 def _derived(certificate_key: str, purpose: str) -> str:

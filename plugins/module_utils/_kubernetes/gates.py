@@ -9,10 +9,12 @@ Each gate reads the live cluster and returns findings; no finding means that it 
 from __future__ import annotations
 
 import http.client
+import re
 import socket
 import ssl
 import time
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -20,6 +22,7 @@ from .._errors import FlotillaError
 from .client import API_PORT, CA_FILE, ApiError, Client
 from .etcd import CLIENT_PORT, Member, client_context, members_of
 
+KUBELET_PORT = 10250
 # Label that kubeadm gives to the static pods of a control plane.
 TIER_CONTROL_PLANE = "control-plane"
 CONTROL_PLANE_LABEL = "node-role.kubernetes.io/control-plane"
@@ -275,6 +278,46 @@ def services_have_endpoints(client: Client, expected: Expectation) -> list[Findi
     return findings
 
 
+def kubelets_have_certificates(client: Client, expected: Expectation) -> list[Finding]:
+    """Each kubelet shows a certificate of the cluster's CA for its address, where the cluster wants that.
+
+    Right after a node has joined, its request waits for the approver; until then nobody reads its pods' logs.
+    """
+    recorded = client.get("/api/v1/namespaces/kube-system/configmaps/kubelet-config")["data"]["kubelet"]
+    if not re.search(r"^serverTLSBootstrap: true$", recorded, re.MULTILINE):
+        return []
+    addresses = {
+        node["metadata"]["name"]: entry["address"]
+        for node in client.items("/api/v1/nodes")
+        for entry in node.get("status", {}).get("addresses", [])
+        if entry["type"] == "InternalIP" and node["metadata"]["name"] in expected.nodes
+    }
+    with ThreadPoolExecutor(max_workers=16) as pool:
+        problems = dict(zip(addresses, pool.map(kubelet_certificate_problem, addresses.values())))
+    return [
+        Finding(
+            "KUBELET_CERTIFICATE",
+            f"node/{name}",
+            f"The kubelet of {name} ({addresses[name]}) shows no certificate of the cluster: {problem}",
+            "'kubectl get csr' shows its request, 'kubectl get events' and 'journalctl -u flotilla-kubelet-approver' on a control plane "
+            "why it waits.",
+        )
+        for name, problem in sorted(problems.items())
+        if problem
+    ]
+
+
+def kubelet_certificate_problem(address: str, port: int = KUBELET_PORT) -> str:
+    """Return why the certificate of the kubelet at ``address`` is not good, or nothing."""
+    context = ssl.create_default_context(cafile=CA_FILE)
+    try:
+        with socket.create_connection((address, port), timeout=5) as connection:
+            context.wrap_socket(connection, server_hostname=address).close()
+    except OSError as error:
+        return str(error)
+    return ""
+
+
 GATES: dict[str, Callable[[Client, Expectation], list[Finding]]] = {
     "api_servers": api_servers_ready,
     "etcd": etcd_healthy,
@@ -282,6 +325,7 @@ GATES: dict[str, Callable[[Client, Expectation], list[Finding]]] = {
     "system_pods": system_pods_ready,
     "daemon_sets": daemon_sets_complete,
     "services": services_have_endpoints,
+    "kubelet_certificates": kubelets_have_certificates,
 }
 
 

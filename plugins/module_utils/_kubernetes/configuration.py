@@ -1,0 +1,368 @@
+# Copyright: (c) 2026, the flotilla.kubernetes authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The settings of a running cluster: what kubeadm recorded, and what each node made of it (private to flotilla.kubernetes).
+
+kubeadm itself says what the wanted documents mean: it completes them and renders the static pods into a folder of ours, and what it
+renders is compared with what is there. Python 3.9, standard library only.
+"""
+
+from __future__ import annotations
+
+import http.client
+import os
+import re
+import signal
+import ssl
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from .._command import run
+from .._config_files import Change, ConfigFile, ConfigFiles
+from .._errors import FlotillaError
+from .._node import Restart, write_atomically
+from .client import CA_FILE, Client, as_json_documents, short_lived_kubeconfig
+from .encryption import Conversion
+from .etcd import CLIENT_PORT, client_context
+from .gates import api_server_problem
+
+MANIFESTS = Path("/etc/kubernetes/manifests")
+KUBELET_CONFIGURATION = Path("/var/lib/kubelet/config.yaml")
+KUBELET_KUBECONFIG = Path("/etc/kubernetes/kubelet.conf")
+API_SERVER = "kube-apiserver"
+# In this order: an API server needs its etcd.
+COMPONENTS = ("etcd", API_SERVER, "kube-controller-manager", "kube-scheduler")
+# https://kubernetes.io/docs/reference/networking/ports-and-protocols/
+HEALTH_PORTS = {"kube-controller-manager": 10257, "kube-scheduler": 10259}
+CONFIG_MAPS = "/api/v1/namespaces/kube-system/configmaps"
+# kind of the document: ConfigMap, and the entry in it that holds the document
+RECORDS = {
+    "ClusterConfiguration": ("kubeadm-config", "ClusterConfiguration"),
+    "KubeletConfiguration": ("kubelet-config", "kubelet"),
+    "KubeProxyConfiguration": ("kube-proxy", "config.conf"),
+}
+# Each node has its own: https://kubernetes.io/docs/reference/setup-tools/kubeadm/implementation-details/
+OWN_LINES = {"KubeletConfiguration": re.compile(r"^containerRuntimeEndpoint:.*\n", re.MULTILINE)}
+# Read by etcd when it has no data yet, and never again; a member that joined has other values than kubeadm renders for the first one.
+ETCD_BIRTH = re.compile(r"^    - --initial-cluster(?:-state)?=.*\n", re.MULTILINE)
+
+
+def comparable(kind: str, text: str) -> str:
+    """Return a document without what differs from node to node."""
+    return OWN_LINES[kind].sub("", text).strip() if kind in OWN_LINES else text.strip()
+
+
+def document(stream: str, kind: str) -> str:
+    """Return the document of ``kind`` in a YAML stream as kubeadm writes it."""
+    found = [part for part in re.split(r"^---\n", stream, flags=re.MULTILINE) if re.search(rf"^kind: {kind}$", part, re.MULTILINE)]
+    if len(found) != 1:
+        raise FlotillaError("KUBEADM_OUTPUT", f"kubeadm wrote {len(found)} documents of the kind {kind}, not one.")
+    return found[0]
+
+
+def entry_of(config_map: str, entry: str) -> str:
+    """Return one entry of a ConfigMap that kubeadm printed: a block of lines, indented by four."""
+    found = re.search(rf"^  {re.escape(entry)}: \|-?\n((?:    .*\n|\n)+)", config_map, re.MULTILINE)
+    if not found:
+        raise FlotillaError("KUBEADM_OUTPUT", f"kubeadm printed a ConfigMap without {entry}.")
+    return re.sub(r"^    ", "", found.group(1), flags=re.MULTILINE)
+
+
+def keep_birth(rendered: str, present: str) -> str:
+    """Return the rendered manifest of etcd with the flags of ``present`` that only mattered when its member was made."""
+    others = ETCD_BIRTH.sub("", rendered)
+    kept = "".join(ETCD_BIRTH.findall(present))
+    # They are sorted by name; nothing of etcd's sorts between these and --initial-advertise-peer-urls.
+    return re.sub(r"^(    - --initial-advertise-peer-urls=.*\n)", lambda match: match.group(1) + kept, others, flags=re.MULTILINE)
+
+
+def arguments(manifest: str) -> set[str]:
+    """Return the flags of a static pod's manifest."""
+    return {line.strip()[2:] for line in manifest.splitlines() if re.match(r"\s+- --", line)}
+
+
+def processes(component: str, proc: Path = Path("/proc")) -> Iterator[tuple[int, set[str], float]]:
+    """Yield process id, flags and start (seconds since the epoch) of each process of ``component``."""
+    try:
+        booted = next(int(line.split()[1]) for line in (proc / "stat").read_text(encoding="ascii").splitlines() if line.startswith("btime"))
+        folders = [entry for entry in proc.iterdir() if entry.name.isdigit()]
+    except (OSError, StopIteration):
+        return
+    for folder in folders:
+        try:
+            command = (folder / "cmdline").read_bytes().decode("utf-8", "replace").split("\0")
+            ticks = int((folder / "stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[19])
+        except (OSError, ValueError, IndexError):
+            continue
+        if command[0].rpartition("/")[2] == component:
+            yield int(folder.name), {entry for entry in command[1:] if entry}, booted + ticks / os.sysconf("SC_CLK_TCK")
+
+
+class ControlPlane:
+    """The settings of the control plane on this machine, and of the cluster as far as it records them.
+
+    :param documents: kubeadm's documents with this machine's own ``InitConfiguration``.
+    :param address: of this machine's API server.
+    :param peers: addresses of the other control planes.
+    :param timeout: seconds that one component may take to come back.
+    """
+
+    def __init__(self, documents: Sequence[dict[str, Any]], address: str, peers: Sequence[str], user: str, timeout: float) -> None:
+        self._documents = list(documents)
+        self._address = address
+        self._peers = peers
+        self._user = user
+        self._timeout = timeout
+        self.client = Client.short_lived(address, user)
+        node = next(document for document in documents if document["kind"] == "InitConfiguration")["nodeRegistration"]["name"]
+        encrypts = any(
+            argument["name"] == "encryption-provider-config"
+            for document in documents
+            for argument in document.get("apiServer", {}).get("extraArgs", [])
+        )
+        self._encryption = Conversion(self.client, node) if encrypts else None
+        self.kubelet_configuration = ""
+        """What every kubelet of the cluster is to have; known once `differences` was asked."""
+
+    @property
+    def encryption_due(self) -> bool:
+        """Whether encryption at rest is wanted and not complete yet."""
+        return bool(self._encryption) and self._encryption.due()
+
+    def differences(self) -> tuple[dict[str, tuple[str, str]], list[Change]]:
+        """Return the records (by kind: before and after) and the static pods that differ from what is wanted."""
+        with self._configuration() as path:
+            wanted, rendered = self._render(path)
+        self.kubelet_configuration = comparable("KubeletConfiguration", wanted["KubeletConfiguration"])
+        records = {}
+        for kind, (name, entry) in RECORDS.items():
+            before = comparable(kind, self.client.get(f"{CONFIG_MAPS}/{name}")["data"][entry])
+            after = comparable(kind, wanted[kind])
+            if before != after:
+                records[kind] = (f"{before}\n", f"{after}\n")
+        etcd = MANIFESTS / "etcd.yaml"
+        if etcd.exists():
+            rendered["etcd"] = keep_birth(rendered["etcd"], etcd.read_text(encoding="utf-8"))
+        return records, self._pods(rendered).changes()
+
+    @staticmethod
+    def _pods(rendered: dict[str, str]) -> ConfigFiles:
+        return ConfigFiles(None, [ConfigFile(MANIFESTS / f"{name}.yaml", rendered[name], 0o600, tag=name) for name in COMPONENTS])
+
+    def apply(self, records: dict[str, tuple[str, str]], changes: Sequence[Change]) -> bool:
+        """Write what differs, one component after another, and wait for each.
+
+        :return: whether nothing is left to do; encryption at rest goes on when every control plane has come as far as this one.
+        :raises FlotillaError: another control plane is not ready, so this one must not go down; or a component did not come back.
+        """
+        self._refuse_while_another_is_down()
+        if self._encryption:
+            pod = MANIFESTS / f"{API_SERVER}.yaml"
+            self._encryption.prepare(pod.exists() and "--encryption-provider-config=" in pod.read_text(encoding="utf-8"))
+        self._record(records)
+        for change in changes:
+            write_atomically(change.path, (change.after or "").encode(), change.mode)
+            self._wait_for(change.tag, arguments(change.after or ""), 0.0)
+        restart = Restart(API_SERVER)
+        if restart.due:
+            self._restart_api_server(restart)
+        return not self._encryption or self._encryption.proceed(lambda: self._restart_now(restart))
+
+    def _restart_now(self, restart: Restart) -> None:
+        restart.owe()
+        self._restart_api_server(restart)
+
+    def _refuse_while_another_is_down(self) -> None:
+        for peer in self._peers:
+            problem = api_server_problem(peer)
+            if problem:
+                raise FlotillaError(
+                    "CONTROL_PLANE_NOT_READY",
+                    f"The settings of this control plane were left alone, because the API server at {peer} is not ready: {problem}",
+                    "Mend that one and run again: control planes are changed one at a time.",
+                )
+
+    def _record(self, records: dict[str, tuple[str, str]]) -> None:
+        if not records:
+            return
+        with short_lived_kubeconfig(self._address, self._user) as kubeconfig, self._configuration() as path:
+            if set(records) & {"ClusterConfiguration", "KubeletConfiguration"}:
+                _kubeadm("init", "phase", "upload-config", "all", f"--config={path}", f"--kubeconfig={kubeconfig}")
+            if "KubeProxyConfiguration" in records:
+                _kubeadm("init", "phase", "addon", "kube-proxy", f"--config={path}", f"--kubeconfig={kubeconfig}")
+                self._restart_kube_proxy()
+
+    def _restart_kube_proxy(self) -> None:
+        """It reads its configuration once; the annotation is the one of ``kubectl rollout restart``."""
+        stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        template = {"metadata": {"annotations": {"kubectl.kubernetes.io/restartedAt": stamp}}}
+        path = "/apis/apps/v1/namespaces/kube-system/daemonsets/kube-proxy"
+        self.client.request("PATCH", path, {"spec": {"template": template}}, "application/merge-patch+json")
+
+    def _restart_api_server(self, restart: Restart) -> None:
+        since = restart.owed_since
+        for process, _flags, started in processes(API_SERVER):
+            if started <= since:
+                os.kill(process, signal.SIGTERM)
+        manifest = (MANIFESTS / f"{API_SERVER}.yaml").read_text(encoding="utf-8")
+        self._wait_for(API_SERVER, arguments(manifest), since)
+        restart.pay()
+
+    def _wait_for(self, component: str, flags: set[str], since: float) -> None:
+        """Wait until a process with these flags that started after ``since`` is healthy, and no other is there."""
+        deadline = time.monotonic() + self._timeout
+        while True:
+            found = list(processes(component))
+            problem = (
+                self._problem(component) if found and all(flags <= has and since < start for _id, has, start in found) else "not there"
+            )
+            if not problem:
+                return
+            if time.monotonic() > deadline:
+                raise FlotillaError(
+                    "COMPONENT_NOT_BACK",
+                    f"{component} did not come back with its new settings within {self._timeout:g} s: {problem}",
+                    "Read its log ('crictl logs' of its newest container). No other control plane was changed after this one.",
+                )
+            time.sleep(0.5)
+
+    def _problem(self, component: str) -> str:
+        if component == API_SERVER:
+            return api_server_problem(self._address)
+        try:
+            if component == "etcd":
+                health = Client(self._address, CLIENT_PORT, client_context(), timeout=5).get("/health")
+                return "" if str(health.get("health")).lower() == "true" else f"it answers {health}"
+            # Its certificate is one that it made for itself, and the answer is one word.
+            unverified = ssl.create_default_context()
+            unverified.check_hostname = False
+            unverified.verify_mode = ssl.CERT_NONE
+            Client("127.0.0.1", HEALTH_PORTS[component], unverified, timeout=5).request("GET", "/healthz")
+        except (OSError, FlotillaError, ValueError) as error:
+            return str(error)
+        return ""
+
+    @contextmanager
+    def _configuration(self) -> Iterator[Path]:
+        with tempfile.TemporaryDirectory(dir="/run", prefix="flotilla-") as folder:
+            path = Path(folder) / "kubeadm.json"
+            path.write_text(as_json_documents(self._documents), encoding="utf-8")
+            yield path
+
+    def _render(self, configuration: Path) -> tuple[dict[str, str], dict[str, str]]:
+        """Return the documents as kubeadm completes them, by kind, and the static pods, by component."""
+        folder = configuration.parent / "dry-run"
+        folder.mkdir()
+        config = f"--config={configuration}"
+        for phase in (("control-plane", "all"), ("etcd", "local"), ("kubelet-start",)):
+            _kubeadm("init", "phase", *phase, config, "--dry-run", KUBEADM_INIT_DRYRUN_DIR=str(folder))
+        proxy = document(_kubeadm("init", "phase", "addon", "kube-proxy", config, "--print-manifest"), "ConfigMap")
+        documents = {
+            "ClusterConfiguration": document(_kubeadm("config", "migrate", f"--old-config={configuration}"), "ClusterConfiguration"),
+            "KubeletConfiguration": (folder / KUBELET_CONFIGURATION.name).read_text(encoding="utf-8"),
+            "KubeProxyConfiguration": entry_of(proxy, RECORDS["KubeProxyConfiguration"][1]),
+        }
+        return documents, {component: (folder / f"{component}.yaml").read_text(encoding="utf-8") for component in COMPONENTS}
+
+
+def recorded_kubelet_configuration() -> str:
+    """Return the kubelet configuration that the cluster records, read with this node's own credential."""
+    kind = "KubeletConfiguration"
+    name, entry = RECORDS[kind]
+    return comparable(kind, _kubelet_client().get(f"{CONFIG_MAPS}/{name}")["data"][entry])
+
+
+def kubelet_difference(wanted: str) -> dict[str, str] | None:
+    """Return how this node's kubelet configuration differs from ``wanted``, which is `comparable`, or nothing."""
+    present = comparable("KubeletConfiguration", KUBELET_CONFIGURATION.read_text(encoding="utf-8"))
+    if wanted == present:
+        return None
+    header = str(KUBELET_CONFIGURATION)
+    return {"before_header": header, "after_header": header, "before": f"{present}\n", "after": f"{wanted}\n"}
+
+
+def apply_kubelet(timeout: float) -> None:
+    """Take over the cluster's kubelet configuration and wait until kubelet is healthy with it."""
+    restart = Restart("kubelet")
+    restart.owe()
+    _kubeadm("upgrade", "node", "phase", "kubelet-config")
+    run(["systemctl", "restart", "kubelet"], code="KUBELET_NOT_RESTARTED", remedy="Read 'journalctl -u kubelet' on the machine.")
+    restart.pay()
+    deadline = time.monotonic() + timeout
+    problem = "no answer yet"
+    while problem:
+        problem = _kubelet_problem()
+        if problem and time.monotonic() > deadline:
+            raise FlotillaError(
+                "KUBELET_NOT_HEALTHY",
+                f"kubelet is not healthy with its new configuration after {timeout:g} s: {problem}",
+                "Read 'journalctl -u kubelet' on the machine.",
+            )
+        time.sleep(0.2)
+
+
+def _kubelet_problem() -> str:
+    try:
+        connection = http.client.HTTPConnection("127.0.0.1", 10248, timeout=5)
+        connection.request("GET", "/healthz")
+        answer = connection.getresponse()
+        connection.close()
+    except (OSError, http.client.HTTPException) as error:
+        return str(error)
+    return "" if answer.status == 200 else f"it answers {answer.status}"
+
+
+def _kubelet_client() -> Client:
+    """Return a client with this node's own credential, which may read the kubelet configuration: for nodes that are no control plane."""
+    text = KUBELET_KUBECONFIG.read_text(encoding="utf-8")
+    server = re.search(r"^\s*server: https://(\S+):(\d+)$", text, re.MULTILINE)
+    pair = re.search(r"^\s*client-certificate: (\S+)$", text, re.MULTILINE)
+    if not server or not pair:
+        raise FlotillaError(
+            "KUBELET_CREDENTIAL",
+            f"{KUBELET_KUBECONFIG} names no server or no client certificate.",
+            "kubeadm join writes it; read 'journalctl -u kubelet' on the machine.",
+        )
+    context = ssl.create_default_context(cafile=CA_FILE)
+    context.load_cert_chain(pair.group(1))
+    return Client(server.group(1).strip("[]"), int(server.group(2)), context)
+
+
+def ensure_service(name: str, check_mode: bool) -> bool:
+    """Have a systemd service enabled and running, restarted if `Restart` says so; return whether something was to do.
+
+    Nobody waits for the service: what it needs may come later in the run.
+    """
+    restart = Restart(name)
+    # systemctl prints one state a line and fails unless all are the best one.
+    states = [_systemctl_state("is-enabled", name), _systemctl_state("is-active", name)]
+    if states[0] == "enabled" and states[1] in ("active", "activating", "reloading") and not restart.due:
+        return False
+    if not check_mode:
+        remedy = f"Read 'journalctl -u {name}' on the machine."
+        run(["systemctl", "daemon-reload"], code="SERVICE_FAILED", remedy=remedy)
+        run(["systemctl", "enable", "--quiet", name], code="SERVICE_FAILED", remedy=remedy)
+        run(["systemctl", "restart", "--no-block", name], code="SERVICE_FAILED", remedy=remedy)
+        restart.pay()
+    return True
+
+
+def _systemctl_state(question: str, name: str) -> str:
+    try:
+        return run(["systemctl", question, name]).strip()
+    except FlotillaError as error:
+        return str(error.details.get("stdout", "")).strip()
+
+
+def _kubeadm(*command: str, **environment: str) -> str:
+    return run(
+        ["kubeadm", *command],
+        timeout=300,
+        code="KUBEADM_FAILED",
+        remedy="Mend what kubeadm names and run again.",
+        environment=environment,
+    )

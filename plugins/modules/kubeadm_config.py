@@ -1,0 +1,229 @@
+#!/usr/bin/python
+
+# Copyright: (c) 2026, the flotilla.kubernetes authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: kubeadm_config
+short_description: Bring the settings of a running cluster to one machine
+version_added: "0.1.0"
+description:
+  - On a control plane, compares what kubeadm recorded in the cluster (the ConfigMaps C(kubeadm-config), C(kubelet-config) and
+    C(kube-proxy)), the static pods of this machine and its kubelet's configuration with O(config), and brings them in line.
+  - On a worker, which is a machine without O(address), takes over the kubelet configuration that the cluster records.
+  - Each component that changes is waited for, and a control plane is left alone while another one is not ready. Run it with
+    C(throttle=1) when O(apply=true), with C(apply=false) before that on all machines at once to see whether anything is to do.
+  - On a machine that is in no cluster yet, it writes O(files) and nothing else.
+  - What can not be changed in a running cluster (version, networks, endpoint) is the caller's to refuse.
+options:
+  address:
+    description: This control plane's own address, on which its API server listens.
+    type: str
+  config:
+    description: The kubeadm documents (C(InitConfiguration) of this machine, C(ClusterConfiguration), C(KubeletConfiguration),
+      C(KubeProxyConfiguration)). Needed with O(address).
+    type: list
+    elements: dict
+    default: []
+  kubelet_configuration:
+    description:
+      - What kubelets are to have, as RV(kubelet_configuration) of a control plane said it. For workers, so that check mode knows what
+        the cluster is going to record. Without it, what it records now.
+    type: str
+  peers:
+    description: Addresses of the other control planes that are members.
+    type: list
+    elements: str
+    default: []
+  files:
+    description: Files that are written first, whatever O(apply) says. Not for secrets; their content shows in diffs.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      dest:
+        description: Absolute path on the machine.
+        type: str
+        required: true
+      content:
+        description: The whole content.
+        type: str
+        required: true
+      mode:
+        description: Permissions, octal.
+        type: str
+        default: "0644"
+      restarts:
+        description: What reads the file only when it starts, C(kube-apiserver) or the name of O(service).
+        type: str
+  service:
+    description: A systemd service, usually one of O(files), that is enabled, and started without waiting for it.
+    type: str
+  apply:
+    description: Whether to change settings, or only to say whether they differ.
+    type: bool
+    default: true
+  timeout:
+    description: Seconds that one component may take to come back with its new settings.
+    type: int
+    default: 300
+  user:
+    description: Name under which the API server's audit log records the calls.
+    type: str
+    default: flotilla
+author:
+  - flotilla.kubernetes authors (@flotilla-kubernetes)
+"""
+
+EXAMPLES = r"""
+- name: Bring the cluster's kubelet configuration to a worker
+  flotilla.kubernetes.kubeadm_config:
+
+- name: Change the settings of the control planes, one after another
+  flotilla.kubernetes.kubeadm_config:
+    address: 10.0.0.11
+    peers: [10.0.0.12, 10.0.0.13]
+    config: "{{ kubeadm_documents }}"
+  throttle: 1
+"""
+
+RETURN = r"""
+differs:
+  description: What differs from the wanted settings, or did before they were applied.
+  returned: always
+  type: list
+  elements: str
+  sample: [ClusterConfiguration, kube-apiserver, kubelet]
+kubelet_configuration:
+  description: What every kubelet of the cluster is to have.
+  returned: on a control plane whose API server answers
+  type: str
+complete:
+  description: Whether nothing is left to do here. Encryption at rest goes on once every control plane has come as far as this one.
+  returned: always
+  type: bool
+  sample: true
+written:
+  description: Paths of O(files) that differed.
+  returned: always
+  type: list
+  elements: str
+  sample: [/etc/kubernetes/flotilla/audit-policy.json]
+removed:
+  description: Paths of files of an earlier run that are no longer among O(files).
+  returned: always
+  type: list
+  elements: str
+  sample: []
+"""
+
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ..module_utils._config_files import Change, ConfigFile, ConfigFiles, results
+from ..module_utils._errors import FlotillaError
+from ..module_utils._kubernetes.configuration import (
+    API_SERVER,
+    ControlPlane,
+    apply_kubelet,
+    ensure_service,
+    kubelet_difference,
+    recorded_kubelet_configuration,
+)
+from ..module_utils._kubernetes.gates import api_server_problem
+from ..module_utils._kubernetes.kubeadm import membership
+from ..module_utils._node import Restart
+
+
+def wanted_files(entries: list[dict[str, Any]]) -> ConfigFiles:
+    """Return the files; those of an earlier release that are no longer among them go."""
+    files = [ConfigFile(Path(entry["dest"]), entry["content"], int(entry["mode"], 8), tag=entry["restarts"] or "") for entry in entries]
+    return ConfigFiles("control-plane", files)
+
+
+def write(files: ConfigFiles) -> list[Change]:
+    """Write what differs and return it."""
+    changes = files.changes()
+    for tag in sorted({change.tag for change in changes} - {""}):
+        Restart(tag).owe()
+    files.apply(changes)
+    return changes
+
+
+def converge(params: dict[str, Any], check_mode: bool) -> dict[str, Any]:
+    """Do what the module says and return its result."""
+    change = params["apply"] and not check_mode
+    files = wanted_files(params["files"]) if params["files"] else None
+    written = [] if not files else files.changes() if check_mode else write(files)
+    started = bool(params["service"]) and ensure_service(params["service"], check_mode)
+    result = results(written)
+    diff = result["diff"]
+    differs: list[str] = []
+    complete = True
+    # A control plane whose API server is away can not say what the cluster records; the health gates tell of it.
+    if membership() == "member" and not (params["address"] and api_server_problem(params["address"])):
+        if params["address"]:
+            control_plane = ControlPlane(params["config"], params["address"], params["peers"], params["user"], params["timeout"])
+            records, pods = control_plane.differences()
+            differs = [*records, *(pod.tag for pod in pods)]
+            if Restart(API_SERVER).due and API_SERVER not in differs:
+                differs.append(API_SERVER)
+            if control_plane.encryption_due:
+                differs.append("encryption")
+            texts = [*((kind, *texts) for kind, texts in records.items()), *((pod.tag, pod.before or "", pod.after) for pod in pods)]
+            diff += [{"before_header": name, "after_header": name, "before": before, "after": after} for name, before, after in texts]
+            if change and differs:
+                complete = control_plane.apply(records, pods)
+            wanted = result["kubelet_configuration"] = control_plane.kubelet_configuration
+        else:
+            wanted = params["kubelet_configuration"] or recorded_kubelet_configuration()
+        kubelet = kubelet_difference(wanted)
+        if kubelet:
+            differs.append("kubelet")
+            diff.append(kubelet)
+            if change:
+                apply_kubelet(params["timeout"])
+    changed = bool(written) or started or (bool(differs) and (params["apply"] or check_mode))
+    return {**result, "changed": changed, "differs": differs, "complete": complete}
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "address": {"type": "str"},
+            "config": {"type": "list", "elements": "dict", "default": []},
+            "kubelet_configuration": {"type": "str"},
+            "peers": {"type": "list", "elements": "str", "default": []},
+            "files": {
+                "type": "list",
+                "elements": "dict",
+                "default": [],
+                "options": {
+                    "dest": {"type": "str", "required": True},
+                    "content": {"type": "str", "required": True},
+                    "mode": {"type": "str", "default": "0644"},
+                    "restarts": {"type": "str"},
+                },
+            },
+            "service": {"type": "str"},
+            "apply": {"type": "bool", "default": True},
+            "timeout": {"type": "int", "default": 300},
+            "user": {"type": "str", "default": "flotilla"},
+        },
+        required_by={"address": "config"},
+        supports_check_mode=True,
+    )
+    try:
+        result = converge(module.params, module.check_mode)
+    except (FlotillaError, OSError) as error:
+        module.fail_json(**(error.as_result() if isinstance(error, FlotillaError) else {"msg": f"The API server was not reached: {error}"}))
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,206 @@
+# Copyright: (c) 2026, the flotilla.kubernetes authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Tests of how the settings of a running cluster are compared and changed, with a control plane made of files."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.flotilla.kubernetes.plugins.module_utils._errors import FlotillaError
+from ansible_collections.flotilla.kubernetes.plugins.module_utils._kubernetes import configuration
+from ansible_collections.flotilla.kubernetes.plugins.module_utils._node import Restart
+
+STREAM = """apiVersion: kubeadm.k8s.io/v1beta4
+kind: InitConfiguration
+---
+apiVersion: kubeadm.k8s.io/v1beta4
+kind: ClusterConfiguration
+clusterName: demo
+"""
+PRINTED = """---
+kind: ConfigMap
+apiVersion: v1
+data:
+  kubeconfig.conf: |-
+    apiVersion: v1
+    kind: Config
+
+    users: []
+  config.conf: |-
+    apiVersion: kubeproxy.config.k8s.io/v1alpha1
+    conntrack:
+      maxPerCore: 0
+---
+kind: DaemonSet
+"""
+ETCD = """spec:
+  containers:
+  - command:
+    - etcd
+    - --data-dir=/var/lib/etcd
+    - --initial-advertise-peer-urls=https://10.0.0.12:2380
+    - --initial-cluster={cluster}
+{more}    - --name=b
+    - --tls-min-version=TLS1.2
+"""
+
+
+def test_a_document_is_found_by_its_kind() -> None:
+    assert configuration.document(STREAM, "ClusterConfiguration").endswith("clusterName: demo\n")
+    with pytest.raises(FlotillaError, match="0 documents of the kind KubeletConfiguration"):
+        configuration.document(STREAM, "KubeletConfiguration")
+
+
+def test_an_entry_of_a_printed_config_map_loses_its_indentation_only() -> None:
+    printed = configuration.document(PRINTED, "ConfigMap")
+    assert configuration.entry_of(printed, "config.conf") == "apiVersion: kubeproxy.config.k8s.io/v1alpha1\nconntrack:\n  maxPerCore: 0\n"
+    assert configuration.entry_of(printed, "kubeconfig.conf").endswith("\nusers: []\n")
+    with pytest.raises(FlotillaError):
+        configuration.entry_of(printed, "other.conf")
+
+
+def test_nodes_may_differ_in_their_container_runtime_only() -> None:
+    kind = "KubeletConfiguration"
+    one = "cgroupDriver: systemd\ncontainerRuntimeEndpoint: unix:///run/one.sock\nreadOnlyPort: 0\n"
+    assert configuration.comparable(kind, one) == configuration.comparable(kind, one.replace("one.sock", "two.sock"))
+    assert configuration.comparable(kind, one) != configuration.comparable(kind, one.replace("systemd", "cgroupfs"))
+
+
+def test_a_member_that_joined_keeps_the_flags_of_its_birth() -> None:
+    rendered = ETCD.format(cluster="b=https://10.0.0.12:2380", more="")
+    joined = ETCD.format(cluster="a=https://10.0.0.11:2380,b=https://10.0.0.12:2380", more="    - --initial-cluster-state=existing\n")
+    assert configuration.keep_birth(rendered, joined) == joined
+    assert configuration.keep_birth(rendered, rendered) == rendered
+    # Any other difference is still one.
+    assert "TLS1.3" in configuration.keep_birth(rendered.replace("TLS1.2", "TLS1.3"), joined)
+
+
+def test_the_flags_of_a_manifest() -> None:
+    assert "--tls-min-version=TLS1.2" in configuration.arguments(ETCD.format(cluster="b", more=""))
+    assert "etcd" not in configuration.arguments(ETCD.format(cluster="b", more=""))
+
+
+def test_a_running_process_shows_its_flags_and_its_start() -> None:
+    # Not the name of a program that this machine might run.
+    program = Path(sys.executable)
+    process = subprocess.Popen([f"/x/{'flotilla-probe'}", "-c", "import time; time.sleep(60)", "--a=b"], executable=program)
+    try:
+        deadline = time.monotonic() + 20
+        found: list[Any] = []
+        while not found and time.monotonic() < deadline:
+            found = list(configuration.processes("flotilla-probe"))
+        ((number, flags, started),) = found
+        assert number == process.pid
+        assert "--a=b" in flags
+        assert abs(started - time.time()) < 30
+    finally:
+        process.kill()
+        process.wait()
+    assert list(configuration.processes("flotilla-probe")) == []
+
+
+class Components:
+    """Components that come back with the flags of their manifest, after some looks; and a clock of the looks."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.broken: set[str] = set()
+        self.killed: list[int] = []
+        self.events: list[str] = []
+        self.started = dict.fromkeys(configuration.COMPONENTS, 1.0)
+        self.flags: dict[str, set[str]] = {}
+
+    def processes(self, component: str) -> list[tuple[int, set[str], float]]:
+        wanted = configuration.arguments((self.folder / f"{component}.yaml").read_text())
+        if component not in self.broken and self.flags.get(component) != wanted:
+            self.flags[component] = wanted
+            self.started[component] = time.time() + 1
+            self.events.append(f"{component} restarted")
+        return [(42, self.flags.get(component, set()), self.started[component])]
+
+    def kill(self, process: int, _signal: int) -> None:
+        self.killed.append(process)
+        self.started[configuration.API_SERVER] = time.time() + 1
+
+
+@pytest.fixture
+def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Components:
+    components = Components(tmp_path)
+    monkeypatch.setattr(configuration, "MANIFESTS", tmp_path)
+    monkeypatch.setattr(configuration, "processes", components.processes)
+    monkeypatch.setattr(configuration.os, "kill", components.kill)
+    monkeypatch.setattr(configuration, "Restart", lambda name: Restart(name, tmp_path / "state"))
+    monkeypatch.setattr(configuration.time, "sleep", lambda _seconds: None)
+    monkeypatch.setattr(configuration, "api_server_problem", lambda address: "refused" if address == "10.0.0.13" else "")
+    for component in configuration.COMPONENTS:
+        (tmp_path / f"{component}.yaml").write_text(f"    - {component}\n    - --old=1\n")
+    return components
+
+
+def control_plane(peers: tuple[str, ...] = (), timeout: float = 5.0) -> configuration.ControlPlane:
+    made = object.__new__(configuration.ControlPlane)
+    made._documents, made._address, made._peers, made._user, made._timeout = [], "10.0.0.11", peers, "flotilla", timeout
+    made.client, made._encryption = None, None
+    made._problem = lambda component: ""
+    return made
+
+
+def changes(machine: Components) -> list[Any]:
+    made = control_plane()
+    return made._pods({name: f"    - {name}\n    - --new=2\n" for name in configuration.COMPONENTS}).changes()
+
+
+def test_components_change_one_after_another_and_etcd_first(machine: Components) -> None:
+    for component in configuration.COMPONENTS:
+        list(machine.processes(component))
+    machine.events.clear()
+    assert control_plane().apply({}, changes(machine)) is True
+    assert machine.events == [f"{name} restarted" for name in configuration.COMPONENTS]
+    assert (machine.folder / "etcd.yaml").stat().st_mode & 0o777 == 0o600
+    assert changes(machine) == []
+
+
+def test_nothing_changes_while_another_control_plane_is_down(machine: Components) -> None:
+    with pytest.raises(FlotillaError) as caught:
+        control_plane(peers=("10.0.0.12", "10.0.0.13")).apply({}, changes(machine))
+    assert caught.value.code == "CONTROL_PLANE_NOT_READY"
+    assert len(changes(machine)) == 4
+
+
+def test_a_component_that_does_not_come_back_stops_the_rest(machine: Components) -> None:
+    for component in configuration.COMPONENTS:
+        list(machine.processes(component))
+    machine.broken.add(configuration.API_SERVER)
+    with pytest.raises(FlotillaError) as caught:
+        control_plane(timeout=0.05).apply({}, changes(machine))
+    assert caught.value.code == "COMPONENT_NOT_BACK"
+    assert [change.tag for change in changes(machine)] == ["kube-controller-manager", "kube-scheduler"]
+
+
+def test_an_api_server_whose_files_changed_is_restarted_once(machine: Components) -> None:
+    list(machine.processes(configuration.API_SERVER))
+    machine.started[configuration.API_SERVER] = 1.0
+    restart = Restart(configuration.API_SERVER, machine.folder / "state")
+    restart.owe()
+    assert control_plane().apply({}, []) is True
+    assert machine.killed == [42]
+    assert not restart.due
+    assert control_plane().apply({}, []) is True
+    assert machine.killed == [42]
+
+
+def test_a_restart_that_a_killed_run_saw_through_is_not_done_again(machine: Components) -> None:
+    list(machine.processes(configuration.API_SERVER))
+    restart = Restart(configuration.API_SERVER, machine.folder / "state")
+    restart.owe()
+    os.utime(machine.folder / "state/restart-kube-apiserver", (2.0, 2.0))
+    assert control_plane().apply({}, []) is True
+    assert machine.killed == []
+    assert not restart.due

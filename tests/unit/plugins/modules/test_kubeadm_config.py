@@ -1,0 +1,155 @@
+# Copyright: (c) 2026, the flotilla.kubernetes authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The module kubeadm_config: what it does where, what it predicts, what it returns."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible.module_utils import basic
+from ansible_collections.flotilla.kubernetes.plugins.module_utils._config_files import Change
+from ansible_collections.flotilla.kubernetes.plugins.module_utils._errors import FlotillaError
+from ansible_collections.flotilla.kubernetes.plugins.modules import kubeadm_config
+
+POD = Change(Path("/m/kube-apiserver.yaml"), "old\n", "new\n", 0o600, "file", True, "kube-apiserver")
+RECORD = {"ClusterConfiguration": ("a\n", "b\n")}
+
+
+class Exit(Exception):
+    pass
+
+
+class Machine:
+    """What the module finds; `done` is what it did."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.membership = "member"
+        self.api_problem = ""
+        self.kubelet = "wanted"
+        self.records: dict[str, tuple[str, str]] = {}
+        self.pods: list[Change] = []
+        self.done: list[str] = []
+
+
+@pytest.fixture
+def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
+    made = Machine(tmp_path)
+
+    class ControlPlane:
+        encryption_due = False
+        kubelet_configuration = "wanted"
+
+        def __init__(self, *_arguments: Any) -> None:
+            pass
+
+        def differences(self) -> tuple[dict[str, tuple[str, str]], list[Change]]:
+            return made.records, made.pods
+
+        def apply(self, records: Any, pods: Any) -> bool:
+            made.done.append("control plane")
+            return True
+
+    class Restart:
+        due = False
+
+        def __init__(self, name: str) -> None:
+            self.name = name
+
+        def owe(self) -> None:
+            made.done.append(f"owe {self.name}")
+
+    original = kubeadm_config.ConfigFiles
+    monkeypatch.setattr(kubeadm_config, "ConfigFiles", lambda owner, files: original(owner, files, tmp_path / "state"))
+    monkeypatch.setattr(kubeadm_config, "ControlPlane", ControlPlane)
+    monkeypatch.setattr(kubeadm_config, "Restart", Restart)
+    monkeypatch.setattr(kubeadm_config, "membership", lambda: made.membership)
+    monkeypatch.setattr(kubeadm_config, "api_server_problem", lambda _address: made.api_problem)
+    monkeypatch.setattr(kubeadm_config, "ensure_service", lambda name, check: made.done.append(f"service {name} {check}") or False)
+    monkeypatch.setattr(kubeadm_config, "kubelet_difference", lambda wanted: None if wanted == made.kubelet else {"after": wanted})
+    monkeypatch.setattr(kubeadm_config, "recorded_kubelet_configuration", lambda: "recorded")
+    monkeypatch.setattr(kubeadm_config, "apply_kubelet", lambda _timeout: made.done.append("kubelet"))
+
+    def leave(failed: bool) -> Any:
+        def method(_self: Any, **result: Any) -> None:
+            raise Exit({**result, "failed": failed})
+
+        return method
+
+    monkeypatch.setattr(basic.AnsibleModule, "exit_json", leave(False))
+    monkeypatch.setattr(basic.AnsibleModule, "fail_json", leave(True))
+    return made
+
+
+def run(monkeypatch: pytest.MonkeyPatch, check: bool = False, **arguments: Any) -> dict[str, Any]:
+    monkeypatch.setattr(basic, "_ANSIBLE_ARGS", json.dumps({"ANSIBLE_MODULE_ARGS": {"_ansible_check_mode": check, **arguments}}).encode())
+    monkeypatch.setattr(basic, "_ANSIBLE_PROFILE", "legacy", raising=False)
+    with pytest.raises(Exit) as left:
+        kubeadm_config.main()
+    return left.value.args[0]
+
+
+CONTROL_PLANE: dict[str, Any] = {"address": "10.0.0.11", "config": [{"kind": "InitConfiguration"}]}
+
+
+def test_in_line_means_nothing_to_do(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    answer = run(monkeypatch, **CONTROL_PLANE)
+    assert (answer["changed"], answer["differs"], answer["complete"], machine.done) == (False, [], True, [])
+    assert answer["kubelet_configuration"] == "wanted"
+
+
+@pytest.mark.parametrize(
+    ("apply", "check", "changed", "done"),
+    [(True, False, True, ["control plane", "kubelet"]), (True, True, True, []), (False, False, False, []), (False, True, True, [])],
+)
+def test_only_apply_changes_and_check_mode_predicts(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch, apply: bool, check: bool, changed: bool, done: list[str]
+) -> None:
+    machine.records, machine.pods, machine.kubelet = RECORD, [POD], "old"
+    answer = run(monkeypatch, check, apply=apply, **CONTROL_PLANE)
+    assert answer["differs"] == ["ClusterConfiguration", "kube-apiserver", "kubelet"]
+    assert (answer["changed"], machine.done) == (changed, done)
+    assert [(entry.get("before"), entry["after"]) for entry in answer["diff"]] == [("a\n", "b\n"), ("old\n", "new\n"), (None, "wanted")]
+
+
+def test_a_machine_in_no_cluster_gets_its_files_and_nothing_else(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    machine.membership, machine.records = "none", RECORD
+    path = machine.folder / "admission.json"
+    files = [{"dest": str(path), "content": "{}", "restarts": "kube-apiserver"}]
+    predicted = run(monkeypatch, True, files=files, service="approver", **CONTROL_PLANE)
+    assert (predicted["changed"], predicted["written"], path.exists()) == (True, [str(path)], False)
+    machine.done.clear()
+    answer = run(monkeypatch, files=files, service="approver", **CONTROL_PLANE)
+    assert (answer["changed"], answer["written"], answer["differs"]) == (True, [str(path)], [])
+    assert machine.done == ["owe kube-apiserver", "service approver False"]
+    assert path.read_text() == "{}"
+    assert run(monkeypatch, files=files, service="approver", **CONTROL_PLANE)["changed"] is False
+
+
+def test_a_control_plane_without_its_api_server_is_left_to_the_gates(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    machine.api_problem, machine.records, machine.kubelet = "refused", RECORD, "old"
+    assert run(monkeypatch, **CONTROL_PLANE)["changed"] is False
+    assert machine.done == []
+
+
+@pytest.mark.parametrize(("given", "found"), [({}, "recorded"), ({"kubelet_configuration": "predicted"}, "predicted")])
+def test_a_worker_takes_what_the_cluster_records_or_is_going_to(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch, given: dict[str, str], found: str
+) -> None:
+    answer = run(monkeypatch, **given)
+    assert (answer["differs"], machine.done, answer["diff"]) == (["kubelet"], ["kubelet"], [{"after": found}])
+    machine.kubelet = found
+    assert run(monkeypatch, **given)["changed"] is False
+
+
+def test_what_stops_it_is_said_with_its_code(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse() -> str:
+        raise FlotillaError("CONTROL_PLANE_NOT_READY", "The other one is down.", "Mend it.")
+
+    monkeypatch.setattr(kubeadm_config, "membership", refuse)
+    answer = run(monkeypatch, **CONTROL_PLANE)
+    assert (answer["failed"], answer["code"]) == (True, "CONTROL_PLANE_NOT_READY")
