@@ -206,6 +206,8 @@ def test_a_machine_that_joins_a_run_is_the_host_that_the_next_run_finds(ansible,
             "host_key": entry["Labels"]["flotilla-host-key"],
             "spec_hash": "v1-0",
             "uid": "u",
+            "ssh_address": "",
+            "ssh_port": 22,
         }
         for entry in containers
     ]

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+from ansible_collections.flotilla.kubernetes.plugins.module_utils import _command
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._errors import FlotillaError
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._kubernetes import kubeadm, kubeadm_step
 
@@ -42,7 +43,7 @@ touch {tmp_path}/kubelet.conf
 """
     (binaries / "kubeadm").write_text(script)
     (binaries / "kubeadm").chmod(0o755)
-    monkeypatch.setattr(kubeadm_step, "SEARCH_PATH", f"{binaries}:/usr/bin:/bin")
+    monkeypatch.setattr(_command, "SEARCH_PATH", f"{binaries}:/usr/bin:/bin")
     monkeypatch.setattr(kubeadm_step, "POLL", 0.01)
     for module in (kubeadm, kubeadm_step):
         monkeypatch.setattr(module, "STATE_DIR", tmp_path / "state")
