@@ -90,7 +90,7 @@ def test_the_controller_sends_each_file_once_and_no_server_stays(foundation: Pat
     print(f"sent by the controller {on_wire >> 20} MiB, files pushed {pushed >> 20} MiB, fetched from each other {fetched >> 20} MiB")
     # The rest of a run (modules, answers) is small; workers have nothing that the control plane has not.
     assert pushed <= on_wire < pushed * 1.1 + (20 << 20)
-    assert fetched > pushed and "does not get" not in output
+    assert fetched > pushed / 2 and "does not get" not in output
     assert on_each(LEFT) == ["inactive"] * 3
     again = finished(foundation)
     assert re.findall(r"\bchanged=([1-9]\d*)", again) == []

@@ -9,11 +9,14 @@ uses the cluster name ``test-sites`` and 172.30.251.0/24 (or FLOTILLA_SITES_CLUS
 
 from __future__ import annotations
 
+import hashlib
+import io
 import json
 import os
 import shutil
 import subprocess
 import sys
+import tarfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -29,7 +32,6 @@ import web
 
 NAME = os.environ.get("FLOTILLA_SITES_CLUSTER", "test-sites")
 NETWORK = os.environ.get("FLOTILLA_SITES_NETWORK", "172.30.251")
-BUNDLE = Path(os.environ.get("FLOTILLA_CACHE") or Path.home() / ".cache/flotilla") / "bundles/1.36.3"
 PROXY_LOGIN, REGISTRY_LOGIN = ("proxy user", "MARKER-proxy:p@ss"), ("puller", "MARKER-registry:p@ss")
 # Names that no name server knows: whatever reaches them came through the proxy.
 REGISTRY, IMAGES = "registry.site.test", "images.site.test"
@@ -97,6 +99,31 @@ class Site:
         return sum(entry["counter"]["packets"] for entry in listed if entry.get("counter", {}).get("name") == "egress")
 
 
+def make_image(folder: Path) -> Path:
+    """Return an archive of an image with one layer that no machine can have already, as `docker save` writes it."""
+    layer = io.BytesIO()
+    with tarfile.open(fileobj=layer, mode="w") as tar:
+        _add(tar, "content", os.urandom(1 << 20))
+    config = {
+        "architecture": "amd64",
+        "os": "linux",
+        "config": {"Cmd": ["/content"]},
+        "rootfs": {"type": "layers", "diff_ids": [f"sha256:{hashlib.sha256(layer.getvalue()).hexdigest()}"]},
+    }
+    path = folder / "image.tar"
+    with tarfile.open(path, mode="w") as tar:
+        _add(tar, "layer.tar", layer.getvalue())
+        _add(tar, "config.json", json.dumps(config).encode())
+        _add(tar, "manifest.json", json.dumps([{"Config": "config.json", "RepoTags": ["app:1"], "Layers": ["layer.tar"]}]).encode())
+    return path
+
+
+def _add(tar: tarfile.TarFile, name: str, content: bytes) -> None:
+    entry = tarfile.TarInfo(name)
+    entry.size = len(content)
+    tar.addfile(entry, io.BytesIO(content))
+
+
 @pytest.fixture(scope="module")
 def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     """Run Debian's registry without TLS and logins on a port of this host only, with one image, and return the port."""
@@ -108,13 +135,15 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
         "http": {"addr": f"127.0.0.1:{port}"},
     }
     (folder / "config.yml").write_text(json.dumps(config), encoding="utf-8")
-    process = subprocess.Popen(["docker-registry", "serve", str(folder / "config.yml")], stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        ["docker-registry", "serve", str(folder / "config.yml")], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     try:
         copy = [
             "skopeo",
             "copy",
             "--dest-tls-verify=false",
-            f"docker-archive:{BUNDLE}/images/amd64/pause.tar",
+            f"docker-archive:{make_image(folder)}",
             f"docker://127.0.0.1:{port}/app:1",
         ]
         deadline = time.monotonic() + 60
