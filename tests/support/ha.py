@@ -106,6 +106,8 @@ def power_off(machine: str) -> float:
     moment = time.monotonic()
     outside.host("nsenter", "--target", pid, "--net", "ip", "link", "set", "eth0", "down")
     outside.host("podman", "kill", machine)
+    # Takes its network away, too; else a machine that is started soon has it as it was left, cut.
+    outside.host("podman", "container", "cleanup", machine)
     return moment
 
 
