@@ -35,13 +35,14 @@ def outage(log: Path, since: float) -> float:
 
     :raises ValueError: they still fail.
     """
-    requests = sorted(tuple(line.split(" ", 2)) for line in log.read_text(encoding="utf-8").splitlines() if float(line.split()[1]) >= since)
+    lines = [line.split(" ", 2) for line in log.read_text(encoding="utf-8").splitlines()]
+    requests = sorted((float(start), float(end), result) for start, end, result in lines if float(end) >= since)
     failed = [index for index, (_start, _end, result) in enumerate(requests) if result != "ok"]
     if not failed:
         return 0.0
     if failed[-1] == len(requests) - 1:
         raise ValueError(f"the last request failed: {requests[-1][2]}")
-    return float(requests[failed[-1] + 1][1]) - since
+    return requests[failed[-1] + 1][1] - since
 
 
 def _context(kubeconfig: str) -> ssl.SSLContext:
