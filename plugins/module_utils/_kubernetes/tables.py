@@ -70,7 +70,11 @@ class Table:
 
     def gates(self, component: str) -> dict[str, Mapping[str, Any]]:
         """Return the feature gates of a component."""
-        return {name: gate for name, gate in self.feature_gates.items() if component in gate.get("components", COMPONENTS)}
+        return {
+            name: {**gate, "default": gate.get("defaults", {}).get(component, gate["default"])}
+            for name, gate in self.feature_gates.items()
+            if component in gate.get("components", COMPONENTS)
+        }
 
     def kinds(self) -> dict[str, Mapping[str, Any]]:
         """Return what is served, by ``apiVersion Kind``."""

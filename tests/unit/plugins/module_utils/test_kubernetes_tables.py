@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 
 import pytest
+from ansible_collections.flotilla.kubernetes.plugins.module_utils._bundle import catalogue
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._errors import FlotillaError
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._kubernetes import tables
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._kubernetes.tables import DEPRECATED, LOCKED, REMOVED, UNKNOWN
@@ -23,6 +24,13 @@ PAIRS = list(zip(MINORS, MINORS[1:]))
 
 def kinds(found):
     return {finding.subject: finding.kind for finding in found}
+
+
+def test_every_release_of_the_catalogue_has_its_own_table():
+    assert {tables.table(release.kubernetes).version for release in catalogue.RELEASES} == {
+        release.kubernetes for release in catalogue.RELEASES
+    }
+    assert set(MINORS) == {release.minor for release in catalogue.RELEASES}, "a table without a release"
 
 
 @pytest.mark.parametrize("minor", MINORS)
@@ -144,6 +152,23 @@ def test_the_gates_of_kubeadm_are_its_own():
         "ControlPlaneKubeletLocalMode": UNKNOWN
     }
     assert not [found for found in tables.feature_gates("kubeadm", {"ControlPlaneKubeletLocalMode": True}, "1.35.4") if found.fatal]
+
+
+def test_a_component_may_have_a_default_of_its_own():
+    # In 1.34 kube-controller-manager turned WatchListClient on for itself.
+    there = tables.table("1.34")
+    assert there.gates("kube-controller-manager")["WatchListClient"]["default"] is True
+    assert there.gates("kubelet")["WatchListClient"]["default"] is False
+
+
+def test_what_release_notes_say_of_flags():
+    # Deprecated since 1.27, "will be removed in 1.35".
+    assert tables.removed_flags("kubelet", "1.34.4", "1.35.4") == ["pod-infra-container-image"]
+    (before,) = tables.arguments("kubelet", {"pod-infra-container-image": "x"}, "1.34.4")
+    (after,) = tables.arguments("kubelet", {"pod-infra-container-image": "x"}, "1.36.3")
+    assert (before.kind, after.kind) == (DEPRECATED, REMOVED)
+    assert "will be removed in 1.35" in before.message
+    assert after.message == "is no flag of kubelet in Kubernetes 1.36 any more (1.34 has it); remove it."
 
 
 def test_arguments_and_the_lists_in_them():
