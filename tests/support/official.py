@@ -167,7 +167,8 @@ class Server:
 
     ``faults[path]`` is a list of what to do at the next requests of a path (without host for the mirror: as the server sees it):
     a status, ``"cut"`` (the connection ends in the middle), ``"wrong"`` (a changed byte) or ``"slow"`` (until `hurry` is set).
-    ``counts`` counts the answers with content by path, ``authorized`` keeps (host, path) that carried an Authorization header.
+    With ``basic``, the registry of the mirror takes the password itself and gives no token. ``counts`` counts the answers with content by
+    path, ``authorized`` keeps (host, path) that carried an Authorization header.
     """
 
     def __init__(self, place: Path, registry: Registry, files: dict[str, bytes]) -> None:
@@ -177,6 +178,7 @@ class Server:
         self.bytes: collections.Counter[str] = collections.Counter()
         self.authorized: set[tuple[str, str]] = set()
         self.hurry = threading.Event()
+        self.basic = False
         self.ca = _certificates(place)
         self._tokens: set[str] = set()
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -193,6 +195,7 @@ class Server:
         self.bytes.clear()
         self.authorized.clear()
         self.hurry.clear()
+        self.basic = False
 
     def token(self) -> str:
         made = f"Marker-Token-{len(self._tokens)}-{os.urandom(8).hex()}"
@@ -240,7 +243,13 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             return self._say(200, json.dumps({"token": self.world.token()}).encode())
         if path.startswith("/v2/"):
             if not self.world.known(given.removeprefix("Bearer ")):
+                if self.world.basic and given == basic:
+                    return self._registry(host, path.removeprefix("/v2/kubernetes/"))
                 self.send_response(401)
+                if self.world.basic:
+                    self.send_header("WWW-Authenticate", 'Basic realm="registry"')
+                    self.send_header("Content-Length", "0")
+                    return self.end_headers()
                 realm = f"https://{self.headers.get('Host')}/token"
                 scope = re.sub(r"^/v2/(.*)/(manifests|blobs)/.*", r"repository:\1:pull", path)
                 self.send_header("WWW-Authenticate", f'Bearer realm="{realm}",service="registry",scope="{scope}"')

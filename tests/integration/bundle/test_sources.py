@@ -23,15 +23,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.flotilla.kubernetes.plugins.module_utils._bundle import build, catalogue, download, release
+import yaml
+from ansible_collections.flotilla.kubernetes.plugins.module_utils._bundle import build, catalogue, download, release, toolchain
+from ansible_collections.flotilla.kubernetes.plugins.module_utils._bundle.components import COMPONENTS
+from ansible_collections.flotilla.kubernetes.plugins.module_utils._bundle.gomodule import Compiler
+from ansible_collections.flotilla.kubernetes.plugins.module_utils._bundle.progress import Report
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._bundle.registry import Registry
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._bundle.session import Session, Start
-from ansible_collections.flotilla.kubernetes.plugins.module_utils._bundle.source import Credentials, Mirror
+from ansible_collections.flotilla.kubernetes.plugins.module_utils._bundle.source import Credentials, Mirror, controller_architecture
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._errors import FlotillaError
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "support"))
 
 import official
+import outside
 
 ROOT = Path(__file__).resolve().parents[3]
 COLLECTIONS = ROOT / "collection"
@@ -400,6 +405,43 @@ def test_tokens_that_expire_are_renewed(world: World, controller: Controller) ->
     assert registry.pull(IMAGES[0], "arm64").architecture == "arm64"
 
 
+def test_a_registry_that_takes_the_password_itself(world: World, controller: Controller) -> None:
+    world.server.basic = True
+    assert_bundle(controller.cache / "bundles" / VERSION, controller.make("mirror"))
+    assert not [path for _host, path in world.server.authorized if path.startswith("/token")]
+
+
+def test_a_full_disk_is_named(world: World, controller: Controller) -> None:
+    access = download.Access(world.server.ca, frozenset({f"https://localhost:{world.server.port}"}), official.USER, official.PASSWORD)
+    client = download.Client(controller.cache, access, "")
+    url, sha256 = f"https://localhost:{world.server.port}/files/{KUBELET}", _sha256(world.server.files[KUBELET])
+    part = controller.cache / "downloads" / f"{sha256}.part"
+    part.parent.mkdir(parents=True)
+    part.symlink_to("/dev/full")  # whatever is written to it: no space left on device
+    with pytest.raises(FlotillaError) as caught:
+        client.fetch(url, sha256)
+    assert caught.value.code == "BUNDLE_DISK_SPACE" and str(controller.cache) in caught.value.message
+    part.unlink()
+    assert client.fetch(url, sha256).read_bytes() == world.server.files[KUBELET]
+
+
+def test_modules_compile_for_another_architecture(tmp_path: Path) -> None:
+    """One small component without C, by the real Go; a whole bundle takes iptables from the controller, so that is refused."""
+    modules = ROOT / "roles/bundle/files/modules"
+    report, log = Report(lambda event: None, ""), tmp_path / "log"
+    machines = {}
+    for architecture in ("amd64", "arm64"):
+        compiler = Compiler(tmp_path, modules, architecture, lambda: toolchain.find("1.24.0", tmp_path), log, report)
+        built, _compiled = compiler.build(COMPONENTS["cni-flannel"], VERSIONS["cni-flannel"])
+        machines[architecture] = (built.directory / "flannel").read_bytes()[18]
+    assert machines == {"amd64": 62, "arm64": 183}  # e_machine of elf(5)
+    foreign = "arm64" if controller_architecture() == "amd64" else "amd64"
+    request = build.Request.of(VERSION, "modules", str(tmp_path / "bundle"), str(modules), architectures=(foreign,))
+    with pytest.raises(FlotillaError, match=f"bundle for {foreign} can not be compiled") as caught:
+        request.open(log, report).check()
+    assert caught.value.code == "BUNDLE_ARCHITECTURE_FOREIGN"
+
+
 def test_auto_takes_what_can_be_reached_and_stays_with_it(world: World, controller: Controller, monkeypatch: pytest.MonkeyPatch) -> None:
     controller.online()
     lines: list[str] = []
@@ -436,3 +478,23 @@ def test_a_bundle_made_elsewhere_is_checked_and_used_in_place(world: World, cont
         controller.session("directory", directory=place).present()
     assert caught.value.code == "BUNDLE_FILE_CORRUPT"
     assert not (controller.place / "pid").exists(), "no worker was ever started"
+
+
+def test_the_playbook_names_each_bad_file(world: World, controller: Controller, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = controller.place / "bundle"
+    controller.make("mirror", directory=str(place))
+    definition = controller.place / "foundation/clusters/test-bundle.yml"
+    definition.parent.mkdir(parents=True)
+    content = {"plugin": "flotilla.kubernetes.cluster", "schema": 1, "name": "test-bundle", "cloud": "local", "kubernetes_version": VERSION}
+    content |= {"control_plane": {"count": 1}, "local": {"network_cidr": "172.30.248.0/24"}}
+    content |= {"bundle": {"source": "directory", "directory": str(place)}}
+    definition.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
+    good = outside.playbook("bundle_verify", definition, timeout=300)
+    assert (good.status, good.changed) == (0, 0), good.output
+    (place / "bin/amd64/ctr").unlink()
+    pause = place / "images/amd64/pause.tar"
+    pause.write_bytes(pause.read_bytes()[:-1] + b"x")
+    bad = outside.playbook("bundle_verify", definition, timeout=300)
+    assert bad.status != 0 and "Traceback" not in bad.output
+    assert "- bin/amd64/ctr is missing" in bad.output and "- images/amd64/pause.tar has SHA-256" in bad.output
+    assert "bin/amd64/runc" not in bad.output
