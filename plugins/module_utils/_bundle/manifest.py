@@ -122,7 +122,7 @@ def require_all(directory: Path) -> dict[str, Any]:
         lines = "".join(f"\n- {problem}" for problem in problems)
         raise FlotillaError(
             "BUNDLE_DAMAGED",
-            f"Of the bundle in {directory}, {len(problems)} of {len(_entries(manifest))} files are damaged:{lines}\n",
+            f"Of the bundle in {directory}, {len(problems)} of {len(_entries(manifest))} files are damaged:{lines}.",
             _REMEDY.format(directory=directory),
             details={"problems": [vars(problem) for problem in problems]},
         )

@@ -429,7 +429,7 @@ def bundle_source(data: dict[str, Any], report: Report) -> None:
     if source == "mirror" and "mirror" not in bundle:
         report(("bundle", "mirror"), "is missing: source mirror needs {url: ..., registry: ...}.", about=[("bundle", "source")])
     if source == "directory" and not bundle.get("directory"):
-        report(("bundle", "directory"), "is missing: source directory needs the directory of a bundle.", about=[("bundle", "source")])
+        report(("bundle", "directory"), "is null, but source directory needs the directory of a bundle.", about=[("bundle", "source")])
 
 
 RULES: tuple[Callable[[dict[str, Any], Report], None], ...] = (

@@ -360,6 +360,28 @@ def test_two_definitions_share_no_default():
         ),
         (
             "local:",
+            "bundle: {source: mirror}\nlocal:",
+            "demo.yml:13: bundle.mirror: is missing: source mirror needs {url: ..., registry: ...}.",
+        ),
+        (
+            "local:",
+            "bundle: {source: directory}\nlocal:",
+            "demo.yml:13: bundle.directory: is null, but source directory needs the directory of a bundle.",
+        ),
+        (
+            "local:",
+            "bundle: {mirror: {url: 'http://a', registry: r}}\nlocal:",
+            "demo.yml:13: bundle.mirror.url: is http://a; must be an https URL without user and password, such as "
+            "https://files.example.com/kubernetes.",
+        ),
+        (
+            "local:",
+            "bundle: {mirror: {url: 'https://a', registry: 'https://r'}}\nlocal:",
+            "demo.yml:13: bundle.mirror.registry: is https://r; must be host[:port][/path] without a scheme, such as "
+            "registry.example.com/kubernetes.",
+        ),
+        (
+            "local:",
             "bundle: {delivery: {method: pull}}\nlocal:",
             "demo.yml:13: bundle.delivery.url: is missing: with method: pull machines need a web server that has the bundle.",
         ),
