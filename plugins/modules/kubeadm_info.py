@@ -17,7 +17,7 @@ options:
     description: The machine's own address. Its API server is asked only when given.
     type: str
   timeout:
-    description: Seconds to wait for the API server of a machine that is a member.
+    description: Seconds to wait for the API server of a machine that is a member, or is about to be one.
     type: int
     default: 0
   cluster:
@@ -83,7 +83,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ..module_utils._errors import FlotillaError
 from ..module_utils._kubernetes.client import Client
 from ..module_utils._kubernetes.gates import api_server_problem
-from ..module_utils._kubernetes.kubeadm import cluster_settings, kubelet_version, membership
+from ..module_utils._kubernetes.kubeadm import cluster_settings, kubelet_version, membership, step_at_work
 from ..module_utils._node import architecture
 
 
@@ -100,9 +100,12 @@ def main() -> None:
     address = module.params["address"]
     deadline = time.monotonic() + module.params["timeout"]
     while True:
+        # Asked first: a step that ends now has taken its mark away by the time it is looked for.
+        at_work = step_at_work()
         state = membership()
         ready = bool(address) and state == "member" and not api_server_problem(address)
-        if ready or state == "none" or not address or time.monotonic() >= deadline:
+        hopeless = state == "none" or (state == "unfinished" and not at_work)
+        if ready or hopeless or not address or time.monotonic() >= deadline:
             break
         time.sleep(0.5)
     result = {"membership": state, "api_ready": ready, "address": address or "", "kubelet_version": "", "architecture": architecture()}

@@ -13,6 +13,8 @@ from typing import Any
 import outside
 
 VOLUMES_OF_A_MACHINE = 3
+# They hold the keys of a control plane, encrypted, while one joins.
+SECRETS_OF_A_JOIN = ("kubeadm-certs", "flotilla-encryption")
 ETCD_PKI = "/etc/kubernetes/pki/etcd"
 # Marks, join secrets, files that were about to take another's place, and what Ansible copied but did not put in place.
 NODE_LEFTOVERS = r"""
@@ -39,7 +41,7 @@ def join_secrets(cluster: str) -> list[str]:
     """Return the Secrets of kube-system that let machines join."""
     secrets = _get(cluster, "secrets", "--namespace=kube-system")
     names = {item["metadata"]["name"]: item["type"] for item in secrets}
-    return sorted(name for name, kind in names.items() if kind == "bootstrap.kubernetes.io/token" or name == "kubeadm-certs")
+    return sorted(name for name, kind in names.items() if kind == "bootstrap.kubernetes.io/token" or name in SECRETS_OF_A_JOIN)
 
 
 def leftovers_of_nodes(cluster: str) -> dict[str, list[str]]:

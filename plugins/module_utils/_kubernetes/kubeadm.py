@@ -9,6 +9,7 @@ Python 3.9, standard library only.
 from __future__ import annotations
 
 import base64
+import fcntl
 import re
 import secrets
 import string
@@ -38,6 +39,18 @@ def membership() -> str:
     if (STATE_DIR / "kubeadm.started").exists():
         return "unfinished"
     return "member" if KUBELET_KUBECONFIG.exists() else "none"
+
+
+def step_at_work() -> bool:
+    """Tell whether a kubeadm that a run started works on this node, maybe one of a run that was killed: it holds the node's lock."""
+    try:
+        with (STATE_DIR / "kubeadm.lock").open("rb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False
 
 
 def kubelet_version() -> str:
