@@ -187,8 +187,8 @@ def test_a_create_that_is_killed_at_every_event_converges(definition: Path, gate
 def test_a_fresh_cluster_that_is_killed_once_converges(definition: Path, gate: killing.Gate, number: int) -> None:
     seed = f"{os.environ.get('KILL_SEED') or _commit()}{number}"
     _delete(definition)
-    # About 300 events make a create; the earliest of them change nothing.
-    event = 40 + _draw(seed, 240)
+    # About 1300 events make a create of this size; the earliest of them change nothing.
+    event = 40 + _draw(seed, 1100)
     stage, run = killing.play(gate, definition, Hit(lambda event: True, event, seed), f"fresh-{number}")
     assert stage.killed, f"event {event} did not come; the run ended with {run.status}: {run.output[-6000:]}"
     print(f"killed ({stage.how}) after {run.seconds:.0f} s at event {event}: {stage.killed.key}")
