@@ -16,13 +16,17 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from ..module_utils._errors import FlotillaError
 from ..module_utils._kubernetes.duration import format_duration, parse_duration
+
+try:
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+    from cryptography.x509.oid import NameOID
+except ImportError:  # where somebody looks at the plugins only
+    x509 = None
 
 # The API's own least time for `expirationSeconds`: https://kubernetes.io/docs/reference/access-authn-authz/certificate-signing-requests/
 MIN_TTL = 600
@@ -47,6 +51,12 @@ class Wanted:
 
         :raises FlotillaError: a name or the time is not allowed.
         """
+        if x509 is None:
+            raise FlotillaError(
+                "REQUIREMENT_MISSING",
+                "Making a kubeconfig needs the Python library cryptography on the controller, which ansible-core needs itself.",
+                "Install it: pip install cryptography.",
+            )
         seconds = parse_duration(ttl, "kubeconfig_ttl")
         if not MIN_TTL <= seconds <= MAX_TTL:
             raise FlotillaError(
@@ -97,19 +107,19 @@ def read(path: Path) -> Found | None:
         key = serialization.load_pem_private_key(base64.b64decode(user["client-key-data"]), password=None)
         if key.public_key() != certificate.public_key():
             return None
-        names = {oid: [str(item.value) for item in certificate.subject.get_attributes_for_oid(oid)] for oid in _OIDS}
+        users, groups = (
+            [str(item.value) for item in certificate.subject.get_attributes_for_oid(oid)]
+            for oid in (NameOID.COMMON_NAME, NameOID.ORGANIZATION_NAME)
+        )
         return Found(
-            names[NameOID.COMMON_NAME][0],
-            tuple(sorted(names[NameOID.ORGANIZATION_NAME])),
+            users[0],
+            tuple(sorted(groups)),
             str(cluster["server"]),
             base64.b64decode(cluster["certificate-authority-data"]).decode("ascii"),
             certificate_end(certificate),
         )
     except (OSError, ValueError, TypeError, KeyError, IndexError, yaml.YAMLError):
         return None
-
-
-_OIDS = (NameOID.COMMON_NAME, NameOID.ORGANIZATION_NAME)
 
 
 def good_enough(found: Found | None, wanted: Wanted, server: str, ca: str, now: datetime) -> bool:

@@ -96,8 +96,8 @@ class Drain:
         """
         try:
             node = self._client.get(f"/api/v1/nodes/{self._node}")
-        except ApiError as error:
-            if error.status == 404:
+        except FlotillaError as error:
+            if isinstance(error, ApiError) and error.status == 404:
                 raise FlotillaError("NODE_UNKNOWN", f"The cluster has no node {self._node}.", "See 'kubectl get nodes'.", error) from error
             raise
         return node, self._plan()

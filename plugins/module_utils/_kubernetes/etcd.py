@@ -254,12 +254,12 @@ class Etcd:
         for endpoint in self._endpoints:
             try:
                 return ask(endpoint)
-            except ApiError as error:
+            except FlotillaError as error:
                 raise FlotillaError(
                     "ETCD_REFUSED", f"etcd at {endpoint.address} refused: {error}", "Read the log of etcd.", error
                 ) from error
-            except (OSError, ValueError) as error:
-                silent.append(f"{endpoint.address}: {error}")
+            except (OSError, ValueError) as silence:
+                silent.append(f"{endpoint.address}: {silence}")
         raise FlotillaError(
             "ETCD_UNREACHABLE",
             f"No etcd member answers ({'; '.join(silent)}).",

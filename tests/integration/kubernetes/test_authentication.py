@@ -56,7 +56,7 @@ def house(tmp_path_factory: pytest.TempPathFactory, programs: Path) -> Iterator[
         authority = control_plane.Authority(folder / "pki")
         made.server = control_plane.start_api_server(folder, programs, authority, etcd, f"--authentication-config={made.file}")
         # The API server asks the issuer for its keys in the background.
-        control_plane.wait_for("the issuer's keys are known", lambda: made.enters(), explain=lambda: processes.log("kube-apiserver"))
+        control_plane.wait_for("the issuer's keys are known", made.enters, explain=lambda: processes.log("kube-apiserver"))
         yield made
     finally:
         processes.end()

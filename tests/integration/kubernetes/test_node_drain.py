@@ -21,7 +21,6 @@ from ansible_collections.flotilla.kubernetes.plugins.module_utils._kubernetes.dr
 from ansible_collections.flotilla.kubernetes.plugins.modules import node_drain
 
 NUMBERS = itertools.count(1)
-CONTROLLER = {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "web", "uid": "u", "controller": True}
 
 
 @dataclass
@@ -40,8 +39,8 @@ class Node:
         assert status < 300, (method, path, answer)
         return answer
 
-    def pod(self, name: str, owner: dict | None = CONTROLLER, ready: bool = True, **spec: Any) -> None:
-        references = [owner] if owner else []
+    def pod(self, name: str, owner: str | None = "ReplicaSet", ready: bool = True, **spec: Any) -> None:
+        references = [{"apiVersion": "apps/v1", "kind": owner, "name": "web", "uid": "u", "controller": True}] if owner else []
         metadata = {"name": name, "labels": {"app": name.split("-")[0]}, "ownerReferences": references, **spec.pop("metadata", {})}
         container = {"name": "main", "image": "registry.k8s.io/pause:3.10"}
         body = {"metadata": metadata, "spec": {"nodeName": self.name, "containers": [container], **spec}}
@@ -107,7 +106,7 @@ def node(server: control_plane.ApiServer) -> Node:
 def test_takes_the_pods_off_and_leaves_those_of_the_node(node: Node) -> None:
     for number in range(12):
         node.pod(f"web-{number}")
-    node.pod("proxy", {**CONTROLLER, "kind": "DaemonSet"})
+    node.pod("proxy", "DaemonSet")
     node.pod("static", None, metadata={"annotations": {"kubernetes.io/config.mirror": "x"}, "ownerReferences": []})
     predicted = node.run(check_mode=True)
     assert predicted["changed"] and len(predicted["evicted"]) == 12 and len(node.pods) == 14 and node.schedulable
