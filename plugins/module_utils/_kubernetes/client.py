@@ -132,6 +132,10 @@ class Client:
             raise ApiError(answer.status, method, path, text, answer.getheader("Retry-After"))
         return text
 
+    def disconnect(self) -> None:
+        """Let the next request make a new connection, as after a restart of the server."""
+        self._connection.close()
+
     def get(self, path: str) -> dict[str, Any]:
         """Return the object at ``path``."""
         return json.loads(self.request("GET", path))

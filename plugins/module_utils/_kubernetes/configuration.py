@@ -17,7 +17,7 @@ import ssl
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,7 @@ COMPONENTS = ("etcd", API_SERVER, "kube-controller-manager", "kube-scheduler")
 # https://kubernetes.io/docs/reference/networking/ports-and-protocols/
 HEALTH_PORTS = {"kube-controller-manager": 10257, "kube-scheduler": 10259}
 CONFIG_MAPS = "/api/v1/namespaces/kube-system/configmaps"
+GRACE = 30.0  # seconds, as kubelet gives a static pod of kubeadm
 # kind of the document: ConfigMap, and the entry in it that holds the document
 RECORDS = {
     "ClusterConfiguration": ("kubeadm-config", "ClusterConfiguration"),
@@ -206,9 +207,17 @@ class ControlPlane:
 
     def _restart_api_server(self, restart: Restart) -> None:
         since = restart.owed_since
-        for process, _flags, started in processes(API_SERVER):
-            if started <= since:
-                os.kill(process, signal.SIGTERM)
+        patience = time.monotonic() + GRACE
+        told: set[int] = set()
+        while old := [process for process, _flags, started in processes(API_SERVER) if started <= since]:
+            # Watches that clients do not give up keep it for a minute; kubelet would not wait so long either.
+            late = time.monotonic() > patience
+            for process in old:
+                if late or process not in told:
+                    told.add(process)
+                    with suppress(ProcessLookupError):
+                        os.kill(process, signal.SIGKILL if late else signal.SIGTERM)
+            time.sleep(0.5)
         manifest = (MANIFESTS / f"{API_SERVER}.yaml").read_text(encoding="utf-8")
         self._wait_for(API_SERVER, arguments(manifest), since)
         restart.pay()
@@ -222,6 +231,7 @@ class ControlPlane:
                 self._problem(component) if found and all(flags <= has and since < start for _id, has, start in found) else "not there"
             )
             if not problem:
+                self.client.disconnect()
                 return
             if time.monotonic() > deadline:
                 raise FlotillaError(

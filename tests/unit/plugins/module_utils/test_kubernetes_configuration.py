@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -112,7 +113,8 @@ class Components:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.broken: set[str] = set()
-        self.killed: list[int] = []
+        self.killed: list[tuple[int, int]] = []
+        self.deaf = False
         self.events: list[str] = []
         self.started = dict.fromkeys(configuration.COMPONENTS, 1.0)
         self.flags: dict[str, set[str]] = {}
@@ -125,8 +127,10 @@ class Components:
             self.events.append(f"{component} restarted")
         return [(42, self.flags.get(component, set()), self.started[component])]
 
-    def kill(self, process: int, _signal: int) -> None:
-        self.killed.append(process)
+    def kill(self, process: int, number: int) -> None:
+        self.killed.append((process, number))
+        if self.deaf and number != signal.SIGKILL:
+            return
         self.started[configuration.API_SERVER] = time.time() + 1
 
 
@@ -144,10 +148,20 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Components:
     return components
 
 
+class Connection:
+    """A kept connection, which no restart of an API server survives."""
+
+    def __init__(self) -> None:
+        self.times = 0
+
+    def disconnect(self) -> None:
+        self.times += 1
+
+
 def control_plane(peers: tuple[str, ...] = (), timeout: float = 5.0) -> configuration.ControlPlane:
     made = object.__new__(configuration.ControlPlane)
     made._documents, made._address, made._peers, made._user, made._timeout = [], "10.0.0.11", peers, "flotilla", timeout
-    made.client, made._encryption = None, None
+    made.client, made._encryption = Connection(), None
     made._problem = lambda component: ""
     return made
 
@@ -189,11 +203,23 @@ def test_an_api_server_whose_files_changed_is_restarted_once(machine: Components
     machine.started[configuration.API_SERVER] = 1.0
     restart = Restart(configuration.API_SERVER, machine.folder / "state")
     restart.owe()
-    assert control_plane().apply({}, []) is True
-    assert machine.killed == [42]
+    made = control_plane()
+    assert made.apply({}, []) is True
+    assert made.client.times == 1
+    assert machine.killed == [(42, signal.SIGTERM)]
     assert not restart.due
     assert control_plane().apply({}, []) is True
-    assert machine.killed == [42]
+    assert machine.killed == [(42, signal.SIGTERM)]
+
+
+def test_an_api_server_that_does_not_end_is_ended(machine: Components, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(configuration, "GRACE", 0.05)
+    list(machine.processes(configuration.API_SERVER))
+    machine.started[configuration.API_SERVER] = 1.0
+    machine.deaf = True
+    Restart(configuration.API_SERVER, machine.folder / "state").owe()
+    assert control_plane().apply({}, []) is True
+    assert [number for _process, number in machine.killed] == [signal.SIGTERM, signal.SIGKILL]
 
 
 def test_a_restart_that_a_killed_run_saw_through_is_not_done_again(machine: Components) -> None:
