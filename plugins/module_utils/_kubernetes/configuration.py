@@ -126,6 +126,14 @@ class ControlPlane:
             for document in documents
             for argument in document.get("apiServer", {}).get("extraArgs", [])
         )
+        pod = MANIFESTS / f"{API_SERVER}.yaml"
+        self._encrypted = pod.exists() and "--encryption-provider-config=" in pod.read_text(encoding="utf-8")
+        if self._encrypted and not encrypts:
+            raise FlotillaError(
+                "ENCRYPTION_CAN_NOT_END",
+                "The Secrets of this cluster are encrypted, and its definition says that they are not to be (security.encryption_at_rest).",
+                "Set it back to true: API servers without the key could not read any Secret.",
+            )
         self._encryption = Conversion(self.client, node) if encrypts else None
         self.kubelet_configuration = ""
         """What every kubelet of the cluster is to have; known once `differences` was asked."""
@@ -163,8 +171,7 @@ class ControlPlane:
         """
         self._refuse_while_another_is_down()
         if self._encryption:
-            pod = MANIFESTS / f"{API_SERVER}.yaml"
-            self._encryption.prepare(pod.exists() and "--encryption-provider-config=" in pod.read_text(encoding="utf-8"))
+            self._encryption.prepare(self._encrypted)
         self._record(records)
         for change in changes:
             write_atomically(change.path, (change.after or "").encode(), change.mode)

@@ -230,3 +230,26 @@ def test_a_restart_that_a_killed_run_saw_through_is_not_done_again(machine: Comp
     assert control_plane().apply({}, []) is True
     assert machine.killed == []
     assert not restart.due
+
+
+@pytest.mark.parametrize(
+    ("present", "wanted", "refused"), [(True, False, True), (True, True, False), (False, False, False), (False, True, False)]
+)
+def test_encryption_is_not_taken_from_a_cluster_that_has_it(
+    machine: Components, monkeypatch: pytest.MonkeyPatch, present: bool, wanted: bool, refused: bool
+) -> None:
+    flag = "    - --encryption-provider-config=/x\n" if present else ""
+    (machine.folder / "kube-apiserver.yaml").write_text(f"    - kube-apiserver\n{flag}")
+    monkeypatch.setattr(configuration.Client, "short_lived", lambda *_arguments: Connection())
+    monkeypatch.setattr(configuration, "Conversion", lambda *_arguments: None)
+    arguments = [{"name": "encryption-provider-config", "value": "/x"}] if wanted else []
+    documents = [
+        {"kind": "InitConfiguration", "nodeRegistration": {"name": "a"}},
+        {"kind": "ClusterConfiguration", "apiServer": {"extraArgs": arguments}},
+    ]
+    try:
+        configuration.ControlPlane(documents, "10.0.0.11", [], "flotilla", 1.0)
+    except FlotillaError as error:
+        assert refused and error.code == "ENCRYPTION_CAN_NOT_END"
+    else:
+        assert not refused
