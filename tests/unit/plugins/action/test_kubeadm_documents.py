@@ -8,22 +8,22 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 import pytest
-from ansible_collections.flotilla.kubernetes.plugins.action import kubeadm_init
-from ansible_collections.flotilla.kubernetes.plugins.plugin_utils import _sliced
+from ansible.plugins.action import ActionBase
+from ansible_collections.flotilla.kubernetes.plugins.action import kubeadm_config, kubeadm_init
 
 
-@pytest.fixture
-def run(monkeypatch):
+@pytest.fixture(params=[kubeadm_config, kubeadm_init], ids=["kubeadm_config", "kubeadm_init"])
+def run(monkeypatch, request):
     """Return a function that runs the action and gives its result and how often the module was run."""
 
     def run(config):
         ran = []
-        made = object.__new__(kubeadm_init.ActionModule)
-        made._task = SimpleNamespace(args={"config": config}, action="flotilla.kubernetes.kubeadm_init", async_val=0)
-        made._execute_module = lambda module_args, task_vars: (
-            ran.append(1) or {"changed": True, "finished": True, "warnings": ["of the module"]}
-        )
-        monkeypatch.setattr(_sliced.ActionBase, "run", lambda self, tmp=None, task_vars=None: {})
+        made = object.__new__(request.param.ActionModule)
+        made._task = SimpleNamespace(args={"config": config}, action="flotilla.kubernetes.x", async_val=0)
+        made._connection = SimpleNamespace(_shell=SimpleNamespace(tmpdir=None))
+        made._remove_tmp_path = lambda path: None
+        made._execute_module = lambda **_arguments: ran.append(1) or {"changed": True, "finished": True, "warnings": ["of the module"]}
+        monkeypatch.setattr(ActionBase, "run", lambda self, tmp=None, task_vars=None: {})
         return made.run(None, {}), len(ran)
 
     return run
