@@ -11,7 +11,7 @@ ARGS ?=
 
 playbook = FLOTILLA_FRONTEND=make ANSIBLE_STDOUT_CALLBACK=flotilla.kubernetes.phases tools/run ansible-playbook -i $(FOUNDATION) -e flotilla_cluster_name=$(CLUSTER)
 
-.PHONY: help setup lint unit integration molecule test e2e e2e-full e2e-kill e2e-kill-fresh build bundle bench cluster cluster-status cluster-delete kubeconfig kubectl clean
+.PHONY: help setup setup-tests lint unit integration molecule test e2e e2e-full e2e-kill e2e-kill-fresh build bundle bench cluster cluster-status cluster-delete kubeconfig kubectl clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,34 +37,37 @@ bundle: setup ## Build the bundle of CLUSTER's Kubernetes version: its binaries 
 setup: ## Install the OS packages and Python tools that are missing
 	@tools/setup
 
+setup-tests: ## Install what only tests need, too
+	@tools/setup --tests
+
 lint: setup ## Run the linters, the documentation checks and ansible-test sanity
 	@tools/gates lint
 
 unit: setup ## Run the unit tests (ARGS for pytest)
 	@tools/gates unit -- $(ARGS)
 
-integration: setup ## Run the tests of modules and plugins against real programs
+integration: setup-tests ## Run the tests of modules and plugins against real programs
 	@tools/gates integration -- $(ARGS)
 
 molecule: setup ## Run the molecule scenarios
 	@tools/gates molecule
 
-test: setup ## Run lint, unit, integration and molecule
+test: setup-tests ## Run lint, unit, integration and molecule
 	@tools/gates lint unit integration molecule
 
-e2e: setup ## Run the end-to-end tests on real clusters
+e2e: setup-tests ## Run the end-to-end tests on real clusters
 	@tools/gates e2e -- $(ARGS)
 
-e2e-full: setup ## Run the end-to-end tests with all their cases
+e2e-full: setup-tests ## Run the end-to-end tests with all their cases
 	@tools/gates e2e-full -- $(ARGS)
 
-e2e-kill: setup ## Kill one create at every event, for KILL_MINUTES (25); the next call goes on from there
+e2e-kill: setup-tests ## Kill one create at every event, for KILL_MINUTES (25); the next call goes on from there
 	@tools/gates e2e-kill -- $(ARGS)
 
-e2e-kill-fresh: setup ## Kill fresh clusters: three of them once, one three times
+e2e-kill-fresh: setup-tests ## Kill fresh clusters: three of them once, one three times
 	@tools/gates e2e-kill-fresh -- $(ARGS)
 
-bench: setup ## Measure create, no-op and endpoint against their bars (ARGS: names of tests/benchmarks/bench_*.py)
+bench: setup-tests ## Measure create, no-op and endpoint against their bars (ARGS: names of tests/benchmarks/bench_*.py)
 	@tools/run tests/benchmarks/run $(ARGS)
 
 build: setup ## Build the collection into build/

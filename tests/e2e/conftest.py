@@ -83,10 +83,13 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "rotating: one of these runs at a time, chosen by the commit")
     config.addinivalue_line("markers", "long: runs with --long only")
     config.addinivalue_line("markers", "full: runs with --all-cases only")
+    config.addinivalue_line("markers", "last: ends the cluster that the others share")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Keep the long tests or the others, and of these the one rotating case whose turn it is: the next commit takes the next one."""
+    # All that share the cluster, then the one that deletes it, then those that make clusters of their own.
+    items.sort(key=lambda item: ("cluster" not in item.fixturenames, item.get_closest_marker("last") is not None))
     unwanted = [item for item in items if bool(item.get_closest_marker("long")) != config.getoption("--long")]
     if not config.getoption("--all-cases"):
         unwanted += [item for item in items if item.get_closest_marker("full") and item not in unwanted]

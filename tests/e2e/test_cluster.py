@@ -222,6 +222,7 @@ def test_rotating_case(cluster: Cluster, case: Callable[[Cluster], None]) -> Non
     case(cluster)
 
 
+@pytest.mark.last
 def test_delete_leaves_nothing_behind(cluster: Cluster) -> None:
     assert all(outside.left_of(NAME).values()), "the search finds every kind while the cluster is there"
     deleted = cluster.play("cluster_delete", "-e", f"flotilla_confirm={NAME}")

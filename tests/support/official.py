@@ -19,7 +19,6 @@ import json
 import os
 import re
 import select
-import shutil
 import socket
 import socketserver
 import ssl
@@ -392,8 +391,3 @@ def _certificates(place: Path) -> Path:
     signing = ("-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2", "-extfile", "extensions")
     openssl("x509", "-req", "-in", "server.csr", "-out", "server.pem", *signing)
     return place / "ca.pem"
-
-
-def tools() -> list[str]:
-    """Return the commands that are missing here."""
-    return [name for name in ("docker-registry", "skopeo", "openssl") if not shutil.which(name)]

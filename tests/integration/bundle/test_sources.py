@@ -59,7 +59,6 @@ CNI_ARCHIVE = (
     f"github.com/containernetworking/plugins/releases/download/v{VERSIONS['cni-plugins']}"
     f"/cni-plugins-linux-amd64-v{VERSIONS['cni-plugins']}.tgz"
 )
-pytestmark = pytest.mark.skipif(bool(official.tools()), reason=f"not installed: {', '.join(official.tools())}")
 
 
 def binary(architecture: str, name: str) -> bytes:

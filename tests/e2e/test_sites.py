@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A real cluster of one machine at a site with a proxy that asks for a login, a registry behind it and a private certificate authority.
 
-Needs what the local cloud needs, docker-registry and skopeo (Debian's packages). Run it on its own: ``pytest tests/integration/sites``. It
-uses the cluster name ``test-sites`` and 172.30.251.0/24 (or FLOTILLA_SITES_CLUSTER and FLOTILLA_SITES_NETWORK) and cleans up after itself.
+Part of ``make e2e-full``. It uses the cluster name ``test-sites`` and 172.30.251.0/24 (or FLOTILLA_SITES_CLUSTER and
+FLOTILLA_SITES_NETWORK) and cleans up after itself.
 """
 
 from __future__ import annotations
@@ -13,9 +13,7 @@ import hashlib
 import io
 import json
 import os
-import shutil
 import subprocess
-import sys
 import tarfile
 import time
 from collections.abc import Iterator
@@ -23,11 +21,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pytest
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "support"))
-
 import outside
+import pytest
 import web
 
 NAME = os.environ.get("FLOTILLA_SITES_CLUSTER", "test-sites")
@@ -42,9 +37,7 @@ FILES = [
     f"/etc/containerd/certs.d/{IMAGES}/hosts.toml",
 ]  # fmt: skip
 
-pytestmark = pytest.mark.skipif(
-    not all(shutil.which(name) for name in ("docker-registry", "skopeo")), reason="needs the packages docker-registry and skopeo"
-)
+pytestmark = pytest.mark.full
 
 
 @dataclass

@@ -13,16 +13,14 @@ import os
 import re
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import outside
 import pytest
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "support"))
-
-import outside
+pytestmark = pytest.mark.full
 
 NAME = os.environ.get("FLOTILLA_SITES_CLUSTER", "test-sites")
 NETWORK = os.environ.get("FLOTILLA_SITES_NETWORK", "172.30.251")
