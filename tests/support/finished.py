@@ -19,7 +19,7 @@ ETCD_PKI = "/etc/kubernetes/pki/etcd"
 # Marks, join secrets, files that were about to take another's place, and what Ansible copied but did not put in place.
 NODE_LEFTOVERS = r"""
 find /var/lib/flotilla -name 'kubeadm.started' -o -path '/var/lib/flotilla/restart-*'
-find /run -maxdepth 1 -name 'flotilla*'
+find /run -maxdepth 1 -name 'flotilla*' ! -name flotilla-kubelet-approver
 find /etc /usr/local /opt /var/lib/flotilla -xdev -name '.*.flotilla' -o -name '*.new' -o -name '.ansible_tmp*'
 find /etc/containerd /etc/kubernetes /etc/systemd/system /etc/sysctl.d /etc/modules-load.d /var/lib/flotilla -xdev \
     -type f -regextype posix-extended -regex '.*/\.[^/]+\.[a-z0-9_]{8}'
