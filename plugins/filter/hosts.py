@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the flotilla.kubernetes authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Filters that turn machines into inventory hosts."""
+"""Filter that turns machines into inventory hosts."""
 
 from __future__ import annotations
 
@@ -16,38 +16,19 @@ from ansible_collections.flotilla.kubernetes.plugins.plugin_utils import _fleet
 from ansible_collections.flotilla.kubernetes.plugins.plugin_utils._untrusted import as_data
 
 
-def _machines(machines: Any, name: str) -> list[dict[str, Any]]:
-    if not isinstance(machines, list) or not all(isinstance(machine, dict) for machine in machines):
-        raise AnsibleFilterError(f"flotilla.kubernetes.{name} needs a list of machines as a *_machines module returns it.")
-    return machines
-
-
 def machine_hosts(machines: Any, definition: Any) -> list[dict[str, Any]]:
     """Return name, groups and variables of each machine's host, exactly as the inventory plugin makes them."""
     if not isinstance(definition, dict) or "name" not in definition:
         raise AnsibleFilterError("flotilla.kubernetes.machine_hosts needs the merged definition (flotilla_cluster).")
+    if not isinstance(machines, list) or not all(isinstance(machine, dict) for machine in machines):
+        raise AnsibleFilterError("flotilla.kubernetes.machine_hosts needs a list of machines as a *_machines module returns it.")
     try:
-        found = _fleet.machine_hosts(definition, _machines(machines, "machine_hosts"))
+        found = _fleet.machine_hosts(definition, machines)
     except KeyError as error:
         raise AnsibleFilterError(f"flotilla.kubernetes.machine_hosts misses {error} in the machines or in the definition.") from error
     except FlotillaError as error:
         raise AnsibleFilterError(str(error)) from error
     return [as_data(host.as_dict()) for host in found]
-
-
-def known_hosts(machines: Any) -> str:
-    """Return the text of a known_hosts file with the recorded keys of the machines."""
-    try:
-        return hosts.known_hosts(_machines(machines, "known_hosts"))
-    except KeyError as error:
-        raise AnsibleFilterError(f"flotilla.kubernetes.known_hosts misses {error} in a machine.") from error
-
-
-def known_hosts_file(definition: Any) -> str:
-    """Return the path of the known_hosts file that the cluster's hosts use."""
-    if not isinstance(definition, dict) or "name" not in definition:
-        raise AnsibleFilterError("flotilla.kubernetes.known_hosts_file needs the merged definition (flotilla_cluster).")
-    return str(_fleet.known_hosts_file(definition["name"]))
 
 
 def control_plane_group(cluster: Any) -> str:
@@ -74,14 +55,10 @@ def machine_findings(looks: Any, definition: Any) -> list[dict[str, str]]:
 
 
 class FilterModule:
-    """The filters of this file."""
-
     def filters(self) -> dict[str, Callable[..., Any]]:
         return {
             "control_plane_group": control_plane_group,
             "defined_machines": defined_machines,
-            "known_hosts": known_hosts,
-            "known_hosts_file": known_hosts_file,
             "machine_findings": machine_findings,
             "machine_hosts": machine_hosts,
         }

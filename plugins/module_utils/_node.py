@@ -70,6 +70,10 @@ def interfaces() -> dict[str, str]:
 BUILT_IN_SIGNS = {"br_netfilter": "proc/sys/net/bridge"}
 
 
+# Name of the files that boot reads, without the ending.
+KERNEL_SETTINGS = "90-flotilla-kubernetes"
+
+
 class KernelSettings:
     """Kernel modules and parameters, live and in the files that boot reads."""
 

@@ -90,6 +90,13 @@ class SiteSettings:
         tags = {change.tag for change in self._changes}
         return [name for name in (TRUST, TIME, DNS) if name in tags or self._debt(name).due]
 
+    def restarts(self) -> list[str]:
+        """Return the services that read what changes at their start only."""
+        if "proxy" in {change.tag for change in self._changes}:
+            return sorted(PROXIED_SERVICES)
+        # A Go program reads the system's certificates once. kubelet trusts the cluster's own authority only and needs no restart.
+        return ["containerd"] if TRUST in self.due() else []
+
     def apply(self) -> None:
         """Make the changes and run what is due. Services that read their settings at start only are marked for a restart by their roles.
 
@@ -98,13 +105,8 @@ class SiteSettings:
         due = self.due()
         for name in due:
             self._debt(name).owe()
-        tags = {change.tag for change in self._changes}
-        if "proxy" in tags:
-            for service in PROXIED_SERVICES:
-                Restart(service, self._state_dir).owe()
-        if TRUST in due:
-            # A Go program reads the system's certificates once. kubelet trusts the cluster's own authority only and needs no restart.
-            Restart("containerd", self._state_dir).owe()
+        for service in self.restarts():
+            Restart(service, self._state_dir).owe()
         self._files.apply(self._changes)
         for name in due:
             {TRUST: self._renew_trust, TIME: self._restart_time, DNS: self._restart_names}[name]()

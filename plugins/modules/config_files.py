@@ -33,7 +33,7 @@ options:
         type: str
         default: "0644"
       restart:
-        description: Whether a change of this file needs the restart of O(restarts).
+        description: Whether a change of this file needs the restart of O(service).
         type: bool
         default: true
   secret_files:
@@ -55,17 +55,30 @@ options:
         type: str
         default: "0600"
       restart:
-        description: Whether a change of this file needs the restart of O(restarts).
+        description: Whether a change of this file needs the restart of O(service).
         type: bool
         default: true
   owner:
     description: Name under which the machine remembers these files in C(/var/lib/flotilla). Without it nothing is ever removed.
     type: str
-  restarts:
+  service:
     description:
-      - Service that must be restarted once a file has changed. RV(restart_due) stays true until
-        C(/var/lib/flotilla/restart-<service>) is removed, so a killed run does not forget it.
-    type: str
+      - Service that reads these files. It is enabled, so that it starts at boot, and restarted when a file has changed.
+      - A restart that is due is remembered in C(/var/lib/flotilla/restart-<name>) until it is done, so a killed run does not lose it.
+    type: dict
+    suboptions:
+      name:
+        description: Name of the unit.
+        type: str
+        required: true
+      running:
+        description: Whether the service has to run. Without it, one that does not run is left so.
+        type: bool
+        default: true
+      restart:
+        description: Whether something else that the service reads has changed, so that it needs a restart for that.
+        type: bool
+        default: false
 author:
   - flotilla.kubernetes authors (@flotilla-kubernetes)
 """
@@ -77,6 +90,13 @@ EXAMPLES = r"""
       - dest: /etc/crictl.yaml
         content: |
           runtime-endpoint: unix:///run/containerd/containerd.sock
+
+- name: Configure containerd and have it run with that
+  flotilla.kubernetes.config_files:
+    files:
+      - dest: /etc/containerd/config.toml
+        content: "{{ lookup('ansible.builtin.template', 'config.toml.j2') }}"
+    service: {name: containerd}
 """
 
 RETURN = r"""
@@ -92,11 +112,12 @@ removed:
   type: list
   elements: str
   sample: []
-restart_due:
-  description: Whether the service of O(restarts) is yet to be restarted.
+service_steps:
+  description: What the service needed, of V(enabled), V(started) and V(restarted).
   returned: always
-  type: bool
-  sample: false
+  type: list
+  elements: str
+  sample: [restarted]
 """
 
 from pathlib import Path
@@ -107,6 +128,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ..module_utils._config_files import ConfigFile, ConfigFiles, results
 from ..module_utils._errors import FlotillaError
 from ..module_utils._node import Restart
+from ..module_utils._service import Service
 
 
 def main() -> None:
@@ -115,7 +137,14 @@ def main() -> None:
             "files": {"type": "list", "elements": "dict", "default": [], "options": _options(secret=False)},
             "secret_files": {"type": "list", "elements": "dict", "default": [], "options": _options(secret=True)},
             "owner": {"type": "str"},
-            "restarts": {"type": "str"},
+            "service": {
+                "type": "dict",
+                "options": {
+                    "name": {"type": "str", "required": True},
+                    "running": {"type": "bool", "default": True},
+                    "restart": {"type": "bool", "default": False},
+                },
+            },
         },
         supports_check_mode=True,
     )
@@ -130,15 +159,28 @@ def main() -> None:
         for kind in ("files", "secret_files")
         for entry in module.params[kind]
     ]
+    asked = module.params["service"]
+    steps: list[str] = []
     try:
-        restart = Restart(module.params["restarts"])
         files = ConfigFiles(module.params["owner"], wanted)
         changes = files.changes()
+        changed = any(change.tag for change in changes)
+        debt = Restart(asked["name"] if asked else None)
         if not module.check_mode:
-            if any(change.tag for change in changes):
-                restart.owe()
+            if changed:
+                debt.owe()
             files.apply(changes)
-        module.exit_json(changed=bool(changes), restart_due=restart.due, **results(changes))
+        shown = results(changes)
+        if asked:
+            service = Service(asked["name"], debt)
+            steps = service.due(asked["running"], asked["restart"] or changed)
+            if not module.check_mode:
+                service.apply(steps)
+            if steps:
+                shown["diff"].append(
+                    {"before_header": asked["name"], "after_header": asked["name"], "before": "", "after": f"{', '.join(steps)}\n"}
+                )
+        module.exit_json(changed=bool(changes or steps), service_steps=steps, **shown)
     except FlotillaError as error:
         module.fail_json(**error.as_result())
 

@@ -57,13 +57,13 @@ set:
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._errors import FlotillaError
-from ..module_utils._node import KernelSettings
+from ..module_utils._node import KERNEL_SETTINGS, KernelSettings
 
 
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
-            "name": {"type": "str", "default": "90-flotilla-kubernetes"},
+            "name": {"type": "str", "default": KERNEL_SETTINGS},
             "modules": {"type": "list", "elements": "str", "default": []},
             "parameters": {"type": "dict", "default": {}},
         },

@@ -83,7 +83,8 @@ from ansible.module_utils.basic import AnsibleModule
 from ..module_utils._errors import FlotillaError
 from ..module_utils._kubernetes.client import Client
 from ..module_utils._kubernetes.gates import api_server_problem
-from ..module_utils._kubernetes.kubeadm import cluster_settings, kubelet_version, membership, step_at_work
+from ..module_utils._kubernetes.kubeadm import cluster_settings
+from ..module_utils._kubernetes.membership import kubelet_version, membership, step_at_work
 from ..module_utils._node import architecture
 
 

@@ -46,17 +46,17 @@ EXAMPLES = r"""
 
 RETURN = r"""
 objects:
-  description: What kubectl said of each object.
-  returned: when something was applied
+  description: The objects that differed, each as version, kind, namespace and name.
+  returned: always
   type: list
   elements: str
-  sample: ["namespace/payments serverside-applied"]
+  sample: [v1.ConfigMap.payments.limits]
 """
 
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._errors import FlotillaError
-from ..module_utils._kubernetes.manifest import apply, difference
+from ..module_utils._kubernetes.manifest import apply, difference, objects_of
 
 
 def main() -> None:
@@ -70,13 +70,13 @@ def main() -> None:
         supports_check_mode=True,
     )
     params = module.params
-    result = {"changed": False}
+    result = {"changed": False, "objects": []}
     try:
         shown = difference(params["content"], params["address"], params["user"], params["timeout"])
         if shown:
-            result.update(changed=True, diff={"prepared": shown})
+            result.update(changed=True, objects=objects_of(shown), diff={"prepared": shown})
             if not module.check_mode:
-                result["objects"] = apply(params["content"], params["address"], params["user"], params["timeout"])
+                apply(params["content"], params["address"], params["user"], params["timeout"])
     except FlotillaError as error:
         module.fail_json(**error.as_result())
     module.exit_json(**result)

@@ -48,9 +48,11 @@ options:
     type: int
     default: 10
   state:
-    description: Whether the load balancer is to exist.
+    description:
+      - Whether the load balancer is to exist.
+      - With V(observed) nothing is planned or changed; what there is, is returned.
     type: str
-    choices: [present, absent]
+    choices: [present, absent, observed]
     default: present
 requirements:
   - podman on the host where the module runs
@@ -81,7 +83,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 endpoint:
-  description: Where the cluster's API answers; empty with O(state=absent).
+  description: Where the cluster's API answers; empty where there is no load balancer.
   type: dict
   returned: success
   contains:
@@ -139,13 +141,15 @@ def main() -> None:
                 },
             },
             "drain_timeout": {"type": "int", "default": 10},
-            "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+            "state": {"type": "str", "choices": ["present", "absent", "observed"], "default": "present"},
         },
         supports_check_mode=True,
     )
     params = module.params
     try:
-        if params["state"] == "present":
+        if params["state"] == "observed":
+            result = load_balancer.observed(Session(), params["cluster"])
+        elif params["state"] == "present":
             result = load_balancer.present(
                 Session(), params["cluster"], params["members"], drain_timeout=params["drain_timeout"], check_mode=module.check_mode
             )

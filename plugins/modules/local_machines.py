@@ -28,8 +28,9 @@ options:
     description:
       - With V(present) the machines are as the definition says.
       - With V(absent) there are none, and their disks are gone.
+      - With V(observed) nothing is planned or changed; what there is, is returned.
     type: str
-    choices: [present, absent]
+    choices: [present, absent, observed]
     default: present
   wait_timeout:
     description: Seconds that a machine has to answer SSH after it was started.
@@ -69,7 +70,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 machines:
-  description: The machines that exist, ordered by name. In check mode those that would stay; new ones are only in RV(steps) and the diff.
+  description: The machines that exist, ordered by name. In check mode those that would stay; new ones are in RV(planned).
   type: list
   elements: dict
   returned: success
@@ -109,6 +110,11 @@ machines:
     uid:
       description: Random identity of the cluster.
       type: str
+planned:
+  description: In check mode the machines that would be created, with the fields of RV(machines); they have no host key yet.
+  type: list
+  elements: dict
+  returned: success
 steps:
   description: What was done, or in check mode would be done, with the reason of each step.
   type: list
@@ -152,15 +158,18 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "cluster": {"type": "dict", "required": True},
-            "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+            "state": {"type": "str", "choices": ["present", "absent", "observed"], "default": "present"},
             "wait_timeout": {"type": "int", "default": 120},
             "allow_removal": {"type": "bool", "default": False},
         },
         supports_check_mode=True,
     )
     params = module.params
+    steps = []
     try:
-        if params["state"] == "present":
+        if params["state"] == "observed":
+            result = machines.observed(Session(), params["cluster"])
+        elif params["state"] == "present":
             result, steps = machines.present(
                 Session(),
                 params["cluster"],
@@ -177,6 +186,7 @@ def main() -> None:
     module.exit_json(
         changed=result.changed,
         machines=result.value["machines"],
+        planned=result.value["planned"],
         steps=[step.as_dict() for step in steps],
         diff={"before": result.before, "after": result.after},
     )

@@ -61,6 +61,10 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+differs:
+  description: Whether something differed from what was asked for, also where C(changed_when) hides it.
+  type: bool
+  returned: success
 network:
   description: The network; empty with O(state=absent).
   type: dict
@@ -135,7 +139,9 @@ def main() -> None:
         module.fail_json(**error.as_result())
     for warning in result.warnings:
         module.warn(warning)
-    module.exit_json(changed=result.changed, network=result.value, diff={"before": result.before, "after": result.after})
+    module.exit_json(
+        changed=result.changed, differs=result.changed, network=result.value, diff={"before": result.before, "after": result.after}
+    )
 
 
 if __name__ == "__main__":

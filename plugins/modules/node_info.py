@@ -18,6 +18,15 @@ options:
     type: list
     elements: str
     default: []
+  kernel_modules:
+    description: Kernel modules that should be loaded, see M(flotilla.kubernetes.kernel_settings).
+    type: list
+    elements: str
+    default: []
+  kernel_parameters:
+    description: Kernel parameters that should be set.
+    type: dict
+    default: {}
 author:
   - flotilla.kubernetes authors (@flotilla-kubernetes)
 """
@@ -70,6 +79,21 @@ swap_bytes:
   returned: always
   type: int
   sample: 0
+kernel_ready:
+  description: Whether O(kernel_modules) and O(kernel_parameters) are in force, now and at the next boot.
+  returned: always
+  type: bool
+  sample: true
+membership:
+  description: V(member) of a cluster, V(none), or V(unfinished) after a step of kubeadm that began and did not end.
+  returned: always
+  type: str
+  sample: none
+kubelet_version:
+  description: Version of the kubelet of a member, empty for the others.
+  returned: always
+  type: str
+  sample: 1.36.3
 missing_commands:
   description: Commands that kubeadm, kubelet or kube-proxy call, or of O(commands), that are not there.
   returned: always
@@ -85,15 +109,28 @@ interfaces:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils._node import describe
+from ..module_utils._errors import FlotillaError
+from ..module_utils._kubernetes.membership import kubelet_version, membership
+from ..module_utils._node import KERNEL_SETTINGS, KernelSettings, describe
 
 
 def main() -> None:
     module = AnsibleModule(
-        argument_spec={"commands": {"type": "list", "elements": "str", "default": []}},
+        argument_spec={
+            "commands": {"type": "list", "elements": "str", "default": []},
+            "kernel_modules": {"type": "list", "elements": "str", "default": []},
+            "kernel_parameters": {"type": "dict", "default": {}},
+        },
         supports_check_mode=True,
     )
-    module.exit_json(changed=False, **describe(module.params["commands"]))
+    state = membership()
+    try:
+        wanted = KernelSettings(KERNEL_SETTINGS, module.params["kernel_modules"], module.params["kernel_parameters"])
+        before, after = wanted.difference()
+        version = kubelet_version() if state == "member" else ""
+    except FlotillaError as error:
+        module.fail_json(**error.as_result())
+    module.exit_json(changed=False, kernel_ready=before == after, membership=state, kubelet_version=version, **describe(module.params["commands"]))
 
 
 if __name__ == "__main__":

@@ -78,6 +78,12 @@ removed:
   type: list
   elements: str
   sample: []
+restarts:
+  description: Services that have to be restarted for the change, which their roles do.
+  returned: always
+  type: list
+  elements: str
+  sample: [containerd]
 renewed:
   description: What was made to read its files again, of V(trust-store), V(time-service) and V(name-service).
   returned: always
@@ -123,12 +129,12 @@ def main() -> None:
     try:
         settings = SiteSettings(site)
         changes = settings.changes()
-        due = settings.due()
+        due, restarts = settings.due(), settings.restarts()
         if not module.check_mode:
             settings.apply()
     except FlotillaError as error:
         module.fail_json(**error.as_result())
-    module.exit_json(changed=bool(changes or due), renewed=due, **results(changes))
+    module.exit_json(changed=bool(changes or due), renewed=due, restarts=restarts, **results(changes))
 
 
 if __name__ == "__main__":

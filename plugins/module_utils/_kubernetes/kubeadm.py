@@ -23,8 +23,6 @@ from .._errors import FlotillaError
 from . import encryption
 from .client import CA_FILE, KUBEADM_API, ApiError, Client, as_json_documents, short_lived_kubeconfig
 
-STATE_DIR = Path("/var/lib/flotilla")
-KUBELET_KUBECONFIG = Path("/etc/kubernetes/kubelet.conf")
 TOKEN_ALPHABET = string.ascii_lowercase + string.digits
 SECRETS = "/api/v1/namespaces/kube-system/secrets"
 CERTIFICATES = "kubeadm-certs"
@@ -32,30 +30,6 @@ CERTIFICATES = "kubeadm-certs"
 # https://github.com/kubernetes/kubernetes/blob/v1.36.3/cmd/kubeadm/app/phases/copycerts/copycerts.go
 TOKEN_DESCRIPTION = "flotilla.kubernetes: nodes that join now"
 TOKEN_DESCRIPTIONS = (TOKEN_DESCRIPTION, "Proxy for managing TTL for the kubeadm-certs secret")
-
-
-def membership() -> str:
-    """Return ``none``, ``unfinished`` (a step began and did not end) or ``member``."""
-    if (STATE_DIR / "kubeadm.started").exists():
-        return "unfinished"
-    return "member" if KUBELET_KUBECONFIG.exists() else "none"
-
-
-def step_at_work() -> bool:
-    """Tell whether a kubeadm that a run started works on this node, maybe one of a run that was killed: it holds the node's lock."""
-    try:
-        with (STATE_DIR / "kubeadm.lock").open("rb") as lock:
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return False
-    except BlockingIOError:
-        return True
-    return False
-
-
-def kubelet_version() -> str:
-    """Return the version of the installed kubelet, without a leading ``v``."""
-    return run(["kubelet", "--version"], code="KUBELET_MISSING").split()[-1].lstrip("v")
 
 
 def cluster_settings(client: Client) -> dict[str, str]:

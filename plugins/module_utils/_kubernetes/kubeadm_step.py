@@ -28,7 +28,7 @@ from .._command import node_environment
 from .._errors import FlotillaError
 from .._files import write_atomically
 from .client import as_json_documents
-from .kubeadm import STATE_DIR, membership
+from .membership import STATE_DIR, membership
 
 LOG_DIR = Path("/var/log/flotilla")
 # A tmpfs: what is written there for a moment never reaches a disk.

@@ -11,6 +11,10 @@ from .._command import run
 from .._errors import FlotillaError
 from .client import FIELD_MANAGER, short_lived_kubeconfig
 
+# kubectl writes an object as it is and as it would be into two folders with changing names, and lets diff compare them.
+_FOLDER = re.compile(r"\S*/(LIVE|MERGED)-\d+/")
+_OBJECT = re.compile(r"^diff -u -N LIVE/(\S+)", re.MULTILINE)
+
 
 def difference(content: str, address: str, user: str, timeout: float) -> str:
     """Return what applying ``content`` would change, as kubectl shows it (Secrets masked), or nothing.
@@ -22,7 +26,7 @@ def difference(content: str, address: str, user: str, timeout: float) -> str:
     except FlotillaError as error:
         # kubectl diff ends with 1 for a difference and above 1 for an error.
         if error.details.get("rc") == 1:
-            return str(error.details["stdout"])
+            return _FOLDER.sub(r"\1/", str(error.details["stdout"]))
         # The server can not try an object whose namespace comes with the same content.
         if re.search(r'namespaces "[^"]+" not found', str(error.details.get("stderr"))):
             return f"{error.details['stderr'].strip()}: everything in it is new\n"
@@ -30,9 +34,17 @@ def difference(content: str, address: str, user: str, timeout: float) -> str:
     return ""
 
 
-def apply(content: str, address: str, user: str, timeout: float) -> list[str]:
-    """Apply ``content`` and return kubectl's line for each object."""
-    return _kubectl(["apply"], content, address, user, timeout).splitlines()
+def objects_of(shown: str) -> list[str]:
+    """Return the objects in a text of `difference`, each as version, kind, namespace and name."""
+    return sorted(set(_OBJECT.findall(shown)))
+
+
+def apply(content: str, address: str, user: str, timeout: float) -> None:
+    """Apply ``content``.
+
+    :raises FlotillaError: the API server refuses an object.
+    """
+    _kubectl(["apply"], content, address, user, timeout)
 
 
 def _kubectl(verb: list[str], content: str, address: str, user: str, timeout: float) -> str:

@@ -16,6 +16,8 @@ RUNNING = "running"
 STOPPED = "stopped"
 INCOMPLETE = "incomplete"
 """Made by a run that was interrupted before the machine first started: it never served."""
+PLANNED = "planned"
+"""Not there yet: check mode says that it would be made."""
 
 
 @dataclass(frozen=True)

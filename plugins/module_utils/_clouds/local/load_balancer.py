@@ -179,6 +179,18 @@ def _present(
     return result
 
 
+def observed(session: Session, definition: dict[str, Any]) -> network.Result:
+    """Return endpoint and members of the load balancer that there is; without one, neither. Nothing is planned or changed."""
+    place = names.layout(definition)
+    container = _find(session, place, "")
+    if container is None:
+        return network.Result()
+    config, servers = _read(session, place) if container.running else ("", {})
+    port = _port(config) or int((definition.get("api_endpoint") or {}).get("port") or 6443)
+    members = [_member_value(member, servers.get(member.id)) for member in parse_members(config)]
+    return network.Result(value={"endpoint": {"host": place.load_balancer_address, "port": port}, "members": members})
+
+
 def absent(session: Session, definition: dict[str, Any], check_mode: bool = False) -> network.Result:
     """Remove the load balancer; nothing there is nothing to do."""
     with locking.hold(definition, check_mode):

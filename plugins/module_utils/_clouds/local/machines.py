@@ -15,7 +15,7 @@ from typing import Any
 
 from ..._errors import FlotillaError
 from ..._machines import plan as planning
-from ..._machines.model import CONTROL_PLANE, INCOMPLETE, RUNNING, STOPPED, WORKER, Machine, Step
+from ..._machines.model import CONTROL_PLANE, INCOMPLETE, PLANNED, RUNNING, STOPPED, WORKER, Machine, Step
 from ..._paths import cache_dir
 from . import containers, host, image, locking, network, probes
 from . import layout as names
@@ -112,16 +112,24 @@ def present(
             result.after = _diff_state(
                 [_with_state(machine, RUNNING if machine.state == STOPPED else machine.state) for machine in kept], []
             )
-            planned = _plan_names(place, uid, steps, found, specs)
-            for step, (name, address) in zip(creates, planned):
-                result.after["machines"][name] = {"pool": step.pool, "zone": step.zone, "state": RUNNING, "address": address}
-            result.value = {"machines": [machine.as_dict() for machine in kept]}
+            planned = [
+                Machine(name, name, place.cluster, step.pool, step.role, step.zone, PLANNED, {"private": address, "public": None})
+                for step, (name, address) in zip(creates, _plan_names(place, uid, steps, found, specs))
+            ]
+            result.after["machines"].update(_diff_state([_with_state(machine, RUNNING) for machine in planned], [])["machines"])
+            result.value = {"machines": [machine.as_dict() for machine in kept], "planned": [machine.as_dict() for machine in planned]}
             return result, steps
         _apply(session, definition, place, uid, steps, found, orphans, specs, wait_timeout)
         machines = observe_machines(definition, session) if result.changed else observed
         result.after = _diff_state(machines, [])
-        result.value = {"machines": [machine.as_dict() for machine in machines]}
+        result.value = {"machines": [machine.as_dict() for machine in machines], "planned": []}
         return result, steps
+
+
+def observed(session: Session, definition: dict[str, Any]) -> network.Result:
+    """Return the machines that there are, whatever the definition asks for: nothing is planned, so nothing can be refused."""
+    machines = observe_machines(definition, session)
+    return network.Result(value={"machines": [machine.as_dict() for machine in machines], "planned": []})
 
 
 def absent(session: Session, definition: dict[str, Any], *, check_mode: bool = False) -> tuple[network.Result, list[Step]]:
@@ -137,7 +145,9 @@ def absent(session: Session, definition: dict[str, Any], *, check_mode: bool = F
         steps = [Step("delete", machine.pool, machine.role, machine.zone, machine, "the cluster is to be absent") for machine in observed]
         gone = {name: container for name, container in found.items() if name not in {machine.name for machine in observed}}
         volumes = _orphan_volumes(session, place, gone)
-        result = network.Result(bool(steps or volumes), _diff_state(observed, volumes), _diff_state([], []), {"machines": []})
+        result = network.Result(
+            bool(steps or volumes), _diff_state(observed, volumes), _diff_state([], []), {"machines": [], "planned": []}
+        )
         if not check_mode:
             containers.remove(session, [machine.name for machine in observed])
             _remove_volumes(session, volumes)

@@ -44,7 +44,6 @@ def test_paths_come_from_the_cloud_and_the_cache(tmp_path):
     assert host["name"] == "demo-workers-1"
     assert host["variables"]["ansible_ssh_private_key_file"] == "/keys/demo"
     assert host["variables"]["ansible_ssh_common_args"].endswith(f"UserKnownHostsFile={tmp_path}/known_hosts/demo")
-    assert filters.known_hosts_file(DEFINITION) == f"{tmp_path}/known_hosts/demo"
 
 
 def test_a_key_of_the_definition_wins_over_the_cloud():
@@ -68,20 +67,10 @@ def test_wrong_machines_are_one_clear_error(machines):
 def test_a_wrong_definition_is_one_clear_error(definition):
     with pytest.raises(AnsibleFilterError, match="needs the merged definition"):
         filters.machine_hosts([machine()], definition)
-    with pytest.raises(AnsibleFilterError, match="needs the merged definition"):
-        filters.known_hosts_file(definition)
-
-
-def test_known_hosts_needs_machines():
-    assert filters.known_hosts([machine()]) == "172.30.86.10 ssh-ed25519 AAAA\n"
-    with pytest.raises(AnsibleFilterError, match="needs a list of machines"):
-        filters.known_hosts("x")
-    with pytest.raises(AnsibleFilterError, match="misses 'addresses' in a machine"):
-        filters.known_hosts([{}])
 
 
 def test_every_filter_is_offered():
-    own = {"control_plane_group", "defined_machines", "known_hosts", "known_hosts_file", "machine_findings", "machine_hosts"}
+    own = {"control_plane_group", "defined_machines", "machine_findings", "machine_hosts"}
     assert set(filters.FilterModule().filters()) == own
 
 

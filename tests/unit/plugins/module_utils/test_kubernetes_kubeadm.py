@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from ansible_collections.flotilla.kubernetes.plugins.module_utils import _command
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._errors import FlotillaError
-from ansible_collections.flotilla.kubernetes.plugins.module_utils._kubernetes import kubeadm, kubeadm_step
+from ansible_collections.flotilla.kubernetes.plugins.module_utils._kubernetes import kubeadm_step, membership
 
 DOCUMENTS = [{"kind": "InitConfiguration", "secret": "s3cret"}]
 
@@ -45,11 +45,11 @@ touch {tmp_path}/kubelet.conf
     (binaries / "kubeadm").chmod(0o755)
     monkeypatch.setattr(_command, "SEARCH_PATH", f"{binaries}:/usr/bin:/bin")
     monkeypatch.setattr(kubeadm_step, "POLL", 0.01)
-    for module in (kubeadm, kubeadm_step):
+    for module in (membership, kubeadm_step):
         monkeypatch.setattr(module, "STATE_DIR", tmp_path / "state")
     monkeypatch.setattr(kubeadm_step, "LOG_DIR", tmp_path / "log")
     monkeypatch.setattr(kubeadm_step, "RUN_DIR", tmp_path / "run")
-    monkeypatch.setattr(kubeadm, "KUBELET_KUBECONFIG", tmp_path / "kubelet.conf")
+    monkeypatch.setattr(membership, "KUBELET_KUBECONFIG", tmp_path / "kubelet.conf")
     return tmp_path
 
 
@@ -81,9 +81,9 @@ def start(machine: Path, name: str = "init", **more) -> dict:
 
 
 def test_a_step_is_done_once(machine: Path) -> None:
-    assert kubeadm.membership() == "none"
+    assert membership.membership() == "none"
     assert bring_up(step()) == {"finished": True, "changed": True, "membership": "none"}
-    assert kubeadm.membership() == "member"
+    assert membership.membership() == "member"
     assert bring_up(step()) == {"finished": True, "changed": False, "membership": "member"}
     assert calls(machine) == ["init"]
 
@@ -118,12 +118,12 @@ def test_a_failed_step_says_why_and_is_undone_before_the_next_try(machine: Path)
     with pytest.raises(FlotillaError) as caught:
         bring_up(step())
     assert caught.value.code == "KUBEADM_FAILED" and "error: the reason" in str(caught.value)
-    assert kubeadm.membership() == "unfinished"
+    assert membership.membership() == "unfinished"
     assert list((machine / "run").iterdir()) == [], "a failed kubeadm leaves no configuration either"
     (machine / "fails").unlink()
     assert bring_up(step()) == {"finished": True, "changed": True, "membership": "unfinished"}
     assert calls(machine) == ["init", "reset", "init"]
-    assert kubeadm.membership() == "member"
+    assert membership.membership() == "member"
 
 
 def test_a_step_that_does_not_end_is_stopped_without_anybody_watching(machine: Path) -> None:
@@ -131,7 +131,7 @@ def test_a_step_that_does_not_end_is_stopped_without_anybody_watching(machine: P
     with pytest.raises(FlotillaError) as caught:
         bring_up(step(timeout=1), token)
     assert caught.value.code == "KUBEADM_TIMEOUT" and "did not end within 1 s" in str(caught.value)
-    assert kubeadm.membership() == "unfinished"
+    assert membership.membership() == "unfinished"
 
 
 def test_a_slice_tells_what_kubeadm_does_and_the_next_one_goes_on(machine: Path) -> None:

@@ -279,8 +279,23 @@ def test_check_mode_changes_nothing_and_predicts(fake, session):
     assert fake.changes == []
     made, _steps = machines.present(session, DEFINITION, wait_timeout=5)
     assert predicted.after == made.after, "with the network there, check mode even knows the names"
+    assert [(m["name"], m["role"], m["addresses"]) for m in sorted(predicted.value["planned"], key=lambda m: m["name"])] == [
+        (m["name"], m["role"], m["addresses"]) for m in made.value["machines"]
+    ]
+    assert made.value["planned"] == []
     fake.changes.clear()
     assert machines.absent(session, DEFINITION, check_mode=True)[0].changed
+    assert fake.changes == []
+
+
+def test_observing_shows_also_what_can_not_be_planned(fake, session):
+    present(session)
+    fewer = {**DEFINITION, "pools": []}
+    with pytest.raises(FlotillaError, match="would lose"):
+        machines.present(session, fewer, wait_timeout=5, check_mode=True)
+    fake.changes.clear()
+    assert len(machines.observed(session, fewer).value["machines"]) == 3
+    assert load_balancer.observed(session, fewer).value == {}
     assert fake.changes == []
 
 

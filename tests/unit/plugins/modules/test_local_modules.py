@@ -63,7 +63,7 @@ def test_machines_present(run, monkeypatch, check):
     monkeypatch.setattr(
         local_machines.machines,
         "present",
-        lambda _session, cluster, **options: calls.append((cluster, options)) or (result(machines=[]), [step]),
+        lambda _session, cluster, **options: calls.append((cluster, options)) or (result(machines=[], planned=[]), [step]),
     )
     answer = run(local_machines, check, wait_timeout=7, allow_removal=True)
     assert calls == [(CLUSTER, {"wait_timeout": 7, "allow_removal": True, "check_mode": check})]
@@ -76,7 +76,7 @@ def test_machines_absent(run, monkeypatch, check):
     monkeypatch.setattr(
         local_machines.machines,
         "absent",
-        lambda _session, _cluster, **options: calls.append(options) or (result(machines=[]), []),
+        lambda _session, _cluster, **options: calls.append(options) or (result(machines=[], planned=[]), []),
     )
     assert run(local_machines, check, state="absent")["machines"] == []
     assert calls == [{"check_mode": check}]
@@ -101,6 +101,16 @@ def test_load_balancer_absent(run, monkeypatch, check):
     monkeypatch.setattr(local_load_balancer.load_balancer, "absent", lambda _session, _cluster, mode: calls.append(mode) or result())
     answer = run(local_load_balancer, check, state="absent")
     assert calls == [check] and answer["endpoint"] == {} and answer["members"] == []
+
+
+@pytest.mark.parametrize("check", [True, False])
+@pytest.mark.parametrize(("module", "part"), [(local_machines, "machines"), (local_load_balancer, "load_balancer")])
+def test_observed_plans_nothing(run, monkeypatch, module, part, check):
+    seen = local_network.network.Result(value={"machines": [{"name": "m"}], "planned": [], "endpoint": {"host": "h"}})
+    monkeypatch.setattr(getattr(module, part), "observed", lambda _session, _cluster: seen)
+    monkeypatch.setattr(getattr(module, part), "present", None)
+    answer = run(module, check, state="observed")
+    assert not answer["changed"] and (answer.get("machines") == [{"name": "m"}] or answer.get("endpoint") == {"host": "h"})
 
 
 @pytest.mark.parametrize(
