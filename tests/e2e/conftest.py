@@ -19,7 +19,9 @@ import pytest
 
 sys.path[:0] = [str(Path(__file__).resolve().parents[1] / "support"), str(Path(__file__).resolve().parent)]
 
+import leaks
 import outside
+import watch_host
 
 NAME = "test-e2e"
 VERSION = "1.36.3"
@@ -33,6 +35,10 @@ class Cluster:
     name: str
     first_run: outside.Run
     settings_before: dict[str, str]
+    # What the host showed during the first run, the facts that Ansible kept of it, and a file with the secret inputs.
+    watched: watch_host.Watched
+    facts: Path
+    vault: Path
 
     @property
     def kubeconfig(self) -> Path:
@@ -43,7 +49,7 @@ class Cluster:
         return Path(os.environ.get("FLOTILLA_CACHE") or Path.home() / ".cache/flotilla") / "bundles" / VERSION
 
     def play(self, name: str, *options: str, **more: Any) -> outside.Run:
-        return outside.playbook(name, self.foundation, *options, **more)
+        return outside.playbook(name, self.foundation, "-e", f"@{self.vault}", *options, **more)
 
     def kubectl(self, *arguments: str, stdin: str | None = None, check: bool = True) -> str:
         done = subprocess.run(
@@ -114,13 +120,17 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         control_plane={"count": 3},
         pools=[{"name": "workers", "count": 2, "labels": {"tier": "web"}}],
         local={"network_cidr": "172.30.240.0/24", "egress": "deny"},
+        site=leaks.SITE,
     )
+    vault = leaks.write_private(foundation / "vault.json", json.dumps(leaks.PLANTED))
     leftovers = outside.left_of(NAME)
     if any(leftovers.values()):
         outside.playbook("cluster_delete", foundation, "-e", f"flotilla_confirm={NAME}")
     before = outside.settings()
-    first = outside.playbook("cluster_apply", foundation, "-vvv")
-    made = Cluster(foundation, NAME, first, before)
+    facts = foundation / "facts"
+    with watch_host.watching(outside.SUDO) as watched:
+        first = outside.playbook("cluster_apply", foundation, "-e", f"@{vault}", "-vvv", environment=outside.fact_cache(facts))
+    made = Cluster(foundation, NAME, first, before, watched, facts, vault)
     yield made
     if not os.environ.get("FLOTILLA_KEEP"):
         made.play("cluster_delete", "-e", f"flotilla_confirm={NAME}")

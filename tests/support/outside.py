@@ -76,6 +76,11 @@ def playbook_environment() -> dict[str, str]:
     return {**os.environ, "ANSIBLE_NOCOLOR": "1", "ANSIBLE_STDOUT_CALLBACK": "ansible.builtin.default"}
 
 
+def fact_cache(folder: Path) -> dict[str, str]:
+    """Return what makes Ansible keep facts in ``folder``, as AWX does."""
+    return {"ANSIBLE_CACHE_PLUGIN": "ansible.builtin.jsonfile", "ANSIBLE_CACHE_PLUGIN_CONNECTION": str(folder)}
+
+
 def host(*argv: str, check: bool = True, stdin: Path | None = None) -> str:
     """Run a command of the host as root and return what it printed."""
     with open(stdin or os.devnull, "rb") as source:

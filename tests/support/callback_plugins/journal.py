@@ -23,7 +23,8 @@ from typing import Any
 
 from ansible.plugins.callback import CallbackBase
 
-KEPT = ("diff", "written", "missing", "steps", "objects", "set", "loaded", "skip_reason", "item", "dest", "path")
+# What names the objects that a task changed, see `tests/support/prediction.py`.
+KEPT = ("diff", "written", "removed", "missing", "service_steps", "objects", "loaded", "set", "renewed", "members", "nodes", "item")
 
 
 class CallbackModule(CallbackBase):
