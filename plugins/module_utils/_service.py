@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 from ._command import run
 from ._node import Restart
 
-ENABLE, START, RESTART = "enabled", "started", "restarted"
-VERBS = {ENABLE: "enable", START: "start", RESTART: "restart"}
+ENABLE, START, RESTART, RELOAD = "enabled", "started", "restarted", "reloaded"
+VERBS = {ENABLE: "enable", START: "start", RESTART: "restart", RELOAD: "reload"}
 # systemctl(1), is-enabled: with all others nothing starts the service at boot.
 ENABLED_STATES = ("enabled", "static", "generated", "indirect", "alias")
 ACTIVE_STATES = ("active", "reloading", "activating")
@@ -20,14 +20,22 @@ ACTIVE_STATES = ("active", "reloading", "activating")
 class Service:
     """One service of a machine, which may not be installed yet (check mode)."""
 
-    def __init__(self, name: str, debt: Restart, execute: Callable[..., str] = run) -> None:
-        """:param debt: where a restart that is due is remembered until it is done."""
+    def __init__(self, name: str, debt: Restart, execute: Callable[..., str] = run, reload: bool = False) -> None:
+        """
+        :param debt: where a restart that is due is remembered until it is done.
+        :param reload: whether the service is told to read its files again instead.
+        """
         self._name = name
+        self._again = RELOAD if reload else RESTART
         self._debt = debt
         self._execute = execute
 
+    def owe(self) -> None:
+        """Call before something that the service reads is changed."""
+        self._debt.owe()
+
     def due(self, running: bool, restart: bool) -> list[str]:
-        """Return what is to be done, in order: `ENABLE`, and `START` or `RESTART`.
+        """Return what is to be done, in order: `ENABLE`, and `START`, `RESTART` or `RELOAD`.
 
         :param running: whether the service has to run; otherwise it is only restarted where it runs.
         :param restart: whether something that it reads has changed or, in check mode, would.
@@ -37,7 +45,7 @@ class Service:
         steps = [] if state.get("UnitFileState") in ENABLED_STATES else [ENABLE]
         active = state.get("ActiveState") in ACTIVE_STATES
         if active and (restart or self._debt.due):
-            steps.append(RESTART)
+            steps.append(self._again)
         elif running and not active:
             steps.append(START)
         return steps

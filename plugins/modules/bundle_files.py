@@ -42,8 +42,9 @@ options:
         default: "0755"
   restarts:
     description:
-      - Service that must be restarted once a file has changed. That is remembered in C(/var/lib/flotilla/restart-<service>), so a killed
-        run does not lose it, until M(flotilla.kubernetes.config_files) restarts the service.
+      - Service that must be restarted once a file has changed. RV(restart_due) stays true until
+        C(/var/lib/flotilla/restart-<service>) is removed, which M(flotilla.kubernetes.config_files) does after the restart, so a killed run
+        does not forget it.
     type: str
 extends_documentation_fragment:
   - flotilla.kubernetes.delivery
@@ -68,6 +69,11 @@ missing:
   type: list
   elements: str
   sample: [/usr/local/bin/kubectl]
+restart_due:
+  description: Whether the service of O(restarts) is yet to be restarted.
+  returned: always
+  type: bool
+  sample: false
 """
 
 from ansible.module_utils.basic import AnsibleModule
@@ -115,6 +121,7 @@ def main() -> None:
     module.exit_json(
         changed=bool(missing),
         missing=missing,
+        restart_due=restart.due,
         sources={entry["key"]: {"path": entry["path"], "sha256": entry["sha256"]} for entry in wanted},
         diff={"before": "", "after": "".join(f"{dest}\n" for dest in missing)},
         **answer,

@@ -33,7 +33,7 @@ options:
         type: str
         default: "0644"
       restart:
-        description: Whether a change of this file needs the restart of O(service).
+        description: Whether a change of this file needs the restart of O(services).
         type: bool
         default: true
   secret_files:
@@ -55,17 +55,19 @@ options:
         type: str
         default: "0600"
       restart:
-        description: Whether a change of this file needs the restart of O(service).
+        description: Whether a change of this file needs the restart of O(services).
         type: bool
         default: true
   owner:
     description: Name under which the machine remembers these files in C(/var/lib/flotilla). Without it nothing is ever removed.
     type: str
-  service:
+  services:
     description:
-      - Service that reads these files. It is enabled, so that it starts at boot, and restarted when a file has changed.
+      - Services that read these files. Each is enabled, so that it starts at boot, and restarted when a file has changed.
       - A restart that is due is remembered in C(/var/lib/flotilla/restart-<name>) until it is done, so a killed run does not lose it.
-    type: dict
+    type: list
+    elements: dict
+    default: []
     suboptions:
       name:
         description: Name of the unit.
@@ -77,6 +79,10 @@ options:
         default: true
       restart:
         description: Whether something else that the service reads has changed, so that it needs a restart for that.
+        type: bool
+        default: false
+      reload:
+        description: Whether the service is told to read its files again instead of being restarted.
         type: bool
         default: false
 author:
@@ -96,7 +102,7 @@ EXAMPLES = r"""
     files:
       - dest: /etc/containerd/config.toml
         content: "{{ lookup('ansible.builtin.template', 'config.toml.j2') }}"
-    service: {name: containerd}
+    services: [{name: containerd}]
 """
 
 RETURN = r"""
@@ -113,11 +119,11 @@ removed:
   elements: str
   sample: []
 service_steps:
-  description: What the service needed, of V(enabled), V(started) and V(restarted).
+  description: What each service needed, its name and V(enabled), V(started), V(restarted) or V(reloaded).
   returned: always
   type: list
   elements: str
-  sample: [restarted]
+  sample: [containerd restarted]
 """
 
 from pathlib import Path
@@ -137,12 +143,15 @@ def main() -> None:
             "files": {"type": "list", "elements": "dict", "default": [], "options": _options(secret=False)},
             "secret_files": {"type": "list", "elements": "dict", "default": [], "options": _options(secret=True)},
             "owner": {"type": "str"},
-            "service": {
-                "type": "dict",
+            "services": {
+                "type": "list",
+                "elements": "dict",
+                "default": [],
                 "options": {
                     "name": {"type": "str", "required": True},
                     "running": {"type": "bool", "default": True},
                     "restart": {"type": "bool", "default": False},
+                    "reload": {"type": "bool", "default": False},
                 },
             },
         },
@@ -159,27 +168,27 @@ def main() -> None:
         for kind in ("files", "secret_files")
         for entry in module.params[kind]
     ]
-    asked = module.params["service"]
+    asked = module.params["services"]
     steps: list[str] = []
     try:
         files = ConfigFiles(module.params["owner"], wanted)
         changes = files.changes()
         changed = any(change.tag for change in changes)
-        debt = Restart(asked["name"] if asked else None)
+        services = [Service(one["name"], Restart(one["name"]), reload=one["reload"]) for one in asked]
         if not module.check_mode:
-            if changed:
-                debt.owe()
+            for service in services if changed else ():
+                service.owe()
             files.apply(changes)
         shown = results(changes)
-        if asked:
-            service = Service(asked["name"], debt)
-            steps = service.due(asked["running"], asked["restart"] or changed)
+        for one, service in zip(asked, services):
+            due = service.due(one["running"], one["restart"] or changed)
             if not module.check_mode:
-                service.apply(steps)
-            if steps:
-                shown["diff"].append(
-                    {"before_header": asked["name"], "after_header": asked["name"], "before": "", "after": f"{', '.join(steps)}\n"}
-                )
+                service.apply(due)
+            steps += [f"{one['name']} {step}" for step in due]
+        if steps:
+            shown["diff"].append(
+                {"before_header": "services", "after_header": "services", "before": "", "after": "".join(f"{s}\n" for s in steps)}
+            )
         module.exit_json(changed=bool(changes or steps), service_steps=steps, **shown)
     except FlotillaError as error:
         module.fail_json(**error.as_result())

@@ -130,7 +130,8 @@ def main() -> None:
         version = kubelet_version() if state == "member" else ""
     except FlotillaError as error:
         module.fail_json(**error.as_result())
-    module.exit_json(changed=False, kernel_ready=before == after, membership=state, kubelet_version=version, **describe(module.params["commands"]))
+    facts = describe(module.params["commands"])
+    module.exit_json(changed=False, kernel_ready=before == after, membership=state, kubelet_version=version, **facts)
 
 
 if __name__ == "__main__":

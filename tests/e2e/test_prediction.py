@@ -113,9 +113,9 @@ def test_each_difference_was_predicted(differences: Differences) -> None:
         (one.worker, "written /etc/containerd/config.toml"),
         (one.worker, "missing /usr/local/bin/crictl"),
         (one.worker, f"missing {one.image}"),
-        (one.worker, "service_steps restarted"),
+        (one.worker, "service_steps containerd restarted"),
         (one.control_plane, "written /etc/crictl.yaml"),
-        (one.control_plane, "service_steps enabled"),
+        (one.control_plane, "service_steps containerd enabled"),
         (one.control_plane, "set net.ipv4.ip_forward"),
         (f"{NAME}.cluster", "egress: 'deny' -> 'allow'"),
     ):

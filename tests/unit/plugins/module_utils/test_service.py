@@ -76,6 +76,15 @@ def test_changed_unit_files_are_read_before_the_restart(tmp_path: Path) -> None:
     assert machine.done == ["daemon-reload", "restart"]
 
 
+def test_a_service_that_can_read_its_files_again_is_not_restarted(tmp_path: Path) -> None:
+    machine = Machine(RUNNING)
+    service = Service("tool", debt(tmp_path), machine, reload=True)
+    service.owe()
+    assert service.due(True, False) == ["reloaded"]
+    service.apply(["reloaded"])
+    assert machine.done == ["daemon-reload", "reload"] and not debt(tmp_path).due
+
+
 def test_a_restart_that_fails_stays_due(tmp_path: Path) -> None:
     service = Service("tool", debt(tmp_path, due=True), Machine(RUNNING, fails="restart"))
     with pytest.raises(FlotillaError):
