@@ -136,7 +136,7 @@ from ..module_utils._kubernetes.configuration import (
     recorded_kubelet_configuration,
 )
 from ..module_utils._kubernetes.gates import api_server_problem
-from ..module_utils._kubernetes.kubeadm import membership
+from ..module_utils._kubernetes.membership import membership
 from ..module_utils._node import Restart
 
 

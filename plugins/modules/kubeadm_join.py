@@ -89,8 +89,8 @@ from ..module_utils._errors import FlotillaError
 from ..module_utils._kubernetes import encryption
 from ..module_utils._kubernetes.client import API_PORT, KUBEADM_API
 from ..module_utils._kubernetes.gates import wait_for_endpoint
-from ..module_utils._kubernetes.kubeadm import membership
 from ..module_utils._kubernetes.kubeadm_step import Step, run
+from ..module_utils._kubernetes.membership import membership
 
 # Seconds. An address that control planes hand on appears some seconds after the first of them serves.
 ENDPOINT_TIMEOUT = 60

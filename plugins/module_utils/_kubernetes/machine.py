@@ -16,7 +16,7 @@ from .._command import run
 from .._errors import FlotillaError
 from .._haproxy import HEAD
 from .._node import interfaces
-from .kubeadm import KUBELET_KUBECONFIG, STATE_DIR, membership
+from .membership import KUBELET_KUBECONFIG, STATE_DIR, membership
 
 # In the order in which they say more: on a control plane the kubelet talks to its own API server, people do not.
 KUBECONFIGS = (Path("/etc/kubernetes/admin.conf"), KUBELET_KUBECONFIG)
