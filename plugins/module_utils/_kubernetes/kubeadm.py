@@ -9,7 +9,6 @@ Python 3.9, standard library only.
 from __future__ import annotations
 
 import base64
-import fcntl
 import re
 import secrets
 import string

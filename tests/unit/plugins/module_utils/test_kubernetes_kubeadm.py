@@ -205,16 +205,16 @@ def test_what_kubeadm_needs_is_prepared_each_time_and_only_then(machine: Path) -
 
 
 def test_whether_a_step_is_at_work_is_seen_without_disturbing_it(machine: Path) -> None:
-    assert kubeadm.step_at_work() is False, "nothing was ever begun here"
+    assert membership.step_at_work() is False, "nothing was ever begun here"
     token = start(machine)["progress_token"]
-    assert kubeadm.step_at_work() is True and kubeadm.membership() == "unfinished"
+    assert membership.step_at_work() is True and membership.membership() == "unfinished"
     (machine / "slow").unlink()
     bring_up(step(), token)
-    assert kubeadm.step_at_work() is False and kubeadm.membership() == "member"
+    assert membership.step_at_work() is False and membership.membership() == "member"
 
 
 def test_an_interrupted_step_is_not_at_work(machine: Path) -> None:
     (machine / "dies").touch()
     with pytest.raises(FlotillaError):
         bring_up(step())
-    assert kubeadm.step_at_work() is False and kubeadm.membership() == "unfinished"
+    assert membership.step_at_work() is False and membership.membership() == "unfinished"
