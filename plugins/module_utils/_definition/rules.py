@@ -30,16 +30,31 @@ SERVICE_MIN_HOST_BITS = 4
 # kubeadm, PodSubnetNodeMaskMaxDiff = 16
 POD_MAX_NODE_BITS = 16
 
-# Flags that a definition sets in a place of its own.
+# Flags that a definition sets in a place of its own. Those of OpenID Connect end an API server that reads its issuers from a file.
 _FLAG_PLACES = {
     "admission-control-config-file": "security.pod_security",
     "audit-log-maxage": "security.audit.max_age_days",
     "audit-log-maxbackup": "security.audit.max_backups",
     "audit-log-maxsize": "security.audit.max_size_mib",
+    "authentication-config": "authentication.oidc",
     "cluster-cidr": "network.pod_cidrs",
     "encryption-provider-config": "security.encryption_at_rest",
     "service-cluster-ip-range": "network.service_cidrs",
     "tls-min-version": "security.tls_min_version",
+    **{
+        f"oidc-{name}": "authentication.oidc"
+        for name in (
+            "ca-file",
+            "client-id",
+            "groups-claim",
+            "groups-prefix",
+            "issuer-url",
+            "required-claim",
+            "signing-algs",
+            "username-claim",
+            "username-prefix",
+        )
+    },
 }
 
 _UNUSABLE = [
@@ -334,6 +349,9 @@ def extra_args(data: dict[str, Any], report: Report) -> None:
             path = ("control_plane", "extra_args", component, flag)
             if flag in _FLAG_PLACES:
                 report(path, f"is what {_FLAG_PLACES[flag]} sets; write it there.", suggestion=_FLAG_PLACES[flag])
+                continue
+            if flag == "anonymous-auth":
+                report(path, "is decided by the API servers' authentication file: nameless requests see their health only; remove it.")
                 continue
             for finding in tables.arguments(component, {flag: value}, version) if known else ():
                 own = finding.subject == f"--{flag}"

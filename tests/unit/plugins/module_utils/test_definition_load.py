@@ -770,6 +770,15 @@ def test_flags_of_components_are_taken():
             "{kube-controller-manager: {cluster-cidr: 10.0.0.0/8}}",
             "kube-controller-manager.cluster-cidr: is what network.pod_cidrs sets; write it there.",
         ),
+        (
+            "{kube-apiserver: {oidc-issuer-url: https://login.example.com}}",
+            "kube-apiserver.oidc-issuer-url: is what authentication.oidc sets; write it there.",
+        ),
+        (
+            '{kube-apiserver: {anonymous-auth: "true"}}',
+            "kube-apiserver.anonymous-auth: is decided by the API servers' authentication file: nameless requests see their health only; "
+            "remove it.",
+        ),
     ],
 )
 def test_flags_that_a_version_does_not_take_are_refused(arguments, expected):
