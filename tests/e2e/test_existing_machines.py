@@ -103,7 +103,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 def nodes_ready() -> set[str]:
     """Return the names of the Ready nodes."""
     listed = outside.host(
-        str(outside.cache() / "bundles/1.36.3/bin/kubectl"), f"--kubeconfig={Path.home()}/.kube/flotilla/{NAME}.conf",
+        str(outside.cache() / "bundles/1.36.3/bin/amd64/kubectl"), f"--kubeconfig={Path.home()}/.kube/flotilla/{NAME}.conf",
         "wait", "--for=condition=Ready", "nodes", "--all", "--timeout=300s", "--output=name",
     )  # fmt: skip
     return {line.removeprefix("node/") for line in listed.split()}

@@ -25,7 +25,7 @@ import prober
 BARS = {"cloud": 5.0, "haproxy_keepalived": 5.0, "kube_vip": 10.0}
 ROUNDS = 5
 SETTLED = 3.0  # seconds of requests without a failure before a power off, and after it until it counts as over
-LIMIT = 120.0  # seconds; only ends what hangs
+LIMIT = 300.0  # seconds; only ends what hangs
 ETCD_PKI = "/etc/kubernetes/pki/etcd"
 
 
@@ -44,7 +44,7 @@ class Cluster:
 
     def kubectl(self, *arguments: str, server: str = "") -> str:
         """Return the output of kubectl, empty when it fails; it asks ``server``, by default whoever has the endpoint."""
-        command = [str(outside.cache() / "bundles/1.36.3/bin/kubectl"), f"--kubeconfig={self.kubeconfig}", "--request-timeout=5s"]
+        command = [str(outside.cache() / "bundles/1.36.3/bin/amd64/kubectl"), f"--kubeconfig={self.kubeconfig}", "--request-timeout=5s"]
         if server:
             command.append(f"--server=https://{server}:6443")
         done = subprocess.run([*command, *arguments], capture_output=True, text=True, timeout=60, check=False)
@@ -200,9 +200,10 @@ def _etcd(cluster: Cluster) -> dict[str, dict[str, Any]]:
     """Return the status of each etcd member that answers, by control plane."""
     found = {}
     for machine in cluster.addresses:
-        output = _etcdctl(cluster, machine, "endpoint", "status", "--write-out=json")
-        if output:
-            found[machine] = json.loads(output)[0]["Status"]
+        # etcdctl prints "null" when the member does not answer.
+        answers = json.loads(_etcdctl(cluster, machine, "endpoint", "status", "--write-out=json") or "null")
+        if answers:
+            found[machine] = answers[0]["Status"]
     return found
 
 
