@@ -48,10 +48,45 @@ options:
     type: dict
     default: {}
   origins:
-    description: Internal, set by the action plugin.
+    description: Internal, set by the action plugin. Servers that have files of the bundle.
     type: list
     elements: dict
     default: []
+    suboptions:
+      url:
+        description: Folder that the files are in.
+        type: str
+        required: true
+      ca_certificates:
+        description: Certificates (PEM) to trust.
+        type: str
+        default: ""
+      only_ca:
+        description: Whether to trust no others.
+        type: bool
+        default: false
+      token:
+        description: Bearer token.
+        type: str
+      username:
+        description: Login.
+        type: str
+      password:
+        description: Password.
+        type: str
+      by:
+        description: What the server calls its files by.
+        type: str
+        choices: [path, sha256]
+        default: path
+      keys:
+        description: Files that the server has. All without it.
+        type: list
+        elements: str
+      may_fail:
+        description: Whether another server will bring what this one does not.
+        type: bool
+        default: false
   token:
     description: Internal, set by the action plugin.
     type: str

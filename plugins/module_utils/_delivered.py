@@ -43,7 +43,7 @@ ARGUMENTS: dict[str, Any] = {
             "username": {"type": "str"},
             "password": {"type": "str", "no_log": True},
             "by": {"type": "str", "choices": ["path", "sha256"], "default": "path"},
-            "keys": {"type": "list", "elements": "str"},
+            "keys": {"type": "list", "elements": "str", "no_log": False},
             "may_fail": {"type": "bool", "default": False},
         },
     },

@@ -141,7 +141,7 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "files": {"type": "list", "elements": "dict", "default": [], "options": _options(secret=False)},
-            "secret_files": {"type": "list", "elements": "dict", "default": [], "options": _options(secret=True)},
+            "secret_files": {"type": "list", "elements": "dict", "default": [], "no_log": False, "options": _options(secret=True)},
             "owner": {"type": "str"},
             "services": {
                 "type": "list",

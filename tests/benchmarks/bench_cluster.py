@@ -87,7 +87,7 @@ def figures(rounds: list[dict[str, Any]]) -> list[Figure]:
     ]
 
 
-def _results(name: str, bar: float, counts: dict[str, journal.Count]) -> Figure:
+def _results(name: str, limit: float, counts: dict[str, journal.Count]) -> Figure:
     """Return how many task results the node with the most of them had."""
     nodes = {host: count for host, count in counts.items() if not host.endswith(".cluster")}
     most = max(nodes.values(), key=lambda count: count.results)
@@ -95,7 +95,7 @@ def _results(name: str, bar: float, counts: dict[str, journal.Count]) -> Figure:
     return Figure(
         name,
         most.results,
-        bar,
+        limit,
         reference=f"and {most.skipped} skipped; the cluster's own host: {own.results} and {own.skipped} skipped",
         details={host: vars(count) for host, count in counts.items()},
     )

@@ -19,26 +19,33 @@ class Figure:
 
     :param name: also the name of the JSON file; lower case and hyphens.
     :param value: what was measured; lower is better in every benchmark here.
-    :param bar: the highest value that is good enough.
-    :param unit: of value and bar, empty for a ratio.
+    :param limit: the bar, the highest value that is good enough.
+    :param unit: of value and limit, empty for a ratio.
     :param reference: what the value was measured against, in words and figures.
     :param details: everything that somebody needs to understand a surprising value.
     """
 
     name: str
     value: float
-    bar: float
+    limit: float
     unit: str = ""
     reference: str = ""
     details: dict[str, Any] = field(default_factory=dict)
 
     @property
     def holds(self) -> bool:
-        return self.value <= self.bar
+        return self.value <= self.limit
 
     def as_dict(self) -> dict[str, Any]:
         """Return the content of the figure's file."""
-        return {**asdict(self), "holds": self.holds, "load": [round(load, 2) for load in os.getloadavg()], "cpus": os.cpu_count()}
+        fields = asdict(self)
+        return {
+            **fields,
+            "bar": fields.pop("limit"),
+            "holds": self.holds,
+            "load": [round(load, 2) for load in os.getloadavg()],
+            "cpus": os.cpu_count(),
+        }
 
 
 def write(figures: Iterable[Figure], folder: Path) -> None:
@@ -55,7 +62,7 @@ def table(figures: Iterable[Figure]) -> list[str]:
     for figure in figures:
         unit = f" {figure.unit}" if figure.unit else ""
         rows.append(
-            (figure.name, f"{figure.value:.4g}{unit}", f"{figure.bar:.4g}{unit}", "yes" if figure.holds else "NO", figure.reference)
+            (figure.name, f"{figure.value:.4g}{unit}", f"{figure.limit:.4g}{unit}", "yes" if figure.holds else "NO", figure.reference)
         )
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows]

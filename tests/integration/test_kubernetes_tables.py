@@ -39,7 +39,9 @@ def programs(generator: ModuleType, tmp_path_factory: pytest.TempPathFactory) ->
 
 
 def run(program: Path, *arguments: str) -> str:
-    done = subprocess.run([program, *arguments], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    done = subprocess.run(
+        [program, *arguments], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+    )
     return done.stdout
 
 

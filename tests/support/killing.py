@@ -81,7 +81,7 @@ def read_event(text: bytes, cluster: str, place: str) -> Event | None:
     kind, detail = str(said["kind"]), str(said["detail"])
     if kind == "command" and READING.match(detail):
         return None
-    if kind == "request" and READING_REQUESTS.search(detail.split("?")[0]):
+    if kind == "request" and READING_REQUESTS.search(detail.partition("?")[0]):
         return None
     if kind == "module" or kind == "transfer":
         place = _role(str(said.get("host", "")), cluster)

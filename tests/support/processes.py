@@ -104,9 +104,9 @@ def program(command: bytes) -> str:
 def idle_share(busy: list[tuple[float, frozenset[str]]], began: float, ended: float) -> float:
     """Return the share of the time from ``began`` to ``ended`` in which no wanted process ran; a sample stands until the next."""
     samples = [(moment, bool(programs)) for moment, programs in busy if began <= moment <= ended]
-    moments = [moment for moment, _ in samples] + [ended]
+    moments = [moment for moment, _runs in samples] + [ended]
     covered = ended - began
-    idle = sum(after - before for before, after, (_, runs) in zip(moments, moments[1:], samples) if not runs)
+    idle = sum(after - before for before, after, (_moment, runs) in zip(moments, moments[1:], samples) if not runs)
     # Before the first sample nobody looked: that time counts as idle, so that a sampler that died can not look good.
     idle += (samples[0][0] if samples else ended) - began
     return idle / covered

@@ -211,7 +211,6 @@ class MirrorSource(ReleaseSource):
         return self.context.mirror.registry.strip("/") if self.context.mirror else ""
 
     def _at(self, url: str) -> str:
-        assert self.context.mirror is not None
         return f"{self.context.mirror.url.rstrip('/')}/{url.removeprefix('https://')}"
 
 

@@ -198,7 +198,6 @@ class Session:
                     text=True,
                 )
                 # Through a pipe, as the mirror's credentials are in it: nothing of it is ever on a disk.
-                assert worker.stdin is not None
                 with contextlib.suppress(BrokenPipeError), worker.stdin:
                     json.dump(task, worker.stdin)
             return run, True

@@ -321,7 +321,7 @@ def test_only_requests_for_the_one_signer_are_asked_for(record: Path) -> None:
 
 
 def test_the_rights_are_the_least() -> None:
-    (_, role), (_, binding) = approver.rights()
+    (_path, role), (_other_path, binding) = approver.rights()
     assert not [rule for rule in role["rules"] if "*" in json.dumps(rule)]
     assert {verb for rule in role["rules"] for verb in rule["verbs"]} == {"get", "list", "watch", "update", "approve", "create"}
     (signers,) = [rule for rule in role["rules"] if rule["resources"] == ["signers"]]
