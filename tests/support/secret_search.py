@@ -82,6 +82,6 @@ class Search:
 
 
 def _telling_lines(text: bytes) -> list[bytes]:
-    """Return the long lines of a short text, of a long one the middle and the last: an RSA key begins with what its certificate shows, too."""
+    """Return the long lines of a short text, of a long one two: an RSA key begins with what its certificate shows, too."""
     lines = [line for line in text.split() if len(line) >= 40]
     return lines if len(lines) <= 3 else [lines[len(lines) // 2], lines[-1]]
