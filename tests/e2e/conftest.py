@@ -122,12 +122,13 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         local={"network_cidr": "172.30.240.0/24", "egress": "deny"},
         site=leaks.SITE,
     )
-    vault = leaks.write_private(foundation / "vault.json", json.dumps(leaks.PLANTED))
+    # Not in the foundation, where Ansible would take them for inventory.
+    inputs = tmp_path_factory.mktemp("inputs")
+    vault, facts = leaks.write_private(inputs / "vault.json", json.dumps(leaks.PLANTED)), inputs / "facts"
     leftovers = outside.left_of(NAME)
     if any(leftovers.values()):
         outside.playbook("cluster_delete", foundation, "-e", f"flotilla_confirm={NAME}")
     before = outside.settings()
-    facts = foundation / "facts"
     with watch_host.watching(outside.SUDO) as watched:
         first = outside.playbook("cluster_apply", foundation, "-e", f"@{vault}", "-vvv", environment=outside.fact_cache(facts))
     made = Cluster(foundation, NAME, first, before, watched, facts, vault)
