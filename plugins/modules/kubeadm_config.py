@@ -134,6 +134,7 @@ from ..module_utils._kubernetes.configuration import (
     ensure_service,
     kubelet_difference,
     recorded_kubelet_configuration,
+    restart_due,
 )
 from ..module_utils._kubernetes.gates import api_server_problem
 from ..module_utils._kubernetes.membership import membership
@@ -171,8 +172,11 @@ def converge(params: dict[str, Any], check_mode: bool) -> dict[str, Any]:
             control_plane = ControlPlane(params["config"], params["address"], params["peers"], params["user"], params["timeout"])
             records, pods = control_plane.differences()
             differs = [*records, *(pod.tag for pod in pods)]
-            if Restart(API_SERVER).due and API_SERVER not in differs:
-                differs.append(API_SERVER)
+            restart = Restart(API_SERVER)
+            if restart_due(restart):
+                differs += [API_SERVER] if API_SERVER not in differs else []
+            elif not check_mode:
+                restart.pay()
             if control_plane.encryption_due:
                 differs.append("encryption")
             texts = [*((kind, *texts) for kind, texts in records.items()), *((pod.tag, pod.before or "", pod.after) for pod in pods)]
@@ -220,8 +224,11 @@ def main() -> None:
     )
     try:
         result = converge(module.params, module.check_mode)
-    except (FlotillaError, OSError) as error:
-        module.fail_json(**(error.as_result() if isinstance(error, FlotillaError) else {"msg": f"The API server was not reached: {error}"}))
+    except FlotillaError as error:
+        module.fail_json(**error.as_result())
+    except OSError as error:
+        lost = FlotillaError("API_UNREACHABLE", f"The API server was not reached: {error}.", "Run again: it goes on where it was.", error)
+        module.fail_json(**lost.as_result())
     module.exit_json(**result)
 
 

@@ -40,6 +40,7 @@ COMPONENTS = ("etcd", API_SERVER, "kube-controller-manager", "kube-scheduler")
 # https://kubernetes.io/docs/reference/networking/ports-and-protocols/
 HEALTH_PORTS = {"kube-controller-manager": 10257, "kube-scheduler": 10259}
 CONFIG_MAPS = "/api/v1/namespaces/kube-system/configmaps"
+CLOCK_STEP = 2.0  # seconds; the kernel tells when it booted, and so when processes started, in whole seconds
 GRACE = 30.0  # seconds, as kubelet gives a static pod of kubeadm
 # kind of the document: ConfigMap, and the entry in it that holds the document
 RECORDS = {
@@ -102,6 +103,14 @@ def processes(component: str, proc: Path = Path("/proc")) -> Iterator[tuple[int,
             continue
         if command[0].rpartition("/")[2] == component:
             yield int(folder.name), {entry for entry in command[1:] if entry}, booted + ticks / os.sysconf("SC_CLK_TCK")
+
+
+def restart_due(restart: Restart) -> bool:
+    """Return whether an API server still runs that began before the files that it reads at its start last changed.
+
+    One that began later has read them: kubeadm starts API servers, too.
+    """
+    return restart.due and any(started <= restart.owed_since for _id, _flags, started in processes(API_SERVER))
 
 
 class ControlPlane:
@@ -174,8 +183,9 @@ class ControlPlane:
             self._encryption.prepare(self._encrypted)
         self._record(records)
         for change in changes:
+            since = time.time() - CLOCK_STEP
             write_atomically(change.path, (change.after or "").encode(), change.mode)
-            self._wait_for(change.tag, arguments(change.after or ""), 0.0)
+            self._wait_for(change.tag, arguments(change.after or ""), since)
         restart = Restart(API_SERVER)
         if restart.due:
             self._restart_api_server(restart)

@@ -212,6 +212,29 @@ def test_an_api_server_whose_files_changed_is_restarted_once(machine: Components
     assert machine.killed == [(42, signal.SIGTERM)]
 
 
+def test_a_control_plane_that_joined_after_its_files_were_written_owes_nothing(machine: Components) -> None:
+    list(machine.processes(configuration.API_SERVER))
+    restart = Restart(configuration.API_SERVER, machine.folder / "state")
+    assert not configuration.restart_due(restart)
+    restart.owe()
+    machine.started[configuration.API_SERVER] = time.time() + 1
+    assert not configuration.restart_due(restart)
+    machine.started[configuration.API_SERVER] = time.time() - 100
+    assert configuration.restart_due(restart)
+
+
+def test_a_component_that_only_lost_flags_is_waited_for(machine: Components) -> None:
+    """The old process has all flags of the new manifest, so only its start tells it from the new one."""
+    component = "kube-scheduler"
+    list(machine.processes(component))
+    machine.started[component] = time.time() - 100
+    machine.flags[component] = {"--old=1", "--new=1", "--gone=1"}
+    machine.broken.add(component)
+    with pytest.raises(FlotillaError) as caught:
+        control_plane(timeout=0.05).apply({}, [change for change in changes(machine) if change.tag == component])
+    assert caught.value.code == "COMPONENT_NOT_BACK"
+
+
 def test_an_api_server_that_does_not_end_is_ended(machine: Components, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(configuration, "GRACE", 0.05)
     list(machine.processes(configuration.API_SERVER))

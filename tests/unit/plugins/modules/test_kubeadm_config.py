@@ -63,6 +63,9 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
         def owe(self) -> None:
             made.done.append(f"owe {self.name}")
 
+        def pay(self) -> None:
+            """Nothing is owed."""
+
     original = kubeadm_config.ConfigFiles
     monkeypatch.setattr(kubeadm_config, "ConfigFiles", lambda owner, files: original(owner, files, tmp_path / "state"))
     monkeypatch.setattr(kubeadm_config, "ControlPlane", ControlPlane)
