@@ -197,7 +197,7 @@ def _works(process: Process) -> bool:
 def _gaps(busy: list[tuple[float, frozenset[str]]], entries: list[journal.Entry]) -> list[str]:
     """Return the tasks in which most of the time went by while nothing ran that a create has to wait for."""
     waits: Counter[str] = Counter()
-    for (moment, programs), (after, _) in zip(busy, busy[1:]):
+    for (moment, programs), (after, _programs) in zip(busy, busy[1:]):
         if not programs:
             running = [entry for entry in entries if entry.began <= moment < entry.ended]
             waits[f"{running[0].play}: {running[0].task}" if running else "between tasks"] += after - moment

@@ -72,7 +72,7 @@ def differences(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> I
     # Files, one that containerd reads, one that nobody has to be restarted for, one that came from the bundle.
     inside(worker, "echo '# changed' >> /etc/containerd/config.toml; rm /usr/local/bin/crictl")
     inside(control_plane, "rm /etc/crictl.yaml; systemctl --quiet disable containerd; sysctl --quiet --write net.ipv4.ip_forward=0")
-    image = next(line for line in inside(worker, "ctr --namespace=k8s.io images list --quiet 2>/dev/null").split() if COREDNS in line)
+    (image, *_tags) = [line for line in inside(worker, "ctr --namespace=k8s.io images list --quiet 2>/dev/null").split() if COREDNS in line]
     inside(worker, f"ctr --namespace=k8s.io images rm {image} 2>/dev/null")
     # An object in the cluster; the API server is reached through the load balancer, which stops last.
     cluster.kubectl("--namespace=kube-flannel", "delete", "configmap", "kube-flannel-cfg")
