@@ -41,8 +41,10 @@ def _objects(result: dict[str, Any]) -> Iterator[str]:
     named = False
     for key in OBJECTS:
         for name in result.get(key) or ():
-            named = True
-            yield f"{key} {name}"
+            # A dictionary is what the module has seen, not what it changed: members of a load balancer with their health.
+            if isinstance(name, str):
+                named = True
+                yield f"{key} {name}"
     if named:
         return
     diff = result.get("diff") or []
