@@ -39,6 +39,7 @@ class Layout:
     cluster: str
     foundation: str
     cidr: ipaddress.IPv4Network
+    service_cidrs: tuple[str, ...] = ()
 
     @property
     def network(self) -> str:
@@ -114,7 +115,7 @@ def layout(definition: dict[str, Any]) -> Layout:
             f"local.network_cidr {cidr} of cluster '{definition['name']}' is not an IPv4 network of 16 or more addresses.",
             "Set it to a free private network such as 172.30.86.0/24.",
         )
-    return Layout(definition["name"], str(definition["foundation"]), cidr)
+    return Layout(definition["name"], str(definition["foundation"]), cidr, tuple(definition.get("network", {}).get("service_cidrs", ())))
 
 
 def taken_by(cidr: ipaddress.IPv4Network, routes: list[dict[str, Any]], networks: list[dict[str, Any]]) -> str:
@@ -233,15 +234,19 @@ def time_config(place: Layout) -> str:
 
 def chain_suffix(policy: str, bridge: str) -> str:
     """Return what the chains' names end with: the names alone tell whether the rules in the kernel are the wanted ones."""
-    return f"v1_{policy}_{bridge.replace('-', '_').replace('.', '_')}"
+    return f"v2_{policy}_{bridge.replace('-', '_').replace('.', '_')}"
 
 
 def egress_rules(place: Layout, policy: str, bridge: str, stale_chains: list[str]) -> str:
     """Return the nft script that counts, and with ``deny`` drops, what leaves the network (IPv4 and IPv6), in one transaction.
 
     ``egress`` counts what would be forwarded to anywhere but the network itself; ``host`` counts new connections to the host.
-    The counters are named, so they outlive a change of the policy.
+    The counters are named, so they outlive a change of the policy. Addresses of Services mean something on machines only: a pod of the
+    host's network that asks for one before kube-proxy has its rules would send that out, so such packets are dropped and are no egress.
     """
+    services = [
+        f'        iifname "{bridge}" oifname != "{bridge}" {"ip6" if ":" in cidr else "ip"} daddr {cidr} drop' for cidr in place.service_cidrs
+    ]
     verdict = " drop" if policy == "deny" else ""
     suffix = chain_suffix(policy, bridge)
     delete = [f"flush chain inet {place.table} {chain}\ndelete chain inet {place.table} {chain}" for chain in stale_chains]
@@ -254,6 +259,7 @@ def egress_rules(place: Layout, policy: str, bridge: str, stale_chains: list[str
             f"table inet {place.table} {{",
             f"    chain forward_{suffix} {{",
             "        type filter hook forward priority filter - 10; policy accept;",
+            *services,
             f'        iifname "{bridge}" oifname != "{bridge}" counter name egress{verdict}',
             "    }",
             f"    chain input_{suffix} {{",

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import json
 import re
 import subprocess
@@ -372,7 +373,7 @@ def test_egress_policy_and_resolvers_change_in_place(fake, session):
     result = network.present(session, changed(local={**DEFINITION["local"], "egress": "allow"}))
     assert result.changed and result.before["egress"] == "deny" and result.after["egress"] == "allow"
     assert "server=192.0.2.53" in fake.containers["flotilla-demo-services"]["configs"]
-    assert fake.tables["flotilla_demo"] == ["forward_v1_allow_podman1", "input_v1_allow_podman1"]
+    assert fake.tables["flotilla_demo"] == ["forward_v2_allow_podman1", "input_v2_allow_podman1"]
     assert len(fake.containers) == 1
 
 
@@ -616,6 +617,16 @@ def test_egress_rules(policy, drops):
     assert rules.index("delete chain inet flotilla_demo forward_old") < rules.index("table inet flotilla_demo {")
     chains = tuple(re.findall(r"chain (\S+) \{", rules))
     assert layout.Table(chains).matches(policy, "podman1") and not layout.Table(chains).matches(policy, "podman2")
+
+
+def test_packets_for_services_are_dropped_before_they_are_counted():
+    place = dataclasses.replace(PLACE, service_cidrs=("10.96.0.0/12", "fd00::/108"))
+    lines = [line.strip() for line in layout.egress_rules(place, "allow", "podman1", []).splitlines() if "oifname" in line]
+    assert lines == [
+        'iifname "podman1" oifname != "podman1" ip daddr 10.96.0.0/12 drop',
+        'iifname "podman1" oifname != "podman1" ip6 daddr fd00::/108 drop',
+        'iifname "podman1" oifname != "podman1" counter name egress',
+    ]
 
 
 def test_table_counters_from_nft():
