@@ -26,6 +26,7 @@ cps=() ws=()
 for ((i = 0; i < control_planes; i++)); do cps+=("$prefix.$((10 + i))"); done
 for ((i = 0; i < workers; i++)); do ws+=("$prefix.$((10 + control_planes + i))"); done
 nodes=("${cps[@]}" "${ws[@]}")
+case $(uname --machine) in x86_64) architecture=amd64 ;; aarch64) architecture=arm64 ;; esac
 machine() { echo "$name-${1##*.}"; }
 is_worker() { [[ " ${ws[*]} " == *" $1 "* ]]; }
 
@@ -68,10 +69,11 @@ container() {
         podman volume create --label "flotilla-floor=$name" "$(machine "$address")-$part" >/dev/null
         volumes+=(--volume "$(machine "$address")-$part:/var/lib/$part")
     done
+    if [[ -d /lib/modules ]]; then volumes+=(--volume /lib/modules:/lib/modules:ro); fi
     podman "${runtime[@]}" create --name "$(machine "$address")" --hostname "$(machine "$address")" --label "flotilla-floor=$name" \
         --privileged --systemd=false --env container=podman --cgroupns=private --tmpfs /run --tmpfs /run/lock --tmpfs /tmp \
         --ulimit nofile=20000:20000 --ulimit nproc=30000:30000 --pids-limit -1 --network "$name" --ip "$address" \
-        --dns "$prefix.1" --dns-search . --no-hosts --volume /lib/modules:/lib/modules:ro "${volumes[@]}" "$image" >/dev/null
+        --dns "$prefix.1" --dns-search . --no-hosts "${volumes[@]}" "$image" >/dev/null
 }
 node() {
     container "$1" containerd kubelet etcd
@@ -176,8 +178,8 @@ EOF
 files() {
     local binaries=(containerd containerd-shim-runc-v2 ctr runc kubeadm kubectl kubelet crictl)
     is_worker "$1" || binaries+=(etcdctl etcdutl)
-    tar --create --directory "$bundle/bin" "${binaries[@]}" | into "$1" tar --extract --directory /usr/local/bin
-    tar --create --directory "$bundle" cni | into "$1" "mkdir -p /opt/cni/bin && tar --extract --directory /opt/cni/bin --strip-components=1"
+    tar --create --directory "$bundle/bin/$architecture" "${binaries[@]}" | into "$1" tar --extract --directory /usr/local/bin
+    tar --create --directory "$bundle/cni/$architecture" . | into "$1" "mkdir -p /opt/cni/bin && tar --extract --directory /opt/cni/bin"
     tar --create --directory "$folder/files" etc | into "$1" tar --extract --directory /
     on "$1" "sysctl -q -w net.ipv4.ip_forward=1 net.bridge.bridge-nf-call-iptables=1 net.bridge.bridge-nf-call-ip6tables=1 &&
         systemctl daemon-reload && systemctl enable --quiet kubelet && systemctl enable --quiet --now containerd"
@@ -189,8 +191,8 @@ phase files
 images() {
     local archive role=control_plane
     if is_worker "$1"; then role=worker; fi
-    python3 -c 'import json, sys; [print(i["path"]) for i in json.load(open(sys.argv[1]))["images"] if sys.argv[2] in i["roles"]]' \
-        "$bundle/manifest.json" "$role" | while read -r archive; do
+    python3 -c 'import json, sys; [print(i["path"]) for i in json.load(open(sys.argv[1]))["images"] if i["architecture"] == sys.argv[2] and sys.argv[3] in i["roles"]]' \
+        "$bundle/manifest.json" "$architecture" "$role" | while read -r archive; do
         into "$1" ctr --namespace=k8s.io images import --local - <"$bundle/$archive"
     done
 }

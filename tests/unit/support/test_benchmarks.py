@@ -74,6 +74,20 @@ def test_the_sampler_sees_a_process_with_its_arguments_and_environment() -> None
     assert [programs for _moment, programs in sampler.busy if programs]
 
 
+def test_only_the_cluster_s_own_machines_count_as_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    own, other = "a" * 64, "b" * 64
+    monkeypatch.setattr(bench_cluster, "_container_name", {own: "test-bench-workers-1", other: "test-e2e-workers-1"}.__getitem__)
+
+    def works(command: bytes, cgroup: str) -> bool:
+        return bench_cluster._works(processes.Process(1, command, b"", f"0::{cgroup}"))
+
+    assert works(b"/usr/local/bin/kubeadm\0join", f"/libpod_parent/libpod-{own}/init.scope")
+    assert not works(b"/usr/local/bin/kubeadm\0join", f"/libpod_parent/libpod-{other}/init.scope")
+    assert not works(b"/usr/local/bin/kubelet", f"/libpod_parent/libpod-{own}/init.scope")
+    assert not works(b"kubeadm\0join", "/user.slice")
+    assert works(b"podman\0start\0test-bench-workers-1", "/") and not works(b"podman\0start\0test-e2e-workers-1", "/")
+
+
 def test_a_gap_is_named_by_the_task_that_ran_in_it() -> None:
     entries = [entry(task="slow", began=10.0, ended=10.45), entry(task="working", began=10.45, ended=11.0)]
     gaps = bench_cluster._gaps(samples(".....xxxxx"), entries)
