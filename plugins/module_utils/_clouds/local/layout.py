@@ -245,7 +245,8 @@ def egress_rules(place: Layout, policy: str, bridge: str, stale_chains: list[str
     host's network that asks for one before kube-proxy has its rules would send that out, so such packets are dropped and are no egress.
     """
     services = [
-        f'        iifname "{bridge}" oifname != "{bridge}" {"ip6" if ":" in cidr else "ip"} daddr {cidr} drop' for cidr in place.service_cidrs
+        f'        iifname "{bridge}" oifname != "{bridge}" {"ip6" if ":" in cidr else "ip"} daddr {cidr} drop'
+        for cidr in place.service_cidrs
     ]
     verdict = " drop" if policy == "deny" else ""
     suffix = chain_suffix(policy, bridge)
