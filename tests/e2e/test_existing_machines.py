@@ -18,6 +18,7 @@ from pathlib import Path
 import outside
 import pytest
 import yaml
+from conftest import wait_for
 
 pytestmark = pytest.mark.full
 
@@ -82,6 +83,8 @@ def documented(first_line: str) -> str:
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     folder = tmp_path_factory.mktemp("bought")
     made = outside.write_definition(folder / "made", NAME, local={"network_cidr": f"{BASE}.0/24"})
+    # Of a run that failed: host keys of machines that are gone, at the same addresses.
+    files = [Path.home() / f".kube/flotilla/{NAME}.conf", outside.cache() / "known_hosts" / NAME]
 
     def module(name: str, **arguments: object) -> None:
         done = outside.command(
@@ -90,6 +93,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         )  # fmt: skip
         assert done.status == 0, done.output[-3000:]
 
+    for path in files:
+        path.unlink(missing_ok=True)
     module("local_network")
     module("local_machines")
     label = '{{index .Config.Labels "flotilla-address"}}'
@@ -100,12 +105,14 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         module("local_network", state="absent")
 
 
+def kubectl(*arguments: str, check: bool = True) -> str:
+    program, kubeconfig = outside.cache() / "bundles/1.36.3/bin/amd64/kubectl", Path.home() / f".kube/flotilla/{NAME}.conf"
+    return outside.host(str(program), f"--kubeconfig={kubeconfig}", *arguments, check=check)
+
+
 def nodes_ready() -> set[str]:
     """Return the names of the Ready nodes."""
-    listed = outside.host(
-        str(outside.cache() / "bundles/1.36.3/bin/amd64/kubectl"), f"--kubeconfig={Path.home()}/.kube/flotilla/{NAME}.conf",
-        "wait", "--for=condition=Ready", "nodes", "--all", "--timeout=300s", "--output=name",
-    )  # fmt: skip
+    listed = kubectl("wait", "--for=condition=Ready", "nodes", "--all", "--timeout=300s", "--output=name")
     return {line.removeprefix("node/") for line in listed.split()}
 
 
@@ -151,6 +158,7 @@ def test_a_machine_that_is_down_is_named_before_anything_changes(site: Site) -> 
         assert f"[MACHINE_UNREACHABLE] The machine server-1 ({site.server})" in run.output
     finally:
         outside.host("podman", "start", machine)
+    wait_for("the machine serves again", lambda: kubectl("get", "--raw=/readyz", "--request-timeout=5s", check=False) == "ok")
 
 
 def test_a_machine_of_another_cluster_is_left_alone(site: Site) -> None:
