@@ -20,6 +20,10 @@ options:
     description: API endpoint of the cluster that is deleted, C(host:port). A member of another one is refused.
     type: str
     required: true
+  virtual_address:
+    description: Address that control planes of this cluster handed on to each other. It is taken off the machine.
+    type: str
+    default: ""
   timeout:
     description: Seconds that kubeadm may take.
     type: int
@@ -32,6 +36,7 @@ EXAMPLES = r"""
 - name: Take the machine out of its cluster
   flotilla.kubernetes.kubeadm_reset:
     api_endpoint: 10.0.0.5:6443
+    virtual_address: 10.0.0.5
   become: true
 """
 
@@ -57,11 +62,15 @@ from ..module_utils._kubernetes.machine import reset
 
 def main() -> None:
     module = AnsibleModule(
-        argument_spec={"api_endpoint": {"type": "str", "required": True}, "timeout": {"type": "int", "default": 300}},
+        argument_spec={
+            "api_endpoint": {"type": "str", "required": True},
+            "virtual_address": {"type": "str", "default": ""},
+            "timeout": {"type": "int", "default": 300},
+        },
         supports_check_mode=True,
     )
     try:
-        result = reset(module.params["api_endpoint"], module.params["timeout"], module.check_mode)
+        result = reset(module.params["api_endpoint"], module.params["virtual_address"], module.params["timeout"], module.check_mode)
     except FlotillaError as error:
         module.fail_json(**error.as_result())
     diff = {"before": {"membership": result["membership"], "files": result["removed"]}, "after": {"membership": "none", "files": []}}

@@ -76,10 +76,12 @@ def _macs(links: Path) -> Iterator[str]:
             yield mac
 
 
-def reset(endpoint: str, timeout: float, check_mode: bool) -> dict[str, Any]:
+def reset(endpoint: str, virtual_address: str, timeout: float, check_mode: bool) -> dict[str, Any]:
     """Take this machine out of its cluster for good, as one of many: the cluster as a whole goes, so its etcd is not asked.
 
     :param endpoint: API endpoint of the cluster that goes, ``host:port``.
+    :param virtual_address: address that the control planes handed on, to be taken off this machine; empty where there is none. Never to be
+        told from ``endpoint``: that of one control plane alone may be the machine's own address.
     :param timeout: seconds for kubeadm.
     :return: ``changed``, ``membership`` as found, and ``removed``.
     :raises FlotillaError: the machine is in another cluster, or kubeadm failed.
@@ -91,7 +93,6 @@ def reset(endpoint: str, timeout: float, check_mode: bool) -> dict[str, Any]:
             f"This machine is a member of the cluster at {other or 'an unknown address'}, not of the one at {endpoint}.",
             "It was left alone. Take it out of the definition.",
         )
-    host = endpoint.rpartition(":")[0]
     own = [name for name, path in OWN_SERVICES.items() if _text(Path(path)).startswith(HEAD)]
     left = [path for path in FOLDERS if Path(path).exists()] + [path for path in EMPTIED if _children(path)]
     left += [str(path) for path in STATE_DIR.glob("kubeadm.*")] + [OWN_SERVICES[name] for name in own]
@@ -108,8 +109,9 @@ def reset(endpoint: str, timeout: float, check_mode: bool) -> dict[str, Any]:
     for link in LINKS:
         if Path("/sys/class/net", link).exists():
             run(["ip", "link", "delete", link])
-    if host in interfaces():
-        run(["ip", "address", "delete", f"{host}/32", "dev", interfaces()[host]])
+    # kube-vip is killed without the time to take it back.
+    if virtual_address in interfaces():
+        run(["ip", "address", "delete", f"{virtual_address}/32", "dev", interfaces()[virtual_address]])
     return {"changed": True, "membership": found, "removed": left}
 
 

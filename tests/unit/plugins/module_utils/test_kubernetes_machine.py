@@ -12,7 +12,8 @@ from ansible_collections.flotilla.kubernetes.plugins.module_utils._errors import
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._haproxy import HEAD
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._kubernetes import machine
 
-ENDPOINT = "10.0.0.5:6443"
+ADDRESS = "10.0.0.5"
+ENDPOINT = f"{ADDRESS}:6443"
 KUBECONFIG = "apiVersion: v1\nclusters:\n- cluster:\n    server: https://10.0.0.5:6443\n  name: prod\n"
 
 
@@ -59,7 +60,7 @@ def test_the_endpoint_is_that_of_people_not_of_the_kubelet(node):
 def test_reset_leaves_nothing_of_the_cluster(node):
     folder, commands = node
     (folder / "haproxy.cfg").write_text(f"{HEAD}\nglobal\n")
-    result = machine.reset(ENDPOINT, 10, check_mode=False)
+    result = machine.reset(ENDPOINT, ADDRESS, 10, check_mode=False)
     assert result["changed"] and result["membership"] == "member"
     assert not (folder / "_etc_kubernetes").exists() and not (folder / "haproxy.cfg").exists()
     assert list((folder / "_var_lib_etcd").iterdir()) == [], "a disk of its own stays, empty"
@@ -67,17 +68,23 @@ def test_reset_leaves_nothing_of_the_cluster(node):
     assert "systemctl disable --now haproxy" in commands and "ip address delete 10.0.0.5/32 dev eth0" in commands
 
 
+def test_an_endpoint_that_is_the_machines_own_address_stays_on_it(node):
+    _folder, commands = node
+    machine.reset(ENDPOINT, "", 10, check_mode=False)
+    assert commands[0].startswith("kubeadm reset") and not [command for command in commands if "ip address" in command]
+
+
 def test_somebody_elses_haproxy_is_left_alone(node):
     folder, commands = node
     (folder / "haproxy.cfg").write_text("global\n")
-    machine.reset(ENDPOINT, 10, check_mode=False)
+    machine.reset(ENDPOINT, ADDRESS, 10, check_mode=False)
     assert (folder / "haproxy.cfg").exists()
     assert not [command for command in commands if "haproxy" in command]
 
 
 def test_check_mode_says_what_would_go_and_touches_nothing(node):
     folder, commands = node
-    result = machine.reset(ENDPOINT, 10, check_mode=True)
+    result = machine.reset(ENDPOINT, ADDRESS, 10, check_mode=True)
     assert result["changed"] and str(folder / "_etc_kubernetes") in result["removed"]
     assert (folder / "_etc_kubernetes/member/file").exists() and commands == []
 
@@ -85,15 +92,15 @@ def test_check_mode_says_what_would_go_and_touches_nothing(node):
 def test_a_member_of_another_cluster_is_refused(node):
     folder, commands = node
     with pytest.raises(FlotillaError) as caught:
-        machine.reset("10.7.7.7:6443", 10, check_mode=False)
+        machine.reset("10.7.7.7:6443", "10.7.7.7", 10, check_mode=False)
     assert caught.value.code == "MACHINE_IN_OTHER_CLUSTER" and ENDPOINT in str(caught.value)
     assert (folder / "_etc_kubernetes/member/file").exists() and commands == []
 
 
 def test_a_second_reset_has_nothing_to_do(node, monkeypatch):
-    machine.reset(ENDPOINT, 10, check_mode=False)
+    machine.reset(ENDPOINT, ADDRESS, 10, check_mode=False)
     monkeypatch.setattr(machine, "membership", lambda: "none")
     _folder, commands = node
     commands.clear()
-    assert machine.reset(ENDPOINT, 10, check_mode=False) == {"changed": False, "membership": "none", "removed": []}
+    assert machine.reset(ENDPOINT, ADDRESS, 10, check_mode=False) == {"changed": False, "membership": "none", "removed": []}
     assert commands == []
