@@ -111,18 +111,21 @@ def _results(name: str, limit: float, counts: dict[str, journal.Count]) -> Figur
 def _round(folder: Path, inventory: Path, image: str, number: int, control_planes: int, workers: int) -> dict[str, Any]:
     settings = outside.settings()
     _delete(folder, inventory)
-    load = os.getloadavg()[0]
+    # Each before its measurement, the own work of the minute before included: what differs much between them was not measured alike.
+    load = {"floor": _load()}
     phases = _floor(folder / f"floor-{number}", image, control_planes, workers)
     _delete(folder, inventory)
     _restore(settings)
+    load["create"] = _load()
     with Sampler(wanted=_works) as sampler:
         began = time.time()
         create = _play(folder, inventory, "cluster_apply", f"create-{number}")
         ended = time.time()
+    load["no-op"] = _load()
     again = _play(folder, inventory, "cluster_apply", f"again-{number}")
     assert again.changed == 0, f"the second run changed something: {again.recap}"
     one = {
-        "load": round(load, 2),
+        "load": load,
         "floor": phases["total"],
         "floor_phases": phases,
         "create": create.seconds,
@@ -132,10 +135,16 @@ def _round(folder: Path, inventory: Path, image: str, number: int, control_plane
         "create_counts": journal.counts(journal.read(folder / f"create-{number}.jsonl")),
         "again_counts": journal.counts(journal.read(folder / f"again-{number}.jsonl")),
     }
-    print(
-        f"round {number}: floor {one['floor']:.1f} s, create {one['create']:.1f} s, no-op {one['again']:.1f} s, load {load:.1f}", flush=True
+    times = ", ".join(
+        f"{name} {seconds:.1f} s (load {load[name]:g})"
+        for name, seconds in {"floor": one["floor"], "create": one["create"], "no-op": one["again"]}.items()
     )
+    print(f"round {number}: {times}", flush=True)
     return one
+
+
+def _load() -> float:
+    return round(os.getloadavg()[0], 1)
 
 
 def _noisy(rounds: list[dict[str, Any]]) -> bool:
