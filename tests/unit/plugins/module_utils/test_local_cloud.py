@@ -10,6 +10,7 @@ import dataclasses
 import json
 import re
 import subprocess
+import threading
 from pathlib import Path
 
 import pytest
@@ -266,6 +267,39 @@ def test_create_then_nothing_to_do(fake, session):
     again, steps = machines.present(session, DEFINITION, wait_timeout=5)
     assert not again.changed and {step.action for step in steps} == {"keep"}
     assert fake.changes == []
+
+
+def test_one_machine_per_core_boots_at_a_time(fake, session, monkeypatch):
+    both, lock, now, most = threading.Barrier(2), threading.Lock(), [], []
+
+    def wait(_session, name, *_more):
+        with lock:
+            now.append(name)
+            most.append(len(now))
+            first = len(most) <= 2
+        if first:
+            both.wait(10)  # fails unless two wait at once
+        with lock:
+            now.remove(name)
+
+    monkeypatch.setattr(machines.os, "cpu_count", lambda: 2)
+    monkeypatch.setattr(machines, "_wait", wait)
+    present(session)
+    assert len(most) == 3 and max(most) == 2
+
+
+def test_after_a_machine_that_can_not_be_made_no_other_is_begun(fake, session, monkeypatch):
+    begun = []
+
+    def create(_session, _definition, _place, _uid, _step, name, *_more):
+        begun.append(name)
+        raise FlotillaError("LOCAL_CONTAINER", "no", "none")
+
+    monkeypatch.setattr(machines.os, "cpu_count", lambda: 1)
+    monkeypatch.setattr(machines, "_create", create)
+    with pytest.raises(FlotillaError):
+        present(session)
+    assert len(begun) == 1
 
 
 def test_check_mode_changes_nothing_and_predicts(fake, session):
