@@ -53,14 +53,14 @@ class Site:
     def run(self, *arguments: str) -> outside.Run:
         return outside.command("ansible-playbook", *arguments, "-e", json.dumps(CONTAINERS))
 
-    def definition(self) -> Path:
+    def definition(self, provider: str = "haproxy_keepalived", address: str = f"{BASE}.5") -> Path:
         return outside.write_definition(
             self.folder / "defined",
             NAME,
             cloud="existing",
             control_plane={},
             pools=[{"name": "workers"}],
-            api_endpoint={"provider": "haproxy_keepalived", "address": f"{BASE}.5"},
+            api_endpoint={"provider": provider, "address": address},
             access={"ssh_user": "flotilla", "ssh_private_key_file": str(outside.cache() / "local/ssh/id_ed25519")},
             existing={
                 "host_keys": "accept_new",
@@ -162,8 +162,7 @@ def test_a_machine_that_is_down_is_named_before_anything_changes(site: Site) -> 
 
 
 def test_a_machine_of_another_cluster_is_left_alone(site: Site) -> None:
-    path = site.definition()
-    path.write_text(path.read_text(encoding="utf-8").replace(f"{BASE}.5", f"{BASE}.6"), encoding="utf-8")
+    path = site.definition(address=f"{BASE}.6")
     run = site.run("-i", str(path), "flotilla.kubernetes.cluster_apply")
     assert run.status != 0 and run.changed == 0
     assert f"[MACHINE_IN_OTHER_CLUSTER] The machine server-1 ({site.server}) is a member of the cluster at {BASE}.5:8443" in run.output
@@ -172,23 +171,27 @@ def test_a_machine_of_another_cluster_is_left_alone(site: Site) -> None:
     assert nodes_ready() == {"server-1", "agent-1"}
 
 
+def remains(machine: str) -> str:
+    """Return what a machine has of a cluster; the files of HAProxy's and keepalived's packages are not of it."""
+    script = (
+        "ls -d /etc/kubernetes; ls -A /var/lib/etcd; pgrep --list-name 'kube|etcd|haproxy|keepalived'; "
+        "grep -l flotilla /etc/haproxy/haproxy.cfg /etc/keepalived/keepalived.conf; "
+        f"ip -oneline address show | grep -wE '{BASE}.[56]'"
+    )
+    return outside.host("podman", "exec", machine, "sh", "-c", script, check=False)
+
+
 def test_delete_gives_the_machines_back_and_they_take_another_cluster(site: Site) -> None:
-    path = site.definition()
-    deleted = site.run("-i", str(path), "flotilla.kubernetes.cluster_delete", "-e", f"flotilla_confirm={NAME}")
-    assert deleted.status == 0, deleted.output[-3000:]
-    for machine in outside.machines(NAME):
-        left = outside.host(
-            "podman",
-            "exec",
-            machine,
-            "sh",
-            "-c",
-            "ls -d /etc/kubernetes /etc/haproxy/haproxy.cfg; ls -A /var/lib/etcd; pgrep kube",
-            check=False,
-        )
-        assert left == "", f"{machine}: {left}"
-    made = site.run("-i", str(path), "flotilla.kubernetes.cluster_apply")
+    def delete(path: Path) -> None:
+        run = site.run("-i", str(path), "flotilla.kubernetes.cluster_delete", "-e", f"flotilla_confirm={NAME}")
+        assert run.status == 0, run.output[-3000:]
+        assert {machine: remains(machine) for machine in outside.machines(NAME)} == dict.fromkeys(outside.machines(NAME), "")
+
+    delete(site.definition())
+    other = site.definition("kube_vip", f"{BASE}.6")
+    made = site.run("-i", str(other), "flotilla.kubernetes.cluster_apply")
     assert made.status == 0, made.output[-6000:]
     assert nodes_ready() == {"server-1", "agent-1"}
-    again = site.run("-i", str(path), "flotilla.kubernetes.cluster_delete", "-e", f"flotilla_confirm={NAME}")
-    assert again.status == 0, again.output[-3000:]
+    control_plane = outside.machines(NAME, "control-plane")[0]
+    assert re.search(rf"^/etc/kubernetes$.* kube-vip$.* {BASE}.6/32 ", remains(control_plane), re.MULTILINE | re.DOTALL)
+    delete(other)
