@@ -95,7 +95,8 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Keep the long tests or the others, and of these the one rotating case whose turn it is: the next commit takes the next one."""
     # All that share the cluster, then the one that deletes it, then those that make clusters of their own.
-    items.sort(key=lambda item: ("cluster" not in item.fixturenames, item.get_closest_marker("last") is not None))
+    sharing = {item.path for item in items if "cluster" in item.fixturenames}
+    items.sort(key=lambda item: (item.path not in sharing, item.get_closest_marker("last") is not None))
     unwanted = [item for item in items if bool(item.get_closest_marker("long")) != config.getoption("--long")]
     if not config.getoption("--all-cases"):
         unwanted += [item for item in items if item.get_closest_marker("full") and item not in unwanted]

@@ -12,7 +12,9 @@ import os
 import subprocess
 import tarfile
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
+from secrets import token_hex
 
 import outside
 
@@ -23,13 +25,13 @@ NOT_SEARCHED = ("/dev", "/lib/modules", "/proc", "/sys", "/usr")
 FILE_SYSTEMS = ("/", "/run", "/run/lock", "/tmp", "/var/lib/containerd", "/var/lib/etcd", "/var/lib/kubelet")
 MOST = 50 * 1024 * 1024
 
-# Inputs of people, as their vault would give them. Each has a character that encodings change.
+# Inputs of people, as their vault would give them. Each has a character that encodings change, and is another one in every run: no source
+# file, log or cache of another run holds it.
+_RUN = token_hex(8)
 PLANTED = {
-    "kubernetes_node_proxy_credentials": {"username": "proxy-user", "password": "planted/proxy+password&0123456789"},
-    "containerd_registry_credentials": {
-        "mirror.example.com": {"username": "mirror-user", "password": "planted/registry+password&0123456789"}
-    },
-    "bundle_delivery_credentials": {"username": "delivery-user", "password": "planted/delivery+password&0123456789"},
+    "kubernetes_node_proxy_credentials": {"username": "proxy-user", "password": f"planted/proxy+password&{_RUN}"},
+    "containerd_registry_credentials": {"mirror.example.com": {"username": "mirror-user", "password": f"planted/registry+password&{_RUN}"}},
+    "bundle_delivery_credentials": {"username": "delivery-user", "password": f"planted/delivery+password&{_RUN}"},
 }
 # A proxy and a mirror that nobody asks: everything is in the bundle.
 SITE = {
@@ -77,11 +79,14 @@ def logs(machine: str) -> Iterator[tuple[str, bytes]]:
     yield from _unpacked(machine, [], "tar --create --exclude=/var/log/journal /var/log 2>/dev/null")
 
 
-def readable_on_controller(folders: list[Path]) -> Iterator[tuple[str, bytes]]:
-    """Yield path and content of every file below ``folders`` that another account of the controller may read."""
+def readable_on_controller(folders: list[Path], since: Path) -> Iterator[tuple[str, bytes]]:
+    """Yield path and content of every file below ``folders`` that is newer than ``since`` and that another account may read."""
     for folder in folders:
-        for name in _as_nobody("find", str(folder), "-type", "f", "-readable", "-size", f"-{MOST}c").decode().splitlines():
-            yield f"{name} on the controller", Path(name).read_bytes()
+        # find's -newer would have to look at a file that nobody else may read.
+        newer = ["-newermt", f"@{since.stat().st_mtime}"]
+        for name in _as_nobody("find", str(folder), "-type", "f", "-readable", "-size", f"-{MOST}c", *newer).decode().splitlines():
+            with suppress(FileNotFoundError):  # somebody else's, who is at work, too
+                yield f"{name} on the controller", Path(name).read_bytes()
 
 
 def _as_nobody(*argv: str) -> bytes:

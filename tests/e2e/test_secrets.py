@@ -110,7 +110,7 @@ def test_no_file_that_others_may_read_holds_one(cluster: Cluster, search: Search
         assert any(where.startswith("etc/containerd/config.toml") for where, _content in places), "files of a machine were read"
         assert search.find_all(places) == []
     mine = [cluster.foundation, outside.cache(), Path.home() / ".kube", Path.home() / ".ansible", Path("/tmp"), Path("/var/tmp")]
-    assert search.find_all(leaks.readable_on_controller([path for path in mine if path.exists()])) == []
+    assert search.find_all(leaks.readable_on_controller([path for path in mine if path.exists()], cluster.vault)) == []
 
 
 def test_the_fact_cache_holds_none(cluster: Cluster, search: Search) -> None:
@@ -118,7 +118,7 @@ def test_the_fact_cache_holds_none(cluster: Cluster, search: Search) -> None:
     assert search.find_all((str(path), path.read_bytes()) for path in files) == []
 
 
-def test_a_leak_into_a_file_or_a_fact_would_be_found(tmp_path: Path, control: Search) -> None:
+def test_a_leak_into_a_file_or_a_fact_would_be_found(cluster: Cluster, tmp_path: Path, control: Search) -> None:
     machine = outside.machines(NAME, "workers")[0]
     outside.host("podman", "exec", machine, "sh", "-c", f"echo '{MARKER}' > /etc/leak; install -m 0600 /etc/leak /etc/no-leak")
     try:
@@ -128,9 +128,9 @@ def test_a_leak_into_a_file_or_a_fact_would_be_found(tmp_path: Path, control: Se
     folder = Path(outside.host("mktemp", "--directory").strip())
     try:
         outside.host("sh", "-c", f"chmod 0755 {folder}; echo '{MARKER}' > {folder}/leak; chmod 0644 {folder}/leak")
-        assert control.find_all(leaks.readable_on_controller([folder]))
+        assert control.find_all(leaks.readable_on_controller([folder], cluster.vault))
         outside.host("chmod", "0700", str(folder))
-        assert not control.find_all(leaks.readable_on_controller([folder])), "nobody else gets into a closed folder"
+        assert not control.find_all(leaks.readable_on_controller([folder], cluster.vault)), "nobody else gets into a closed folder"
     finally:
         outside.host("rm", "-rf", str(folder))
     leak = leaks.write_private(tmp_path / "leak.json", json.dumps({"leak": MARKER}))
