@@ -246,10 +246,8 @@ def serving_certificate(cluster: Cluster, machine: str) -> str:
 
 
 @pytest.fixture
-def short_lived(cluster: Cluster, request: pytest.FixtureRequest) -> Iterator[str]:
+def short_lived(cluster: Cluster) -> Iterator[str]:
     """Certificates that live for minutes, or as long as FLOTILLA_CERTIFICATE_LIFETIME says, until the test is over."""
-    if not request.config.getoption("--all-cases"):
-        pytest.skip("takes as long as a certificate lives")
     lifetime = os.environ.get("FLOTILLA_CERTIFICATE_LIFETIME", "10m")
     path = cluster.foundation / f"clusters/{cluster.name}.yml"
     before = path.read_text(encoding="utf-8")
@@ -262,6 +260,7 @@ def short_lived(cluster: Cluster, request: pytest.FixtureRequest) -> Iterator[st
     cluster.play("cluster_apply")
 
 
+@pytest.mark.full
 def test_certificates_are_renewed_without_a_playbook(cluster: Cluster, short_lived: str) -> None:
     worker = outside.machines(cluster.name, "workers")[0]
     long_lived = serving_certificate(cluster, worker)
