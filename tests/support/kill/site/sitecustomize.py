@@ -63,12 +63,14 @@ def around(kind: str, detail: str, call: Callable[[], Any], **more: str) -> Any:
 
 def _module() -> str:
     """Return the name of the module or action of ours that is at work, or nothing."""
-    frame: Any = sys._getframe(1)
-    while frame:
-        folder, _slash, name = frame.f_code.co_filename.rpartition("/")
-        if folder.endswith(("/plugins/modules", "ansible/modules", "kubernetes/plugins/action")):
-            return str(name[:-3])
-        frame = frame.f_back
+    # A module may have threads; what it is stands on the stack of its main one.
+    stacks: list[Any] = [sys._getframe(1), sys._current_frames().get(threading.main_thread().ident or 0)]
+    for frame in stacks:
+        while frame:
+            folder, _slash, name = frame.f_code.co_filename.rpartition("/")
+            if folder.endswith(("/plugins/modules", "ansible/modules", "kubernetes/plugins/action")):
+                return str(name[:-3])
+            frame = frame.f_back
     return ""
 
 
