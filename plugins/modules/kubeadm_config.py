@@ -147,10 +147,13 @@ def wanted_files(entries: list[dict[str, Any]]) -> ConfigFiles:
     return ConfigFiles("control-plane", files)
 
 
-def write(files: ConfigFiles) -> list[Change]:
-    """Write what differs and return it."""
+def write(files: ConfigFiles, member: bool) -> list[Change]:
+    """Write what differs and return it.
+
+    :param member: whether the machine is in a cluster; where it is not, kubeadm is yet to start the API server, which then reads the files.
+    """
     changes = files.changes()
-    for tag in sorted({change.tag for change in changes} - {""}):
+    for tag in sorted({change.tag for change in changes} - {""} - (set() if member else {API_SERVER})):
         Restart(tag).owe()
     files.apply(changes)
     return changes
@@ -160,14 +163,15 @@ def converge(params: dict[str, Any], check_mode: bool) -> dict[str, Any]:
     """Do what the module says and return its result."""
     change = params["apply"] and not check_mode
     files = wanted_files(params["files"]) if params["files"] else None
-    written = [] if not files else files.changes() if check_mode else write(files)
+    member = membership() == "member"
+    written = [] if not files else files.changes() if check_mode else write(files, member)
     started = bool(params["service"]) and ensure_service(params["service"], check_mode)
     result = results(written)
     diff = result["diff"]
     differs: list[str] = []
     complete = True
     # A control plane whose API server is away can not say what the cluster records; the health gates tell of it.
-    if membership() == "member" and not (params["address"] and api_server_problem(params["address"])):
+    if member and not (params["address"] and api_server_problem(params["address"])):
         if params["address"]:
             control_plane = ControlPlane(params["config"], params["address"], params["peers"], params["user"], params["timeout"])
             records, pods = control_plane.differences()
