@@ -16,6 +16,19 @@ from .session import Session
 START_TIMEOUT = 120
 
 
+# podman (4.3) spools its standard input into a file and leaves that behind; the host key of a machine is in it. /run is memory, and the
+# next run for the same container takes the same folder.
+_COPY_IN = """
+umask 077
+spool=/run/flotilla-copy-$1
+mkdir -p "$spool"
+TMPDIR=$spool podman cp - "$1:/"
+status=$?
+rm -rf "$spool"
+exit $status
+"""
+
+
 @dataclass(frozen=True)
 class Container:
     """A container as podman lists it; ``state`` is podman's own word."""
@@ -96,7 +109,9 @@ def create(
     for key, value in sorted({**labels, names.LABEL_ADDRESS: address}.items()):
         arguments += ["--label", f"{key}={value}"]
     session.podman(*arguments, image, code="LOCAL_CONTAINER", message=f"podman did not make the container {name}.")
-    session.podman("cp", "-", f"{name}:/", data=files, code="LOCAL_CONTAINER", message=f"podman did not put the files into {name}.")
+    session.run(
+        ["sh", "-c", _COPY_IN, "sh", name], data=files, code="LOCAL_CONTAINER", message=f"podman did not put the files into {name}."
+    )
 
 
 def hosts_file(name: str, address: str) -> tuple[int, str]:
