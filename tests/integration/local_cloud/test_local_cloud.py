@@ -212,13 +212,11 @@ def test_network_answers_names_and_time(network):
     assert network["network"]["egress"] == {"policy": "deny", "packets": 0, "bytes": 0, "host_packets": 0}
 
 
-def test_network_again_changes_nothing_and_is_quick(network):
+def test_network_again_changes_nothing(network):
     ids = container_ids()
-    started = time.monotonic()
     again = ok("local_network")
     assert not again["changed"] and again["network"] == network["network"]
     assert container_ids() == ids
-    assert time.monotonic() - started < 10, "the module itself takes half a second; the rest is Ansible's start"
 
 
 def test_egress_policy_changes_in_place(network):
