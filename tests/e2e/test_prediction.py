@@ -20,6 +20,9 @@ CONFIGURATION = ("/etc/containerd", "/etc/crictl.yaml", "/etc/kubernetes", "/etc
 COREDNS = "registry.k8s.io/coredns/coredns"
 
 
+pytestmark = pytest.mark.full
+
+
 @dataclass(frozen=True)
 class Differences:
     """The machines that the tests have made different, and what was predicted and done about it."""
