@@ -12,6 +12,7 @@ author:
   - flotilla.kubernetes authors (@flotilla-kubernetes)
 description:
   - Puts the pods' network into flannel's configuration, and the API's stable address into its pods' environment.
+  - Asks flannel's pods every two seconds whether they are ready, not every ten: a new node, and each step of a rolling update, waits for it.
   - With that address flannel does not need the Service C(kubernetes), which works on a node only once kube-proxy has set it up. Both
     start at the same time, and a flannel that is first waits 30 seconds for nothing.
 options:
@@ -62,10 +63,12 @@ def flannel_manifest(manifest: str, pod_cidr: str, api_endpoint: dict[str, Any] 
         data = by_kind["ConfigMap"]["data"]
         containers = by_kind["DaemonSet"]["spec"]["template"]["spec"]["containers"]
         data["net-conf.json"] = json.dumps({**json.loads(data["net-conf.json"]), "Network": pod_cidr}, indent=2) + "\n"
-        if api_endpoint:
-            # What kubelet sets for every container stands behind what the container itself says.
-            address = {"KUBERNETES_SERVICE_HOST": str(api_endpoint["host"]), "KUBERNETES_SERVICE_PORT": str(api_endpoint["port"])}
-            for container in containers:
+        # What kubelet sets for every container stands behind what the container itself says.
+        address = {f"KUBERNETES_SERVICE_{name.upper()}": str(api_endpoint[name]) for name in ("host", "port")} if api_endpoint else {}
+        for container in containers:
+            if "readinessProbe" in container:
+                container["readinessProbe"].update(initialDelaySeconds=1, periodSeconds=2)
+            if address:
                 kept = [entry for entry in container.get("env", []) if entry["name"] not in address]
                 container["env"] = [{"name": name, "value": value} for name, value in address.items()] + kept
     except (yaml.YAMLError, KeyError, TypeError, ValueError) as error:

@@ -115,6 +115,8 @@ def join_configuration(params: dict[str, Any]) -> dict[str, Any]:
             "certificateKey": params["certificate_key"],
             "localAPIEndpoint": {"advertiseAddress": params["advertise_address"], "bindPort": API_PORT},
         }
+        # Of several that join at once all but one wait until etcd, which has one learner at a time, takes the next.
+        document["timeouts"] = {"etcdAPICall": f"{params['timeout']}s"}
     return document
 
 

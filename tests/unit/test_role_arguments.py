@@ -46,14 +46,12 @@ def rendered(tmp_path_factory) -> list[dict[str, object]]:
         "flotilla_cluster": DEFINITION,
         **MACHINE,
     }
-    files = [
-        str(ROLES / role / part / "main.yml") for role in ("kubernetes_control_plane", "kubernetes_worker") for part in ("defaults", "vars")
-    ]
+    files = [str(ROLES / "kubernetes_control_plane" / part / "main.yml") for part in ("defaults", "vars")]
     task = {
         "ansible.builtin.copy": {
             "dest": str(folder / "documents.json"),
             "content": "{{ (__kubernetes_control_plane_configuration"
-            " + [{'kind': 'JoinConfiguration', 'nodeRegistration': __kubernetes_worker_registration}]) | to_json }}",
+            " + [{'kind': 'JoinConfiguration', 'nodeRegistration': 'n1' | flotilla.kubernetes.node_registration('10.0.0.1')}]) | to_json }}",
             "mode": "0644",
         }
     }

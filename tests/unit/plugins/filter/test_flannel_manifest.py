@@ -42,6 +42,10 @@ spec:
         env:
         - name: EVENT_QUEUE_DEPTH
           value: "5000"
+        readinessProbe:
+          httpGet: {path: /readyz, port: healthz}
+          initialDelaySeconds: 5
+          periodSeconds: 10
 """
 
 
@@ -54,8 +58,13 @@ def environment(text: str) -> dict[str, str]:
     return {entry["name"]: entry["value"] for entry in container["env"]}
 
 
-def test_the_network_of_the_pods_is_set_and_everything_else_stays() -> None:
+def probe(objects: dict[str, Any]) -> dict[str, Any]:
+    return objects["DaemonSet"]["spec"]["template"]["spec"]["containers"][0].pop("readinessProbe")
+
+
+def test_the_network_of_the_pods_and_the_probe_are_set_and_everything_else_stays() -> None:
     before, after = by_kind(MANIFEST), by_kind(flannel_manifest(MANIFEST, "10.8.0.0/14"))
+    assert probe(after) == {**probe(before), "initialDelaySeconds": 1, "periodSeconds": 2}
     assert json.loads(after["ConfigMap"]["data"].pop("net-conf.json")) == {"Network": "10.8.0.0/14", "Backend": {"Type": "vxlan"}}
     del before["ConfigMap"]["data"]["net-conf.json"]
     assert after == before
