@@ -64,7 +64,7 @@ e2e-full: setup-tests ## Run the end-to-end tests with all their cases
 e2e-kill: setup-tests ## Kill one create at every event, for KILL_MINUTES (25); the next call goes on from there
 	@tools/gates e2e-kill -- $(ARGS)
 
-e2e-kill-fresh: setup-tests ## Kill fresh clusters: three of them once, one three times
+e2e-kill-fresh: setup-tests ## Kill three fresh clusters, each once
 	@tools/gates e2e-kill-fresh -- $(ARGS)
 
 bench: setup-tests ## Measure create, no-op and endpoint against their bars (ARGS: names of tests/benchmarks/bench_*.py)

@@ -12,9 +12,10 @@ author:
   - flotilla.kubernetes authors (@flotilla-kubernetes)
 description:
   - Puts the pods' network into flannel's configuration, and the API's stable address into its pods' environment.
-  - Asks flannel's pods every two seconds whether they are ready, not every ten: a new node, and each step of a rolling update, waits for it.
   - With that address flannel does not need the Service C(kubernetes), which works on a node only once kube-proxy has set it up. Both
     start at the same time, and a flannel that is first waits 30 seconds for nothing.
+  - Has kubelet ask every two seconds whether flannel is ready, not every ten, because a new node and each step of a rolling update wait
+    for it.
 options:
   _input:
     description: The manifest C(kube-flannel.yml) of a flannel release.

@@ -111,14 +111,16 @@ def _draw(seed: str, most: int) -> int:
     return int(hashlib.sha256(seed.encode()).hexdigest(), 16) % most
 
 
-def _plant() -> None:
-    """Leave what a bad run would leave, as a proof that it is found."""
+def _plant() -> str:
+    """Leave what a bad run would leave, as a proof that it is found; return the volume, which is nobody's and stays after a delete."""
     worker = outside.machines(NAME, "workers")[0]
+    volume = f"{worker}-more"
     outside.host("podman", "exec", worker, "touch", *PLANTED)
-    outside.host("podman", "volume", "create", f"--label=flotilla-cluster={NAME}", f"{worker}-more")
+    outside.host("podman", "volume", "create", f"--label=flotilla-cluster={NAME}", volume)
     control_plane = outside.machines(NAME, "control-plane")[0]
     for command in (["kubectl", "cordon", worker], ["kubeadm", "token", "create"]):
         outside.host("podman", "exec", control_plane, *command, "--kubeconfig=/etc/kubernetes/admin.conf")
+    return volume
 
 
 class Hit:
@@ -134,7 +136,6 @@ class Hit:
         return killing.way(self._seed, event) if self._left == 0 else ""
 
 
-@pytest.mark.long
 def test_a_create_that_is_killed_three_times_converges(definition: Path, gate: killing.Gate) -> None:
     seed = os.environ.get("KILL_SEED") or _commit()
     _delete(definition)
@@ -145,10 +146,11 @@ def test_a_create_that_is_killed_three_times_converges(definition: Path, gate: k
         print(f"killed ({stage.how}) after {run.seconds:.0f} s, {what}: {stage.killed.key}")
     _stage, last = killing.play(gate, definition, lambda event: "", "three-end")
     _judge(definition, gate, last)
-    _plant()
+    volume = _plant()
     found = "\n".join(finished.problems(NAME, POOLS))
     assert not [sign for sign in (*PLANTED, "volumes: ", "is cordoned") if sign not in found], found
     assert len(finished.join_secrets(NAME)) == 1
+    outside.host("podman", "volume", "rm", volume)
     _delete(definition)
 
 

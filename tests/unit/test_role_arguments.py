@@ -50,8 +50,8 @@ def rendered(tmp_path_factory) -> list[dict[str, object]]:
     task = {
         "ansible.builtin.copy": {
             "dest": str(folder / "documents.json"),
-            "content": "{{ (__kubernetes_control_plane_configuration"
-            " + [{'kind': 'JoinConfiguration', 'nodeRegistration': 'n1' | flotilla.kubernetes.node_registration('10.0.0.1')}]) | to_json }}",
+            "content": "{{ (__kubernetes_control_plane_configuration + [{'kind': 'JoinConfiguration',"
+            " 'nodeRegistration': 'n1' | flotilla.kubernetes.node_registration('10.0.0.1')}]) | to_json }}",
             "mode": "0644",
         }
     }
