@@ -1,14 +1,15 @@
 # Copyright: (c) 2026, the flotilla.kubernetes authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The one error class of the collection (private to flotilla.kubernetes).
+"""What is wrong, told so that an operator can act on it (private to flotilla.kubernetes).
 
-SDK and command errors become a `FlotillaError` at the edge where they happen; each module's `main()` catches it once.
-Runs on nodes too: Python 3.9 and the standard library only.
+There is one error class: SDK and command errors become a `FlotillaError` at the edge where they happen; each module's `main()` catches it
+once. Runs on nodes too: Python 3.9 and the standard library only.
 """
 
 from __future__ import annotations
 
+from dataclasses import asdict, dataclass
 from typing import Any
 
 
@@ -48,3 +49,16 @@ class FlotillaError(Exception):
         if self.cause:
             result["cause"] = str(self.cause).strip()
         return result
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One of the things that a look found wrong: it is returned, not raised, so that an operator hears of all of them at once."""
+
+    code: str
+    object: str
+    message: str
+    remedy: str
+
+    def as_dict(self) -> dict[str, str]:
+        return asdict(self)
