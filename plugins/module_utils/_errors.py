@@ -9,7 +9,10 @@ once. Runs on nodes too: Python 3.9 and the standard library only.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 
@@ -49,6 +52,24 @@ class FlotillaError(Exception):
         if self.cause:
             result["cause"] = str(self.cause).strip()
         return result
+
+
+@contextmanager
+def clear_os_errors(path: Path, done: str) -> Iterator[None]:
+    """Turn what the operating system refuses into one clear error.
+
+    :param done: what was to be done to ``path``: read, written ...
+    :raises FlotillaError: ``FILE_NOT_WRITTEN`` or ``FILE_UNREADABLE``.
+    """
+    try:
+        yield
+    except (OSError, UnicodeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        if done == "read":
+            code, remedy = "FILE_UNREADABLE", "Remove what is there in its place, or mend its file system."
+        else:
+            code, remedy = "FILE_NOT_WRITTEN", "Look at the free space, the rights of its folder and whether its file system is read-only."
+        raise FlotillaError(code, f"{path} could not be {done}: {reason}.", remedy, error) from error
 
 
 @dataclass(frozen=True)

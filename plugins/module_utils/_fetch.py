@@ -22,10 +22,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote, urljoin, urlsplit
 
-from ._errors import FlotillaError
+from ._errors import FlotillaError, clear_os_errors
 from ._files import sha256_of
 from ._locks import lock
-from ._node import STATE_DIR, clear_os_errors
+from ._node import STATE_DIR
 from ._site import proxy_environment
 
 INCOMING = STATE_DIR / "incoming"

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ._command import SEARCH_PATH, run
-from ._errors import FlotillaError
+from ._errors import FlotillaError, clear_os_errors
 from ._files import sha256_of, write_atomically
 from ._locks import lock
 from ._os_families import find_family, os_release
@@ -310,24 +310,6 @@ def check_arrival(path: Path, sha256: str, what: str) -> None:
             f"What arrived for {what} has the SHA-256 {found}, the bundle's manifest says {sha256}.",
             "Check the bundle with the playbook bundle_build and run again; nothing was installed from it.",
         )
-
-
-@contextmanager
-def clear_os_errors(path: Path, done: str) -> Iterator[None]:
-    """Turn what the operating system refuses into one clear error.
-
-    :param done: what was to be done to ``path``: read, written ...
-    :raises FlotillaError: ``FILE_NOT_WRITTEN`` or ``FILE_UNREADABLE``.
-    """
-    try:
-        yield
-    except (OSError, UnicodeError) as error:
-        reason = getattr(error, "strerror", None) or error
-        if done == "read":
-            code, remedy = "FILE_UNREADABLE", "Remove what is there in its place, or mend its file system."
-        else:
-            code, remedy = "FILE_NOT_WRITTEN", "Look at the free space, the rights of its folder and whether its file system is read-only."
-        raise FlotillaError(code, f"{path} could not be {done}: {reason}.", remedy, error) from error
 
 
 def _text_of(path: Path) -> str | None:
