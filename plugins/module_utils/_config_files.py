@@ -17,7 +17,7 @@ from typing import Any
 
 from ._errors import clear_os_errors
 from ._files import write_atomically
-from ._node import STATE_DIR
+from ._state import STATE_DIR
 
 BEGIN, END = "# BEGIN flotilla.kubernetes", "# END flotilla.kubernetes"
 HIDDEN = "(not shown: it holds secrets)\n"

@@ -25,8 +25,8 @@ from urllib.parse import quote, unquote, urljoin, urlsplit
 from ._errors import FlotillaError, clear_os_errors
 from ._files import sha256_of
 from ._locks import lock
-from ._node import STATE_DIR
 from ._site import proxy_environment
+from ._state import STATE_DIR
 
 INCOMING = STATE_DIR / "incoming"
 ATTEMPTS = 5

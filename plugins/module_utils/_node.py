@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from ._command import SEARCH_PATH, run
-from ._errors import FlotillaError, clear_os_errors
+from ._errors import FlotillaError
 from ._files import sha256_of, write_atomically
 from ._locks import lock
 from ._os_families import find_family, os_release
+from ._state import STATE_DIR, read_json
 
-STATE_DIR = Path("/var/lib/flotilla")
 # Begins the name of every file that the controller copied to this machine for one of these to put in its place.
 STAGED_PREFIX = "flotilla-"
 # https://kubernetes.io/docs/reference/labels-annotations-taints/#kubernetes-io-arch
@@ -51,7 +51,7 @@ def describe(commands: Sequence[str] = ()) -> dict[str, Any]:
         "os_id": release.get("ID", ""),
         "os_family": family.name if family else None,
         "packages": list(family.packages) if family else None,
-        "site_settings": bool(_read_json(STATE_DIR / "files-of-site.json")),
+        "site_settings": bool(read_json(STATE_DIR / "files-of-site.json")),
         "swap_bytes": sum(int(line.split()[3]) * 1024 for line in Path("/proc/swaps").read_text(encoding="utf-8").splitlines()[1:]),
         "missing_commands": [name for name in (*NEEDED_COMMANDS, *commands) if not shutil.which(name, path=SEARCH_PATH)],
         "interfaces": interfaces(),
@@ -66,44 +66,12 @@ def interfaces() -> dict[str, str]:
     return {entry["local"]: link["ifname"] for link in links for entry in link.get("addr_info", []) if "local" in entry}
 
 
-class Restart:
-    """A service's debt of a restart, kept on disk so that a killed run does not lose it."""
-
-    def __init__(self, service: str | None, state_dir: Path = STATE_DIR) -> None:
-        self._mark = state_dir / f"restart-{service}" if service else None
-
-    def owe(self) -> None:
-        """Call before the first change.
-
-        :raises FlotillaError: the node's state folder can not be written.
-        """
-        if self._mark:
-            with clear_os_errors(self._mark, "marked"):
-                self._mark.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-                self._mark.touch()
-
-    def pay(self) -> None:
-        """Call after the restart."""
-        if self._mark:
-            self._mark.unlink(missing_ok=True)
-
-    @property
-    def owed_since(self) -> float:
-        """When something last changed, in seconds since the epoch; only while `due`."""
-        return self._mark.stat().st_mtime if self._mark else 0.0
-
-    @property
-    def due(self) -> bool:
-        """Whether the service has not been restarted since something of it changed."""
-        return bool(self._mark) and self._mark.exists()
-
-
 class InstalledFiles:
     """Files whose SHA-256 is known; a file is hashed again only when its inode, size or time changed."""
 
     def __init__(self, memory: Path = STATE_DIR / "files.json") -> None:
         self._memory = memory
-        self._known: dict[str, dict[str, Any]] = _read_json(memory)
+        self._known: dict[str, dict[str, Any]] = read_json(memory)
 
     def missing(self, files: Sequence[dict[str, str]]) -> list[str]:
         """Return the destinations that are absent or differ in content or mode."""
@@ -152,7 +120,7 @@ class ImportedImages:
 
     def __init__(self, memory: Path = STATE_DIR / "images.json") -> None:
         self._memory = memory
-        self._known: dict[str, str] = _read_json(memory)
+        self._known: dict[str, str] = read_json(memory)
 
     def missing(self, images: Sequence[dict[str, str]]) -> list[str]:
         """Return the names that containerd does not have, or has from another archive."""
@@ -185,7 +153,7 @@ def _remembering(memory: Path) -> Iterator[dict[str, Any]]:
     """Give what ``memory`` holds now, and write it back; one process at a time, because a killed run's task may still be at work."""
     memory.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with lock(memory.with_suffix(".lock")):
-        known = _read_json(memory)
+        known = read_json(memory)
         try:
             yield known
         finally:
@@ -245,11 +213,3 @@ def _has_mode(entry: dict[str, str]) -> bool:
 
 def _print(found: os.stat_result) -> list[int]:
     return [found.st_ino, found.st_size, found.st_mtime_ns]
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}

@@ -133,7 +133,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._config_files import ConfigFile, ConfigFiles, results
 from ..module_utils._errors import FlotillaError
-from ..module_utils._node import Restart
+from ..module_utils._restart import Restart
 from ..module_utils._service import Service
 
 

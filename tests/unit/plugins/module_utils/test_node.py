@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from ansible_collections.flotilla.kubernetes.plugins.module_utils import _files, _node
+from ansible_collections.flotilla.kubernetes.plugins.module_utils import _files, _node, _state
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._errors import FlotillaError
 
 
@@ -94,16 +94,6 @@ def test_without_containerd_every_image_is_missing(tmp_path: Path, monkeypatch: 
     assert _node.ImportedImages(tmp_path / "images.json").missing([web]) == ["example/web:1"]
 
 
-def test_a_restart_is_owed_until_it_is_paid(tmp_path: Path) -> None:
-    assert not _node.Restart("containerd", tmp_path).due
-    _node.Restart("containerd", tmp_path).owe()
-    assert _node.Restart("containerd", tmp_path).due and not _node.Restart("kubelet", tmp_path).due
-    (tmp_path / "restart-containerd").unlink()
-    assert not _node.Restart("containerd", tmp_path).due
-    _node.Restart(None, tmp_path).owe()
-    assert list(tmp_path.iterdir()) == []
-
-
 def test_an_archive_without_its_image_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_node, "_ctr", lambda *_arguments: "")
     (tmp_path / "web.tar").write_bytes(b"web")
@@ -160,7 +150,7 @@ def test_what_one_run_remembers_another_does_not_forget(tmp_path: Path, installe
         (tmp_path / "arrived").write_bytes(b"tool")
         wanted = {**entry(tmp_path, b"tool"), "dest": str(tmp_path / f"bin/tool-{number}")}
         one.install([wanted], {wanted["dest"]: str(tmp_path / "arrived")})
-    assert len(_node._read_json(tmp_path / "state/files.json")) == 2
+    assert len(_state.read_json(tmp_path / "state/files.json")) == 2
 
 
 def test_only_what_we_copied_and_did_not_install_is_forgotten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
