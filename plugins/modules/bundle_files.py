@@ -80,7 +80,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._delivered import ARGUMENTS, between
 from ..module_utils._errors import FlotillaError
-from ..module_utils._node import InstalledFiles, forget_staged
+from ..module_utils._installed import InstalledFiles, forget_staged
 from ..module_utils._restart import Restart
 
 

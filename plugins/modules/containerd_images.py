@@ -62,7 +62,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._delivered import ARGUMENTS, between
 from ..module_utils._errors import FlotillaError
-from ..module_utils._node import ImportedImages, forget_staged
+from ..module_utils._installed import ImportedImages, forget_staged
 
 
 def main() -> None:
