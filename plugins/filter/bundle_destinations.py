@@ -11,7 +11,8 @@ version_added: "0.1.0"
 author:
   - flotilla.kubernetes authors (@flotilla-kubernetes)
 description:
-  - Turns entries of a bundle's manifest into the O(flotilla.kubernetes.node_files#module:bundle_files) of M(flotilla.kubernetes.node_files).
+  - Turns entries of a bundle's manifest into the O(flotilla.kubernetes.node_files#module:bundle_files) of
+    M(flotilla.kubernetes.node_files).
 positional: directory, architecture
 options:
   _input:

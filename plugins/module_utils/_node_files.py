@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from ._config_files import ConfigFile, ConfigFiles, results
-from ._node import ImportedImages, InstalledFiles, Restart
+from ._installed import ImportedImages, InstalledFiles
+from ._restart import Restart
 from ._service import Service
 
 
@@ -31,12 +32,8 @@ class NodeFiles:
         self._missing_images = self._imported.missing(self._images) if self._images else []
         self._configuration = ConfigFiles(params["owner"], _config_files(params))
         self._changes = self._configuration.changes()
-        restart = bool(self._missing_files) or any(change.tag for change in self._changes)
-        self._services = [
-            (Service(one["name"], Restart(one["name"]), reload=one["reload"]), one["name"], one["running"], restart or one["restart"])
-            for one in params["services"]
-        ]
-        self._owe = restart
+        self._restart = bool(self._missing_files) or any(change.tag for change in self._changes)
+        self._services = [(one, Service(one["name"], Restart(one["name"]), reload=one["reload"])) for one in params["services"]]
         self._steps = self._due()
 
     def to_bring(self) -> list[dict[str, str]]:
@@ -51,20 +48,20 @@ class NodeFiles:
         :param staged: where on the node each of `to_bring` lies, by its key.
         :raises FlotillaError: what arrived is not what was sent, or the node refuses something.
         """
-        for service, _name, _running, _restart in self._services if self._owe else ():
+        for _one, service in self._services if self._restart else ():
             service.owe()
         self._installed.install([entry for entry in self._files if entry["dest"] in self._missing_files], staged)
         self._configuration.apply(self._changes)
         # Once more: a service that is new on this node has been put there by the lines above.
         self._steps = self._due()
-        for (service, name, _running, _restart), steps in zip(self._services, self._steps.values()):
+        for (_one, service), steps in zip(self._services, self._steps):
             service.apply(steps)
         self._imported.add([image for image in self._images if image["name"] in self._missing_images], staged)
 
     def result(self) -> dict[str, Any]:
         """Return what the module says about the difference."""
         shown = results(self._changes)
-        steps = [f"{name} {step}" for name, due in self._steps.items() for step in due]
+        steps = [f"{one['name']} {step}" for (one, _service), due in zip(self._services, self._steps) for step in due]
         for title, lines in (("files", self._missing_files), ("images", self._missing_images), ("services", steps)):
             if lines:
                 after = "".join(f"{line}\n" for line in lines)
@@ -72,8 +69,8 @@ class NodeFiles:
         changed = bool(self._missing_files or self._missing_images or self._changes or steps)
         return {"changed": changed, "installed": self._missing_files, "imported": self._missing_images, "service_steps": steps, **shown}
 
-    def _due(self) -> dict[str, list[str]]:
-        return {name: service.due(running, restart) for service, name, running, restart in self._services}
+    def _due(self) -> list[list[str]]:
+        return [service.due(one["running"], self._restart or one["restart"]) for one, service in self._services]
 
 
 def _config_files(params: dict[str, Any]) -> list[ConfigFile]:

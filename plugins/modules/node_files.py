@@ -110,8 +110,8 @@ options:
     type: str
   services:
     description:
-      - Services that use these files. Each is enabled, so that it starts at boot, and restarted when a file of O(bundle_files) or, as far as
-        they say so, of O(files) and O(secret_files) has changed.
+      - Services that use these files. Each is enabled, so that it starts at boot, and restarted when one of O(bundle_files) has changed, or
+        one of O(files) and O(secret_files) that says so.
       - A restart that is due is remembered in C(/var/lib/flotilla/restart-<name>) until it is done, so a killed run does not lose it.
     type: list
     elements: dict
@@ -204,7 +204,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._delivered import ARGUMENTS, between
 from ..module_utils._errors import FlotillaError
-from ..module_utils._node import forget_staged
+from ..module_utils._installed import forget_staged
 from ..module_utils._node_files import NodeFiles
 
 

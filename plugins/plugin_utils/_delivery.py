@@ -19,7 +19,7 @@ from ansible.errors import AnsibleActionFail, AnsibleError
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
-from ..module_utils._node import STAGED_PREFIX
+from ..module_utils._installed import STAGED_PREFIX
 from ._board import Board
 
 # Seconds between two looks at what the other machines' tasks have done, and between two lines for people.

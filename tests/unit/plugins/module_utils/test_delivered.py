@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from ansible.module_utils import basic
-from ansible_collections.flotilla.kubernetes.plugins.module_utils import _delivered, _fetch, _node, _seed
+from ansible_collections.flotilla.kubernetes.plugins.module_utils import _delivered, _fetch, _installed, _seed
 from ansible_collections.flotilla.kubernetes.plugins.modules import node_files
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "support"))
@@ -32,10 +32,9 @@ def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Return what calls the module with a stage and further arguments."""
     monkeypatch.setattr(_fetch, "INCOMING", tmp_path / "incoming")
     monkeypatch.setattr(_fetch.Incoming.__init__, "__defaults__", (tmp_path / "incoming",))
-    monkeypatch.setattr(_node.InstalledFiles.__init__, "__defaults__", (tmp_path / "state/files.json",))
-    monkeypatch.setattr(_node.Restart.__init__, "__defaults__", (tmp_path / "state",))
+    monkeypatch.setattr(_installed.InstalledFiles.__init__, "__defaults__", (tmp_path / "state/files.json",))
     monkeypatch.setattr(_seed, "SPOOL", tmp_path / "seed")
-    monkeypatch.setattr(_node.os, "chown", lambda *_arguments: None)
+    monkeypatch.setattr(_installed.os, "chown", lambda *_arguments: None)
     for path, content in CONTENT.items():
         (tmp_path / "bundle" / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "bundle" / path).write_bytes(content)

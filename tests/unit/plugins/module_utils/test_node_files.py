@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.flotilla.kubernetes.plugins.module_utils import _config_files, _node, _node_files
+from ansible_collections.flotilla.kubernetes.plugins.module_utils import _config_files, _installed, _node_files
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._node_files import NodeFiles
 
 BINARY = b"new"
@@ -51,9 +51,9 @@ class Node:
 
         monkeypatch.setattr(_node_files, "Service", Service)
         monkeypatch.setattr(_node_files, "ImportedImages", Images)
-        monkeypatch.setattr(_node.InstalledFiles.__init__, "__defaults__", (folder / "state/files.json",))
+        monkeypatch.setattr(_installed.InstalledFiles.__init__, "__defaults__", (folder / "state/files.json",))
         monkeypatch.setattr(_config_files.ConfigFiles.__init__, "__defaults__", (folder / "state",))
-        monkeypatch.setattr(_node.os, "chown", lambda *_arguments: None)
+        monkeypatch.setattr(_installed.os, "chown", lambda *_arguments: None)
 
     def note(self, event: str) -> None:
         there = "".join(sign for sign, path in (("b", self.binary), ("c", self.config)) if path.exists())
