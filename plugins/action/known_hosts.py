@@ -10,8 +10,8 @@ from typing import Any
 from ansible.plugins.action import ActionBase
 
 from ..module_utils._definition import hosts
-from ..module_utils._errors import FlotillaError
-from ..module_utils._node import clear_os_errors, write_atomically
+from ..module_utils._errors import FlotillaError, clear_os_errors
+from ..module_utils._files import write_atomically
 from ..plugin_utils._fleet import known_hosts_file
 
 

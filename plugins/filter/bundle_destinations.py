@@ -11,7 +11,8 @@ version_added: "0.1.0"
 author:
   - flotilla.kubernetes authors (@flotilla-kubernetes)
 description:
-  - Turns entries of a bundle's manifest into the O(flotilla.kubernetes.bundle_files#module:files) of M(flotilla.kubernetes.bundle_files).
+  - Turns entries of a bundle's manifest into the O(flotilla.kubernetes.node_files#module:bundle_files) of
+    M(flotilla.kubernetes.node_files).
 positional: directory, architecture
 options:
   _input:
@@ -31,9 +32,9 @@ options:
 
 EXAMPLES = r"""
 - name: Install kubectl
-  flotilla.kubernetes.bundle_files:
-    directory: "{{ flotilla_bundle.directory }}"
-    files: "{{ kubectl | flotilla.kubernetes.bundle_destinations('/usr/local/bin', 'amd64') }}"
+  flotilla.kubernetes.node_files:
+    bundle: "{{ flotilla_bundle.directory }}"
+    bundle_files: "{{ kubectl | flotilla.kubernetes.bundle_destinations('/usr/local/bin', 'amd64') }}"
   vars:
     kubectl: "{{ flotilla_bundle.manifest.files | selectattr('name', 'eq', 'kubectl') }}"
 """

@@ -11,8 +11,8 @@ version_added: "0.1.0"
 author:
   - flotilla.kubernetes authors (@flotilla-kubernetes)
 description:
-  - Turns entries of a bundle's manifest into the O(flotilla.kubernetes.containerd_images#module:images) of
-    M(flotilla.kubernetes.containerd_images).
+  - Turns entries of a bundle's manifest into the O(flotilla.kubernetes.node_files#module:images) of
+    M(flotilla.kubernetes.node_files).
 positional: role, architecture
 options:
   _input:
@@ -33,8 +33,8 @@ options:
 
 EXAMPLES = r"""
 - name: Import what a worker runs
-  flotilla.kubernetes.containerd_images:
-    directory: "{{ flotilla_bundle.directory }}"
+  flotilla.kubernetes.node_files:
+    bundle: "{{ flotilla_bundle.directory }}"
     images: "{{ flotilla_bundle.manifest.images | flotilla.kubernetes.bundle_images('worker', 'amd64') }}"
 """
 

@@ -11,7 +11,7 @@ version_added: "0.2.0"
 author:
   - flotilla.kubernetes authors (@flotilla-kubernetes)
 description:
-  - Returns the files below C(/etc/containerd/certs.d) for M(flotilla.kubernetes.config_files), one C(hosts.toml) per registry,
+  - Returns the files below C(/etc/containerd/certs.d) for M(flotilla.kubernetes.node_files), one C(hosts.toml) per registry,
     see U(https://github.com/containerd/containerd/blob/main/docs/hosts.md). containerd reads them at each pull, so it needs no restart.
   - Credentials become a header of C(hosts.toml). containerd sends it to the mirror and, where the mirror wants tokens, to its token server.
     The section C(registry.configs) of containerd's own configuration is deprecated and would turn off its present way of pulling.
@@ -42,7 +42,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 _value:
-  description: C(files) and C(secret_files) as M(flotilla.kubernetes.config_files) takes them; secret is what holds credentials.
+  description: C(files) and C(secret_files) as M(flotilla.kubernetes.node_files) takes them; secret is what holds credentials.
   type: dict
 """
 

@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ._errors import clear_os_errors
 from ._files import write_atomically
-from ._node import STATE_DIR, clear_os_errors
+from ._state import STATE_DIR
 
 BEGIN, END = "# BEGIN flotilla.kubernetes", "# END flotilla.kubernetes"
 HIDDEN = "(not shown: it holds secrets)\n"

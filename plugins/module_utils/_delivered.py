@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the flotilla.kubernetes authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the modules `bundle_files` and `containerd_images` do alike between inspection and installation (private to flotilla.kubernetes).
+"""What the module `node_files` does between inspection and installation (private to flotilla.kubernetes).
 
 Python 3.9, standard library only.
 """

@@ -9,7 +9,6 @@ Python 3.9, standard library only.
 from __future__ import annotations
 
 import base64
-import fcntl
 import hashlib
 import http.client
 import ipaddress
@@ -17,15 +16,17 @@ import os
 import ssl
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote, urljoin, urlsplit
 
-from ._errors import FlotillaError
+from ._errors import FlotillaError, clear_os_errors
 from ._files import sha256_of
-from ._node import STATE_DIR, clear_os_errors
+from ._locks import lock
 from ._site import proxy_environment
+from ._state import STATE_DIR
 
 INCOMING = STATE_DIR / "incoming"
 ATTEMPTS = 5
@@ -86,12 +87,11 @@ class Incoming:
         """
         target, part = self._folder / sha256, self._folder / f"{sha256}.part"
         url = f"{origin.url.rstrip('/')}/{quote(name)}"
-        with clear_os_errors(self._folder, "written"):
-            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            # A killed run's task may still be at work, on the same file.
-            lock = open(self._folder.with_suffix(".lock"), "w", encoding="ascii", opener=_private)  # noqa: SIM115 - closed below
-        with lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with ExitStack() as held:
+            with clear_os_errors(self._folder, "written"):
+                self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+                # A killed run's task may still be at work, on the same file.
+                held.enter_context(lock(self._folder.with_suffix(".lock")))
             return target if target.exists() else self._bring(origin, url, target, part, deadline, attempts)
 
     def _bring(self, origin: Origin, url: str, target: Path, part: Path, deadline: float, attempts: int) -> Path | None:
@@ -193,10 +193,6 @@ class Incoming:
 
 def _pause(seconds: float) -> None:
     time.sleep(seconds)
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)
 
 
 class _Again(Exception):

@@ -1,28 +1,21 @@
 # Copyright: (c) 2026, the flotilla.kubernetes authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The state of one node: kernel, files, images (private to flotilla.kubernetes). Python 3.9, standard library only."""
+"""What a node is and has (private to flotilla.kubernetes). Python 3.9, standard library only."""
 
 from __future__ import annotations
 
 import json
-import os
 import platform
 import shutil
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from ._command import SEARCH_PATH, run
-from ._errors import FlotillaError
-from ._files import sha256_of, write_atomically
-from ._locks import lock
 from ._os_families import find_family, os_release
+from ._state import STATE_DIR, read_json
 
-STATE_DIR = Path("/var/lib/flotilla")
-# Begins the name of every file that the controller copied to this machine for one of these to put in its place.
-STAGED_PREFIX = "flotilla-"
 # https://kubernetes.io/docs/reference/labels-annotations-taints/#kubernetes-io-arch
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 # Bit of CAP_SYS_RESOURCE in the capability sets of /proc/<pid>/status, see capabilities(7).
@@ -51,7 +44,7 @@ def describe(commands: Sequence[str] = ()) -> dict[str, Any]:
         "os_id": release.get("ID", ""),
         "os_family": family.name if family else None,
         "packages": list(family.packages) if family else None,
-        "site_settings": bool(_read_json(STATE_DIR / "files-of-site.json")),
+        "site_settings": bool(read_json(STATE_DIR / "files-of-site.json")),
         "swap_bytes": sum(int(line.split()[3]) * 1024 for line in Path("/proc/swaps").read_text(encoding="utf-8").splitlines()[1:]),
         "missing_commands": [name for name in (*NEEDED_COMMANDS, *commands) if not shutil.which(name, path=SEARCH_PATH)],
         "interfaces": interfaces(),
@@ -64,296 +57,3 @@ def interfaces() -> dict[str, str]:
         return {}
     links = json.loads(run(["ip", "-json", "-family", "inet", "address", "show"]) or "[]")
     return {entry["local"]: link["ifname"] for link in links for entry in link.get("addr_info", []) if "local" in entry}
-
-
-# A module that is built into the kernel and has no parameters does not show under /sys/module; these show where they work.
-BUILT_IN_SIGNS = {"br_netfilter": "proc/sys/net/bridge"}
-
-
-# Name of the files that boot reads, without the ending.
-KERNEL_SETTINGS = "90-flotilla-kubernetes"
-
-
-class KernelSettings:
-    """Kernel modules and parameters, live and in the files that boot reads."""
-
-    def __init__(self, name: str, modules: Sequence[str], parameters: dict[str, Any], root: Path = Path("/")) -> None:
-        self._root = root
-        self._modules = sorted(modules)
-        self._parameters = {key: str(value) for key, value in sorted(parameters.items())}
-        self._files = {
-            root / f"etc/modules-load.d/{name}.conf": "".join(f"{module}\n" for module in self._modules),
-            root / f"etc/sysctl.d/{name}.conf": "".join(f"{key} = {value}\n" for key, value in self._parameters.items()),
-        }
-
-    def difference(self) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Return what is and what should be, in the same shape.
-
-        :raises FlotillaError: something of it can not be read.
-        """
-        with clear_os_errors(self._root / "proc", "read"):
-            modules = [module for module in self._modules if self._loaded(module)]
-        before: dict[str, Any] = {
-            "modules": modules,
-            "parameters": {key: self._live(key) for key in self._parameters},
-            "files": {str(path): _text_of(path) for path in self._files},
-        }
-        after = {"modules": self._modules, "parameters": self._parameters, "files": {str(path): text for path, text in self._files.items()}}
-        return before, after
-
-    def apply(self) -> None:
-        """Load, set and write what differs.
-
-        :raises FlotillaError: the kernel has no such module or refuses a value, or a file can not be written.
-        """
-        for module in self._modules:
-            if not self._loaded(module):
-                run(
-                    ["modprobe", module],
-                    code="KERNEL_MODULE_MISSING",
-                    remedy=f"Install a kernel that has the module {module}; in a container, load it on the host.",
-                )
-        for key, value in self._parameters.items():
-            if self._live(key) != value:
-                try:
-                    self._path(key).write_text(value, encoding="ascii")
-                except OSError as error:
-                    raise FlotillaError(
-                        "KERNEL_PARAMETER_REFUSED",
-                        f"The kernel parameter {key} could not be set to {value}: {error.strerror}.",
-                        "Set it on the host, or leave it out if this machine may not change it.",
-                        error,
-                    ) from error
-        for path, text in self._files.items():
-            with clear_os_errors(path, "written"):
-                path.parent.mkdir(parents=True, exist_ok=True)
-                write_atomically(path, text.encode(), 0o644)
-
-    def _loaded(self, module: str) -> bool:
-        if (self._root / "sys/module" / module.replace("-", "_")).exists():
-            return True
-        if module in BUILT_IN_SIGNS and (self._root / BUILT_IN_SIGNS[module]).exists():
-            return True
-        # /proc/filesystems has a line for each file system that the kernel can mount now: "nodev\toverlay".
-        return module in (self._root / "proc/filesystems").read_text(encoding="ascii").split()
-
-    def _path(self, key: str) -> Path:
-        return self._root / "proc/sys" / key.replace(".", "/")
-
-    def _live(self, key: str) -> str | None:
-        try:
-            return " ".join(self._path(key).read_text(encoding="ascii").split())
-        except OSError:
-            return None
-
-
-class Restart:
-    """A service's debt of a restart, kept on disk so that a killed run does not lose it."""
-
-    def __init__(self, service: str | None, state_dir: Path = STATE_DIR) -> None:
-        self._mark = state_dir / f"restart-{service}" if service else None
-
-    def owe(self) -> None:
-        """Call before the first change.
-
-        :raises FlotillaError: the node's state folder can not be written.
-        """
-        if self._mark:
-            with clear_os_errors(self._mark, "marked"):
-                self._mark.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-                self._mark.touch()
-
-    def pay(self) -> None:
-        """Call after the restart."""
-        if self._mark:
-            self._mark.unlink(missing_ok=True)
-
-    @property
-    def owed_since(self) -> float:
-        """When something last changed, in seconds since the epoch; only while `due`."""
-        return self._mark.stat().st_mtime if self._mark else 0.0
-
-    @property
-    def due(self) -> bool:
-        """Whether the service has not been restarted since something of it changed."""
-        return bool(self._mark) and self._mark.exists()
-
-
-class InstalledFiles:
-    """Files whose SHA-256 is known; a file is hashed again only when its inode, size or time changed."""
-
-    def __init__(self, memory: Path = STATE_DIR / "files.json") -> None:
-        self._memory = memory
-        self._known: dict[str, dict[str, Any]] = _read_json(memory)
-
-    def missing(self, files: Sequence[dict[str, str]]) -> list[str]:
-        """Return the destinations that are absent or differ in content or mode."""
-        return [entry["dest"] for entry in files if not self._same(entry) or not _has_mode(entry)]
-
-    def to_bring(self, files: Sequence[dict[str, str]]) -> list[str]:
-        """Return the destinations whose content has to be brought; a wrong mode is mended where the file lies."""
-        return [entry["dest"] for entry in files if not self._same(entry)]
-
-    def install(self, files: Sequence[dict[str, str]], staged: dict[str, str]) -> None:
-        """Put each file in place from ``staged`` (destination -> path of what was copied here).
-
-        :raises FlotillaError: what arrived has another SHA-256; nothing of it is put in place.
-        """
-        with _remembering(self._memory) as known:
-            self._known = known
-            for entry in files:
-                target = Path(entry["dest"])
-                # A killed run's task that was still at work may have put it there in the meantime.
-                if entry["dest"] in staged and not self._same(entry):
-                    source = Path(staged[entry["dest"]])
-                    check_arrival(source, entry["sha256"], entry["dest"])
-                    target.parent.mkdir(parents=True, exist_ok=True)
-                    temporary = target.with_name(f".{target.name}.flotilla")
-                    shutil.move(source, temporary)
-                    os.chown(temporary, 0, 0)
-                    temporary.chmod(int(entry["mode"], 8))
-                    _sync(temporary)
-                    temporary.replace(target)
-                target.chmod(int(entry["mode"], 8))
-                known[entry["dest"]] = {"sha256": entry["sha256"], "print": _print(target.stat())}
-
-    def _same(self, entry: dict[str, str]) -> bool:
-        try:
-            found = Path(entry["dest"]).stat()
-        except OSError:
-            return False
-        known = self._known.get(entry["dest"], {})
-        if known.get("print") == _print(found):
-            return bool(known["sha256"] == entry["sha256"])
-        return sha256_of(Path(entry["dest"])) == entry["sha256"]
-
-
-class ImportedImages:
-    """Images of containerd's Kubernetes namespace and the archives that they came from."""
-
-    def __init__(self, memory: Path = STATE_DIR / "images.json") -> None:
-        self._memory = memory
-        self._known: dict[str, str] = _read_json(memory)
-
-    def missing(self, images: Sequence[dict[str, str]]) -> list[str]:
-        """Return the names that containerd does not have, or has from another archive."""
-        # On a machine that check mode has not changed there is no containerd yet.
-        present = set(_ctr("images", "list", "--quiet").split()) if shutil.which("ctr", path=SEARCH_PATH) else set()
-        return [image["name"] for image in images if image["name"] not in present or self._known.get(image["name"]) != image["sha256"]]
-
-    def add(self, images: Sequence[dict[str, str]], staged: dict[str, str]) -> None:
-        """Import each archive from ``staged`` (image name -> path of what was copied here) and remove the archive.
-
-        :raises FlotillaError: what arrived has another SHA-256, or containerd refuses it.
-        """
-        with _remembering(self._memory) as known:
-            for image in images:
-                archive = Path(staged[image["name"]])
-                check_arrival(archive, image["sha256"], image["name"])
-                _ctr("images", "import", "--local", str(archive))
-                archive.unlink()
-                if image["name"] not in _ctr("images", "list", "--quiet", f"name=={image['name']}").split():
-                    raise FlotillaError(
-                        "IMAGE_NOT_IN_ARCHIVE",
-                        f"The archive {image['path']} holds no image {image['name']}.",
-                        "Build the bundle again with the playbook bundle_build.",
-                    )
-                known[image["name"]] = image["sha256"]
-
-
-@contextmanager
-def _remembering(memory: Path) -> Iterator[dict[str, Any]]:
-    """Give what ``memory`` holds now, and write it back; one process at a time, because a killed run's task may still be at work."""
-    memory.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with lock(memory.with_suffix(".lock")):
-        known = _read_json(memory)
-        try:
-            yield known
-        finally:
-            write_atomically(memory, json.dumps(known, indent=1, sort_keys=True).encode(), 0o600)
-
-
-def forget_staged(remote_tmp: str) -> None:
-    """Remove what killed runs copied to this machine and did not put in its place: it may be large.
-
-    Only one run at a time works on a machine, so whatever lies there before this one has copied anything belongs to nobody.
-
-    :param remote_tmp: Ansible's folder for temporary files; a leading ``~`` is the home of whoever logged in.
-    """
-    login = os.environ.get("SUDO_USER", "")
-    folder = Path(f"~{login}{remote_tmp[1:]}" if remote_tmp.startswith("~/") else remote_tmp)
-    try:
-        found = list(folder.expanduser().glob(f"ansible-tmp-*/{STAGED_PREFIX}*"))
-    except RuntimeError:
-        return  # A login without a home has nothing there.
-    for left in found:
-        left.unlink(missing_ok=True)
-        with suppress(OSError):
-            left.parent.rmdir()
-
-
-def _ctr(*arguments: str) -> str:
-    return run(
-        ["ctr", "--namespace=k8s.io", *arguments],
-        timeout=300,
-        code="CONTAINERD_FAILED",
-        remedy="Read 'journalctl -u containerd' on the machine.",
-    )
-
-
-def check_arrival(path: Path, sha256: str, what: str) -> None:
-    """:raises FlotillaError: the file at ``path`` has not the SHA-256 of the bundle's manifest."""
-    found = sha256_of(path)
-    if found != sha256:
-        raise FlotillaError(
-            "BUNDLE_FILE_CORRUPT",
-            f"What arrived for {what} has the SHA-256 {found}, the bundle's manifest says {sha256}.",
-            "Check the bundle with the playbook bundle_build and run again; nothing was installed from it.",
-        )
-
-
-@contextmanager
-def clear_os_errors(path: Path, done: str) -> Iterator[None]:
-    """Turn what the operating system refuses into one clear error.
-
-    :param done: what was to be done to ``path``: read, written ...
-    :raises FlotillaError: ``FILE_NOT_WRITTEN`` or ``FILE_UNREADABLE``.
-    """
-    try:
-        yield
-    except (OSError, UnicodeError) as error:
-        reason = getattr(error, "strerror", None) or error
-        if done == "read":
-            code, remedy = "FILE_UNREADABLE", "Remove what is there in its place, or mend its file system."
-        else:
-            code, remedy = "FILE_NOT_WRITTEN", "Look at the free space, the rights of its folder and whether its file system is read-only."
-        raise FlotillaError(code, f"{path} could not be {done}: {reason}.", remedy, error) from error
-
-
-def _text_of(path: Path) -> str | None:
-    with clear_os_errors(path, "read"):
-        return path.read_text(encoding="utf-8", errors="replace") if path.exists() else None
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _has_mode(entry: dict[str, str]) -> bool:
-    return Path(entry["dest"]).stat().st_mode & 0o7777 == int(entry["mode"], 8)
-
-
-def _print(found: os.stat_result) -> list[int]:
-    return [found.st_ino, found.st_size, found.st_mtime_ns]
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}

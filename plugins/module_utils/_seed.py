@@ -20,10 +20,10 @@ from typing import Any
 
 from . import _seed_server
 from ._command import run
-from ._errors import FlotillaError
+from ._errors import FlotillaError, clear_os_errors
 from ._fetch import Origin, connect, token_digest
 from ._files import write_atomically
-from ._node import STATE_DIR, clear_os_errors
+from ._state import STATE_DIR
 
 UNIT = "flotilla-seed.service"
 SPOOL = STATE_DIR / "seed"

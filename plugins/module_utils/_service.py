@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from ._command import run
-from ._node import Restart
+from ._restart import Restart
 
 ENABLE, START, RESTART, RELOAD = "enabled", "started", "restarted", "reloaded"
 VERBS = {ENABLE: "enable", START: "start", RESTART: "restart", RELOAD: "reload"}

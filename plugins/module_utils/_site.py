@@ -23,8 +23,9 @@ from ._command import run
 from ._config_files import BLOCK, FILE, REPLACED, Change, ConfigFile, ConfigFiles
 from ._errors import FlotillaError
 from ._files import write_atomically
-from ._node import STATE_DIR, Restart
 from ._os_families import OsFamily, os_release, require_family
+from ._restart import Restart
+from ._state import STATE_DIR
 
 PROXY_ENVIRONMENT = "etc/flotilla/proxy.env"
 # containerd pulls images; kubelet runs credential providers, which ask the cloud. Neither hands its environment on to containers.

@@ -57,7 +57,7 @@ set:
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._errors import FlotillaError
-from ..module_utils._node import KERNEL_SETTINGS, KernelSettings
+from ..module_utils._kernel import KERNEL_SETTINGS, KernelSettings
 
 
 def main() -> None:

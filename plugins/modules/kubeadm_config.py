@@ -138,7 +138,7 @@ from ..module_utils._kubernetes.configuration import (
 )
 from ..module_utils._kubernetes.gates import api_server_problem
 from ..module_utils._kubernetes.membership import membership
-from ..module_utils._node import Restart
+from ..module_utils._restart import Restart
 
 
 def wanted_files(entries: list[dict[str, Any]]) -> ConfigFiles:

@@ -110,8 +110,9 @@ interfaces:
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._errors import FlotillaError
+from ..module_utils._kernel import KERNEL_SETTINGS, KernelSettings
 from ..module_utils._kubernetes.membership import kubelet_version, membership
-from ..module_utils._node import KERNEL_SETTINGS, KernelSettings, describe
+from ..module_utils._node import describe
 
 
 def main() -> None:

@@ -19,7 +19,7 @@ from ansible.errors import AnsibleActionFail, AnsibleError
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
-from ..module_utils._node import STAGED_PREFIX
+from ..module_utils._installed import STAGED_PREFIX
 from ._board import Board
 
 # Seconds between two looks at what the other machines' tasks have done, and between two lines for people.
@@ -28,7 +28,7 @@ _INTERNAL = ("sources", "received", "finished", "left", "refused", "staged", "se
 
 
 class DeliveryAction(ActionBase):
-    """Base of the actions `bundle_files` and `containerd_images`."""
+    """Base of the action `node_files`."""
 
     TRANSFERS_FILES = True
     module = ""
@@ -44,12 +44,12 @@ class DeliveryAction(ActionBase):
         seed = _Seed(self, delivery) if method == "seed" and not self._task.check_mode else None
         try:
             answer = self._ask("inspect", remote_tmp=self.get_shell_option("remote_tmp", default="~/.ansible/tmp"))
-            if answer.get("changed") and not answer.get("failed") and not self._task.check_mode:
-                sources = answer.get("sources", {})
-                if method == "pull" and sources:
+            sources = answer.get("sources", {})
+            if sources and not answer.get("failed") and not self._task.check_mode:
+                if method == "pull":
                     answer = self._fetch([self._mirror(delivery)], {})
                 else:
-                    answer = seed.bring(sources) if seed and sources else self._push(sources)
+                    answer = seed.bring(sources) if seed else self._push(sources)
                 self._remove_tmp_path(self._connection._shell.tmpdir)
         finally:
             if seed:
@@ -91,7 +91,7 @@ class DeliveryAction(ActionBase):
 
     def _copy(self, sources: dict[str, dict[str, str]]) -> dict[str, str]:
         """Copy each file and return where it lies on the machine, by key of ``sources``."""
-        directory = Path(self._arguments["directory"])
+        directory = Path(self._arguments["bundle"])
         absent = [source["path"] for source in sources.values() if not (directory / source["path"]).is_file()]
         if absent:
             raise AnsibleActionFail(

@@ -78,7 +78,7 @@ def test_workers_outlive_the_process_group_and_nothing_else(gate: killing.Gate, 
 
 
 def test_a_chain_goes_on_from_its_file_and_hits_nothing_twice(tmp_path: Path) -> None:
-    event = killing.Event("rename", "worker", "config_files: /etc/crictl.yaml", killing.BEFORE)
+    event = killing.Event("rename", "worker", "node_files: /etc/crictl.yaml", killing.BEFORE)
     tale = killing.Tale(tmp_path / "kill.json", "case", "1")
     assert tale.fresh and tale.choose(event) == killing.way("1", event)
     tale.add(killing.Stage(None, "run-1", tale.choose, killed=event, how="all"), "commit")

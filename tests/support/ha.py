@@ -132,10 +132,12 @@ def etcd_leader(cluster: Cluster) -> str:
 
 def controller_manager_leader(cluster: Cluster) -> str:
     """Return the control plane whose controller manager leads."""
-    lease = cluster.kubectl(
-        "--namespace=kube-system", "get", "lease", "kube-controller-manager", "--output=jsonpath={.spec.holderIdentity}"
-    )
-    return lease.rpartition("_")[0]
+    return _leading_manager(cluster).rpartition("_")[0]
+
+
+def _leading_manager(cluster: Cluster) -> str:
+    """Return the name of the process that leads: machine and a new id with each start."""
+    return cluster.kubectl("--namespace=kube-system", "get", "lease", "kube-controller-manager", "--output=jsonpath={.spec.holderIdentity}")
 
 
 def _lead(cluster: Cluster, victim: str) -> None:
@@ -148,12 +150,13 @@ def _lead(cluster: Cluster, victim: str) -> None:
         return etcd_leader(cluster) == victim
 
     def manager_moved() -> bool:
-        leader = controller_manager_leader(cluster)
+        leading = _leading_manager(cluster)
+        leader = leading.rpartition("_")[0]
         if leader and leader != victim:
-            # The kubelet starts it again; meanwhile one of the other two takes over.
+            # The kubelet starts it again, later each time, so it may win again at first, but not for long.
             stop = "crictl ps --name kube-controller-manager --quiet | xargs -r crictl stop --timeout 0"
             outside.host("podman", "exec", leader, "sh", "-c", stop, check=False)
-            _wait("another controller manager leads", lambda: controller_manager_leader(cluster) not in ("", leader))
+            _wait("another controller manager leads", lambda: _leading_manager(cluster) not in ("", leading))
         return controller_manager_leader(cluster) == victim
 
     _wait(f"the controller manager of {victim} leads", manager_moved, 600)

@@ -57,10 +57,16 @@ class Session:
         return manifest.require(self._request.directory)
 
     def plan(self) -> dict[str, Any]:
-        """Return which ``source`` the bundle has or would be made from, the ``packages`` missing for that, and lines for people."""
-        found = {"source": self._request.source} if self._request.source == "directory" else self._current()
+        """Return which ``source`` the bundle has or would be made from, the ``packages`` missing for that, and lines for people.
+
+        With the ``manifest`` of a bundle that is there, is the one that is wanted, and verifies.
+
+        :raises FlotillaError: the bundle is damaged, or the request names something that does not exist.
+        """
+        found = self.present()
         if found:
-            return {"source": found["source"], "packages": [], "progress": []}
+            source = "directory" if self._request.source == "directory" else found["source"]
+            return {"source": source, "packages": [], "progress": [], "manifest": found}
         decided, lines = self._decide()
         return {"source": decided.source, "packages": self._open(decided).missing_packages(), "progress": lines}
 

@@ -25,7 +25,7 @@ from .._command import run
 from .._config_files import Change, ConfigFile, ConfigFiles
 from .._errors import FlotillaError
 from .._files import write_atomically
-from .._node import Restart
+from .._restart import Restart
 from .client import CA_FILE, Client, as_json_documents, short_lived_kubeconfig
 from .encryption import Conversion
 from .etcd import CLIENT_PORT, client_context

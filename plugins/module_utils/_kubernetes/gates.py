@@ -15,10 +15,10 @@ import ssl
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
-from .._errors import FlotillaError
+from .._errors import Finding, FlotillaError
 from .client import API_PORT, CA_FILE, ApiError, Client
 from .etcd import CLIENT_PORT, Member, client_context, members_of
 
@@ -33,19 +33,6 @@ CONTROL_PLANE_COMPONENTS = ("etcd", "kube-apiserver", "kube-controller-manager",
 WITHOUT_MACHINE = "NODE_WITHOUT_MACHINE"
 # Where the pods and DaemonSets of the cluster itself are; the others are their owners' business.
 SYSTEM_NAMESPACES = ("kube-system", "kube-flannel")
-
-
-@dataclass(frozen=True)
-class Finding:
-    """Something that keeps a gate closed."""
-
-    code: str
-    object: str
-    message: str
-    remedy: str
-
-    def as_dict(self) -> dict[str, str]:
-        return asdict(self)
 
 
 @dataclass(frozen=True)

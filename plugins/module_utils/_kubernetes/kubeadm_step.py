@@ -10,7 +10,6 @@ it first. Python 3.9, standard library only.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import re
@@ -27,6 +26,7 @@ from typing import Any
 from .._command import node_environment
 from .._errors import FlotillaError
 from .._files import write_atomically
+from .._locks import try_lock
 from .client import as_json_documents
 from .membership import STATE_DIR, membership
 
@@ -168,13 +168,7 @@ def advance(step: Step, token: str | None, seconds: float) -> dict[str, Any]:
 def _take_lock() -> int | None:
     """Return the descriptor of the node's lock, or nothing while a step works; a kubeadm that inherits it holds it until it ends."""
     STATE_DIR.mkdir(mode=0o700, parents=True, exist_ok=True)
-    descriptor = os.open(STATE_DIR / "kubeadm.lock", os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
-        return None
-    return descriptor
+    return try_lock(STATE_DIR / "kubeadm.lock")
 
 
 def _start(step: Step, lock: int) -> str:

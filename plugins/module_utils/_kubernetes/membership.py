@@ -12,7 +12,7 @@ import fcntl
 from pathlib import Path
 
 from .._command import run
-from .._node import STATE_DIR
+from .._state import STATE_DIR
 
 KUBELET_KUBECONFIG = Path("/etc/kubernetes/kubelet.conf")
 

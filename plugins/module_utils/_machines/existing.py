@@ -6,25 +6,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
 from typing import Any
+
+from .._errors import Finding
 
 # https://kubernetes.io/docs/reference/networking/ports-and-protocols/
 WORKER_PORTS = (10250, 10256)
 CONTROL_PLANE_PORTS = (2379, 2380, 6443, 10250, 10256, 10257, 10259)
-
-
-@dataclass(frozen=True)
-class Finding:
-    """Something that stops a run before it changed anything."""
-
-    code: str
-    object: str
-    message: str
-    remedy: str
-
-    def as_dict(self) -> dict[str, str]:
-        return asdict(self)
 
 
 def findings(definition: dict[str, Any], machines: list[dict[str, Any]], looks: dict[str, dict[str, Any]]) -> list[Finding]:

@@ -9,7 +9,6 @@ the hash of the recipe below, so a changed recipe makes a new image and never to
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import io
 import json
@@ -19,6 +18,7 @@ import tarfile
 from pathlib import Path
 
 from ..._errors import FlotillaError
+from ..._locks import lock
 from ..._paths import cache_dir
 from .session import Session
 
@@ -210,9 +210,7 @@ def ensure(session: Session, family: str) -> str:
             "Install them, on Debian and Ubuntu with: sudo apt-get install debian-archive-keyring",
         )
     folder = cache_dir() / "local"
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "image.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with lock(folder / "image.lock"):
         work = folder / "image.work"
         # Of a run that was killed: half a root file system is large.
         shutil.rmtree(work, ignore_errors=True)

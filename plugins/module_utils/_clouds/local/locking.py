@@ -6,17 +6,19 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
+import os
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from ..._errors import FlotillaError
+from ..._locks import try_lock
 from ..._paths import cache_dir
-from . import probes
 
 LOCK_TIMEOUT = 600
+POLL = 0.5  # seconds between looks at the lock
 
 
 @contextlib.contextmanager
@@ -26,30 +28,25 @@ def hold(definition: dict[str, Any], check_mode: bool) -> Iterator[None]:
         yield
         return
     folder = work_folder(definition["name"])
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with folder.with_suffix(".lock").open("w") as lock:
-        if not probes.wait(lambda: _try(lock), LOCK_TIMEOUT, 0.5):
+    lock = folder.with_suffix(".lock")
+    deadline = time.monotonic() + LOCK_TIMEOUT
+    while (descriptor := try_lock(lock)) is None:
+        if time.monotonic() >= deadline:
             raise FlotillaError(
                 "LOCAL_BUSY",
                 f"Another run has been changing cluster '{definition['name']}' on this host for {LOCK_TIMEOUT} s.",
-                f"Wait until it ends; the lock is {lock.name}.",
+                f"Wait until it ends; the lock is {lock}.",
             )
+        time.sleep(POLL)
+    try:
         # Of a run that was killed.
         shutil.rmtree(folder, ignore_errors=True)
-        try:
-            yield
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
+        yield
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        os.close(descriptor)
 
 
 def work_folder(cluster: str) -> Path:
     """Return the folder for what must not outlive the lock, secrets among it; whoever holds the lock makes it."""
     return cache_dir() / "local" / f"{cluster}.work"
-
-
-def _try(lock: Any) -> bool:
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the flotilla.kubernetes authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Tests of the module `bundle_files` while its files are on their way."""
+"""Tests of the module `node_files` while its files are on their way."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 from ansible.module_utils import basic
-from ansible_collections.flotilla.kubernetes.plugins.module_utils import _delivered, _fetch, _node, _seed
-from ansible_collections.flotilla.kubernetes.plugins.modules import bundle_files
+from ansible_collections.flotilla.kubernetes.plugins.module_utils import _delivered, _fetch, _installed, _seed
+from ansible_collections.flotilla.kubernetes.plugins.modules import node_files
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "support"))
 web = pytest.importorskip("web", reason="an installed collection has no test servers")
@@ -32,10 +32,9 @@ def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Return what calls the module with a stage and further arguments."""
     monkeypatch.setattr(_fetch, "INCOMING", tmp_path / "incoming")
     monkeypatch.setattr(_fetch.Incoming.__init__, "__defaults__", (tmp_path / "incoming",))
-    monkeypatch.setattr(_node.InstalledFiles.__init__, "__defaults__", (tmp_path / "state/files.json",))
-    monkeypatch.setattr(_node.Restart.__init__, "__defaults__", (tmp_path / "state",))
+    monkeypatch.setattr(_installed.InstalledFiles.__init__, "__defaults__", (tmp_path / "state/files.json",))
     monkeypatch.setattr(_seed, "SPOOL", tmp_path / "seed")
-    monkeypatch.setattr(_node.os, "chown", lambda *_arguments: None)
+    monkeypatch.setattr(_installed.os, "chown", lambda *_arguments: None)
     for path, content in CONTENT.items():
         (tmp_path / "bundle" / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "bundle" / path).write_bytes(content)
@@ -50,11 +49,11 @@ def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
         raise Ended
 
     def run(stage: str, **more: Any) -> dict[str, Any]:
-        given = {"directory": str(tmp_path / "bundle"), "files": files, "restarts": "kubelet", "stage": stage, **more}
+        given = {"bundle": str(tmp_path / "bundle"), "bundle_files": files, "stage": stage, **more}
         monkeypatch.setattr(basic, "_load_params", lambda *_arguments: given, raising=False)
         monkeypatch.setattr(basic.AnsibleModule, "_load_params", lambda self: setattr(self, "params", dict(given)), raising=False)
         with pytest.raises(Ended):
-            bundle_files.main()
+            node_files.main()
         return ended[-1]
 
     monkeypatch.setattr(basic.AnsibleModule, "exit_json", end)
@@ -78,7 +77,7 @@ def test_nothing_is_installed_before_everything_is_here(call: Any, tmp_path: Pat
         assert answer["finished"] and received == sum(map(len, CONTENT.values()))
     for path, content in CONTENT.items():
         assert (tmp_path / "node" / path).read_bytes() == content
-    assert answer["restart_due"] and not call("inspect")["changed"] and list((tmp_path / "incoming").iterdir()) == []
+    assert answer["changed"] and not call("inspect")["changed"] and list((tmp_path / "incoming").iterdir()) == []
 
 
 def test_another_machine_that_does_not_answer_is_no_failure(call: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._errors import FlotillaError
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._kubernetes import configuration
-from ansible_collections.flotilla.kubernetes.plugins.module_utils._node import Restart
+from ansible_collections.flotilla.kubernetes.plugins.module_utils._restart import Restart
 
 STREAM = """apiVersion: kubeadm.k8s.io/v1beta4
 kind: InitConfiguration

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._errors import FlotillaError
-from ansible_collections.flotilla.kubernetes.plugins.module_utils._node import Restart
+from ansible_collections.flotilla.kubernetes.plugins.module_utils._restart import Restart
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._service import Service
 
 NEW, STOPPED, RUNNING = ("", "inactive"), ("enabled", "inactive"), ("enabled", "active")

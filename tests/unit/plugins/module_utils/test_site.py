@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.flotilla.kubernetes.plugins.module_utils import _node, _os_families, _site
+from ansible_collections.flotilla.kubernetes.plugins.module_utils import _os_families, _restart, _site
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._errors import FlotillaError
 
 RELEASES = {
@@ -68,7 +68,7 @@ class Node:
         return changed
 
     def owed(self, service: str) -> bool:
-        return _node.Restart(service, self.state).due
+        return _restart.Restart(service, self.state).due
 
 
 @pytest.fixture

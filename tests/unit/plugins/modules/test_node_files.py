@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the flotilla.kubernetes authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Tests of what the module config_files leaves in the machine's log."""
+"""Tests of what the module node_files leaves in the machine's log."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from ansible.module_utils import basic
-from ansible_collections.flotilla.kubernetes.plugins.modules import config_files
+from ansible_collections.flotilla.kubernetes.plugins.modules import node_files
 
 SECRET = '[host]\n  Authorization = "Basic c2VjcmV0LXNlY3JldA=="\n'
 
@@ -24,7 +24,7 @@ def logged(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
     monkeypatch.setattr(basic, "_ANSIBLE_PROFILE", "legacy", raising=False)
     monkeypatch.setattr(basic.AnsibleModule, "log", lambda _self, message, log_args=None: lines.append(f"{message} {log_args}"))
     with pytest.raises(SystemExit):
-        config_files.main()
+        node_files.main()
     return lines
 
 
@@ -33,5 +33,5 @@ def test_the_lines_of_a_secret_file_are_in_no_log(monkeypatch: pytest.MonkeyPatc
 
 
 def test_an_ordinary_module_would_write_them_there(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(config_files, "QuietModule", basic.AnsibleModule)
+    monkeypatch.setattr(node_files, "QuietModule", basic.AnsibleModule)
     assert any("c2VjcmV0" in line for line in logged(monkeypatch, tmp_path))

@@ -1,0 +1,107 @@
+# Copyright: (c) 2026, the flotilla.kubernetes authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Tests of what a role puts on a node, and in which order."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.flotilla.kubernetes.plugins.module_utils import _config_files, _installed, _node_files
+from ansible_collections.flotilla.kubernetes.plugins.module_utils._node_files import NodeFiles
+
+BINARY = b"new"
+IMAGE = {"name": "registry.example.com/pause:1", "path": "images/amd64/pause.tar", "sha256": "0" * 64}
+
+
+class Node:
+    """A machine whose files are in a folder; services and images write down what becomes of them."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.binary, self.config = folder / "bin/kubelet", folder / "etc/kubelet.conf"
+        self.arrived = folder / "arrived"
+        self.events: list[str] = []
+        self.images: list[str] = []
+        node = self
+
+        class Service:
+            def __init__(self, name: str, _debt: object, reload: bool) -> None:
+                self.name = name
+
+            def owe(self) -> None:
+                node.note("owe")
+
+            def due(self, running: bool, restart: bool) -> list[str]:
+                return ["restarted"] if restart else []
+
+            def apply(self, steps: list[str]) -> None:
+                node.note(f"service {steps}")
+
+        class Images:
+            def missing(self, images: list[dict[str, str]]) -> list[str]:
+                return [image["name"] for image in images if image["name"] not in node.images]
+
+            def add(self, images: list[dict[str, str]], staged: dict[str, str]) -> None:
+                for image in images:
+                    node.images.append(image["name"])
+                    node.note(f"import {staged[image['name']]}")
+
+        monkeypatch.setattr(_node_files, "Service", Service)
+        monkeypatch.setattr(_node_files, "ImportedImages", Images)
+        monkeypatch.setattr(_installed.InstalledFiles.__init__, "__defaults__", (folder / "state/files.json",))
+        monkeypatch.setattr(_config_files.ConfigFiles.__init__, "__defaults__", (folder / "state",))
+        monkeypatch.setattr(_installed.os, "chown", lambda *_arguments: None)
+
+    def note(self, event: str) -> None:
+        there = "".join(sign for sign, path in (("b", self.binary), ("c", self.config)) if path.exists())
+        self.events.append(f"{event} with {there}")
+
+    def wanted(self, **more: Any) -> NodeFiles:
+        entry = {"path": "bin/kubelet", "dest": str(self.binary), "sha256": hashlib.sha256(BINARY).hexdigest(), "mode": "0755"}
+        config = {"dest": str(self.config), "content": "x\n", "mode": "0644", "restart": True}
+        service = {"name": "kubelet", "running": False, "restart": False, "reload": False}
+        given = {"bundle_files": [entry], "images": [IMAGE], "files": [config], "secret_files": [], "owner": None, "services": [service]}
+        return NodeFiles({**given, **more})
+
+    def staged(self) -> dict[str, str]:
+        self.arrived.write_bytes(BINARY)
+        return {str(self.binary): str(self.arrived), IMAGE["name"]: "/arrived.tar"}
+
+
+@pytest.fixture
+def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Node:
+    return Node(tmp_path, monkeypatch)
+
+
+def test_a_service_is_owed_before_and_restarted_after_its_files_and_images_come_last(node: Node) -> None:
+    wanted = node.wanted()
+    assert [entry["key"] for entry in wanted.to_bring()] == [str(node.binary), IMAGE["name"]]
+    wanted.apply(node.staged())
+    assert node.events == ["owe with ", "service ['restarted'] with bc", "import /arrived.tar with bc"]
+    result = wanted.result()
+    assert (result["changed"], result["installed"], result["imported"]) == (True, [str(node.binary)], [IMAGE["name"]])
+    assert (result["written"], result["service_steps"]) == ([str(node.config)], ["kubelet restarted"])
+    assert [entry["after_header"] for entry in result["diff"]] == [str(node.config), "files", "images", "services"]
+
+
+def test_a_node_that_has_everything_needs_nothing(node: Node) -> None:
+    node.wanted().apply(node.staged())
+    again = node.wanted()
+    assert again.to_bring() == [] and not again.result()["changed"] and again.result()["diff"] == []
+
+
+def test_what_is_only_looked_at_is_predicted_and_left_alone(node: Node) -> None:
+    assert node.wanted().result()["service_steps"] == ["kubelet restarted"]
+    assert node.events == [] and not node.binary.exists() and not node.config.exists()
+
+
+def test_a_file_that_the_service_does_not_read_restarts_nothing(node: Node) -> None:
+    node.wanted().apply(node.staged())
+    node.events.clear()
+    other = {"dest": str(node.config), "content": "y\n", "mode": "0644", "restart": False}
+    wanted = node.wanted(files=[other])
+    wanted.apply({})
+    assert node.events == ["service [] with bc"] and wanted.result()["written"] == [str(node.config)]
