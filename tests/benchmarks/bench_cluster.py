@@ -16,6 +16,7 @@ import statistics
 import subprocess
 import time
 from collections import Counter
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,8 @@ HERE = Path(__file__).resolve().parent
 # sftp-server takes the files and images of the bundle.
 IN_MACHINES = ("kubeadm", "ctr", "sftp-server")
 BOOT_VERBS = (b"create", b"cp", b"start")
+# What a machine, the load balancer and the resolver serve once they have booted.
+BOOTED = (b"sshd", b"haproxy", b"dnsmasq")
 
 
 def measure(folder: Path) -> list[Figure]:
@@ -117,7 +120,7 @@ def _round(folder: Path, inventory: Path, image: str, number: int, control_plane
     _delete(folder, inventory)
     _restore(settings)
     load["create"] = _load()
-    with Sampler(wanted=_works) as sampler:
+    with Sampler(wanted=_works, states=_boots) as sampler:
         began = time.time()
         create = _play(folder, inventory, "cluster_apply", f"create-{number}")
         ended = time.time()
@@ -204,10 +207,27 @@ def _works(process: Process) -> bool:
     """Tell whether a create waits for this process: kubeadm, what carries and imports images and files, what makes and starts machines."""
     name = program(process.command)
     if name in IN_MACHINES:
-        container = re.search(r"libpod-([0-9a-f]{64})", process.cgroup)
-        return bool(container) and _container_name(container[1]).startswith(f"{NAME}-")
+        return _machine(process).startswith(f"{NAME}-")
     words = process.command.split(b"\0")
     return name == "podman" and NAME.encode() in process.command and any(verb in words for verb in BOOT_VERBS)
+
+
+def _boots(processes: Iterable[Process]) -> set[str]:
+    """Return the containers of the cluster that have an init and do not serve yet: a create waits for their boot."""
+    commands: dict[str, list[bytes]] = {}
+    for process in processes:
+        commands.setdefault(_machine(process), []).append(process.command)
+    return {
+        f"boot of {name}"
+        for name, own in commands.items()
+        if NAME in name and any(program(command) == "init" for command in own) and not any(sign in one for one in own for sign in BOOTED)
+    }
+
+
+def _machine(process: Process) -> str:
+    """Return the name of the container that a process runs in, or nothing."""
+    container = re.search(r"libpod-([0-9a-f]{64})", process.cgroup)
+    return _container_name(container[1]) if container else ""
 
 
 @cache

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -33,10 +33,12 @@ class Sampler:
     """Context manager that samples in a thread.
 
     :param wanted: which processes to count in `busy`; None counts none.
+    :param states: what else to count there, from all processes that run.
     :param environments: whether to read environments, too.
     """
 
     wanted: Callable[[Process], bool] | None = None
+    states: Callable[[Iterable[Process]], Iterable[str]] = lambda processes: ()
     environments: bool = False
     commands: set[bytes] = field(default_factory=set)
     seen_environments: set[bytes] = field(default_factory=set)
@@ -81,6 +83,7 @@ class Sampler:
             self._known[pid] = process
             if self.wanted and process.command and self.wanted(process):
                 running.add(program(process.command))
+        running.update(self.states(self._known.values()))
         self.busy.append((now, frozenset(running)))
 
     def _read(self, pid: int, looks: int) -> Process | None:

@@ -88,6 +88,19 @@ def test_only_the_cluster_s_own_machines_count_as_work(monkeypatch: pytest.Monke
     assert works(b"podman\0start\0test-bench-workers-1", "/") and not works(b"podman\0start\0test-e2e-workers-1", "/")
 
 
+def test_a_machine_boots_until_its_server_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    own, other = "a" * 64, "b" * 64
+    monkeypatch.setattr(bench_cluster, "_container_name", {own: "test-bench-workers-1", other: "test-e2e-workers-1"}.__getitem__)
+
+    def boots(container: str, *commands: bytes) -> bool:
+        cgroup = f"0::/libpod_parent/libpod-{container}/init.scope"
+        return bool(bench_cluster._boots([processes.Process(1, command, b"", cgroup) for command in commands]))
+
+    assert boots(own, b"/sbin/init", b"/usr/lib/systemd/systemd-journald")
+    assert not boots(own, b"/sbin/init", b"sshd: /usr/sbin/sshd -D [listener] 0 of 10-100 startups")
+    assert not boots(other, b"/sbin/init") and not boots(own, b"sleep\0infinity")
+
+
 def test_a_gap_is_named_by_the_task_that_ran_in_it() -> None:
     entries = [entry(task="slow", began=10.0, ended=10.45), entry(task="working", began=10.45, ended=11.0)]
     gaps = bench_cluster._gaps(samples(".....xxxxx"), entries)
