@@ -21,10 +21,14 @@ from .membership import KUBELET_KUBECONFIG, STATE_DIR, membership
 # In the order in which they say more: on a control plane the kubelet talks to its own API server, people do not.
 KUBECONFIGS = (Path("/etc/kubernetes/admin.conf"), KUBELET_KUBECONFIG)
 # Left by kubeadm reset: https://kubernetes.io/docs/reference/setup-tools/kubeadm/kubeadm-reset/
-FOLDERS = ("/etc/kubernetes", "/var/lib/kubelet", "/var/lib/cni", "/run/flannel", "/etc/cni/net.d")
+FOLDERS = ("/etc/kubernetes", "/var/lib/kubelet", "/var/lib/cni", "/run/flannel", "/etc/cni/net.d", "/usr/local/lib/flotilla")
 EMPTIED = ("/var/lib/etcd",)
 LINKS = ("cni0", "flannel.1")
-OWN_SERVICES = {"keepalived": "/etc/keepalived/keepalived.conf", "haproxy": "/etc/haproxy/haproxy.cfg"}
+OWN_SERVICES = {
+    "keepalived": "/etc/keepalived/keepalived.conf",
+    "haproxy": "/etc/haproxy/haproxy.cfg",
+    "flotilla-kubelet-approver": "/etc/systemd/system/flotilla-kubelet-approver.service",
+}
 _LISTEN = "0A"  # state of a socket in /proc/net/tcp
 
 

@@ -469,6 +469,10 @@ def serve() -> None:
     while time.monotonic() < end:
         try:
             approver.round()
+        except ssl.SSLCertVerificationError as error:
+            # The cluster has another authority than when this began. systemd starts the service anew, with what is true now.
+            log(f"{type(error).__name__}: {error}")
+            return
         except (OSError, http.client.HTTPException, ApiError, ValueError) as error:
             # An API server restarts now and then; who watches the journal sees it if it does not come back.
             log(f"{type(error).__name__}: {error}")

@@ -9,12 +9,15 @@ import base64
 import importlib.util
 import ipaddress
 import json
+import ssl
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.flotilla.kubernetes.plugins.module_utils._haproxy import HEAD
+from ansible_collections.flotilla.kubernetes.plugins.module_utils._kubernetes import machine
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -327,3 +330,27 @@ def test_the_rights_are_the_least() -> None:
     (signers,) = [rule for rule in role["rules"] if rule["resources"] == ["signers"]]
     assert signers["resourceNames"] == ["kubernetes.io/kubelet-serving"]
     assert binding["subjects"] == [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": approver.USER}]
+
+
+def test_a_cluster_with_another_authority_ends_the_service_and_another_error_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    errors = [ConnectionRefusedError("away"), ssl.SSLCertVerificationError("another authority")]
+
+    class Rounds:
+        def __init__(self, _api: object) -> None:
+            pass
+
+        def round(self) -> None:
+            raise errors.pop(0)
+
+    monkeypatch.setattr(approver, "Approver", Rounds)
+    monkeypatch.setattr(approver, "Api", lambda *_arguments: None)
+    monkeypatch.setattr(approver, "server_address", lambda: "10.0.0.11:6443")
+    monkeypatch.setattr(approver.time, "sleep", lambda _seconds: None)
+    approver.serve()
+    assert errors == []
+
+
+def test_the_service_is_known_as_ours_when_a_machine_leaves_its_cluster() -> None:
+    unit = SOURCE.with_name("flotilla-kubelet-approver.service")
+    assert unit.read_text(encoding="utf-8").startswith(HEAD)
+    assert machine.OWN_SERVICES[unit.stem] == f"/etc/systemd/system/{unit.name}"
