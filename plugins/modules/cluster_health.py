@@ -12,6 +12,7 @@ short_description: Wait until a cluster is healthy, or say what is not
 version_added: "0.1.0"
 description:
   - Runs on a control plane and reads the live cluster. Changes nothing.
+  - While it waits, it says every 15 seconds for what.
   - The gates are V(api_servers) (every control plane's own C(/readyz)), V(etcd) (a healthy voting member per control plane and none
     besides), V(nodes) (exactly the expected nodes, all Ready), V(system_pods), V(daemon_sets), V(services) (C(kubernetes) and
     C(kube-dns) have endpoints) and V(kubelet_certificates) (each kubelet shows a certificate of the cluster's CA).
@@ -47,6 +48,9 @@ options:
     description: Name under which the API server's audit log records the calls.
     type: str
     default: flotilla
+  progress_token:
+    description: Where the slice of waiting before this one stopped. Set by the action plugin.
+    type: str
 author:
   - flotilla.kubernetes authors (@flotilla-kubernetes)
 """
@@ -95,6 +99,7 @@ waited:
 """
 
 import time
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -102,6 +107,33 @@ from ..module_utils._errors import FlotillaError
 from ..module_utils._kubernetes.client import Client
 from ..module_utils._kubernetes.gates import GATES, WITHOUT_MACHINE, Expectation, describe_nodes, examine
 from ..module_utils._kubernetes.kubeadm import join_secrets
+
+SLICE = 15.0  # seconds
+
+
+def wait(client: Client, params: dict[str, Any]) -> dict[str, Any]:
+    """Return the module's result once the gates hold or the time is over, or what to say after a slice of waiting."""
+    expected = Expectation(frozenset(params["nodes"]), params["control_planes"])
+    before, began = float(params["progress_token"] or 0), time.monotonic()
+    while True:
+        findings = examine(client, expected, params["gates"])
+        slept = time.monotonic() - began
+        waited = round(before + slept, 1)
+        if {finding.code for finding in findings} <= {WITHOUT_MACHINE} or waited >= params["timeout"]:
+            break
+        if slept >= SLICE:
+            more = f", and {len(findings) - 1} more" if len(findings) > 1 else ""
+            line = f"Waiting for a healthy cluster since {waited:.0f} s: {findings[0].message.rstrip('.')}{more}"
+            return {"finished": False, "progress": [line], "progress_token": str(waited)}
+        time.sleep(0.5)
+    silent = any(finding.code == "API_UNREACHABLE" for finding in findings)
+    return {
+        "healthy": not findings,
+        "findings": [finding.as_dict() for finding in findings],
+        "nodes": [] if silent else describe_nodes(client),
+        "join_secrets": [] if silent else join_secrets(client),
+        "waited": waited,
+    }
 
 
 def main() -> None:
@@ -114,34 +146,19 @@ def main() -> None:
             "timeout": {"type": "int", "default": 0},
             "fail": {"type": "bool", "default": True},
             "user": {"type": "str", "default": "flotilla"},
+            "progress_token": {"type": "str", "no_log": False},
         },
         supports_check_mode=True,
     )
     params = module.params
-    expected = Expectation(frozenset(params["nodes"]), params["control_planes"])
-    began = time.monotonic()
     try:
-        client = Client.short_lived(params["address"], params["user"])
-        while True:
-            findings = examine(client, expected, params["gates"])
-            waited = round(time.monotonic() - began, 1)
-            if {finding.code for finding in findings} <= {WITHOUT_MACHINE} or waited >= params["timeout"]:
-                break
-            time.sleep(0.5)
-        silent = any(finding.code == "API_UNREACHABLE" for finding in findings)
-        nodes, secrets = ([], []) if silent else (describe_nodes(client), join_secrets(client))
+        result = wait(Client.short_lived(params["address"], params["user"]), params)
     except (FlotillaError, OSError) as error:
         module.fail_json(**(error.as_result() if isinstance(error, FlotillaError) else {"msg": str(error)}))
-    result = {
-        "healthy": not findings,
-        "findings": [finding.as_dict() for finding in findings],
-        "nodes": nodes,
-        "join_secrets": secrets,
-        "waited": waited,
-    }
+    findings = result.get("findings", [])
     if findings and params["fail"]:
-        lines = "\n".join(f"  {finding.code} {finding.message} {finding.remedy}" for finding in findings)
-        module.fail_json(msg=f"The cluster is not healthy after {waited:g} s:\n{lines}", **result)
+        lines = "\n".join("  {code} {message} {remedy}".format(**finding) for finding in findings)
+        module.fail_json(msg=f"The cluster is not healthy after {result['waited']:g} s:\n{lines}", **result)
     module.exit_json(changed=False, **result)
 
 
