@@ -114,8 +114,8 @@ def test_each_difference_was_predicted(differences: Differences) -> None:
     one = differences
     for host, name in (
         (one.worker, "written /etc/containerd/config.toml"),
-        (one.worker, "missing /usr/local/bin/crictl"),
-        (one.worker, f"missing {one.image}"),
+        (one.worker, "installed /usr/local/bin/crictl"),
+        (one.worker, f"imported {one.image}"),
         (one.worker, "service_steps containerd restarted"),
         (one.control_plane, "written /etc/crictl.yaml"),
         (one.control_plane, "service_steps containerd enabled"),

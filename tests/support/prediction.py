@@ -12,7 +12,7 @@ from typing import Any
 from journal import Entry
 
 # Return values of modules that name the objects which they changed.
-OBJECTS = ("written", "removed", "missing", "service_steps", "objects", "loaded", "set", "renewed", "members", "nodes")
+OBJECTS = ("written", "removed", "installed", "imported", "service_steps", "objects", "loaded", "set", "renewed", "members", "nodes")
 
 
 @dataclass(frozen=True, order=True)
