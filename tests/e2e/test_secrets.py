@@ -50,7 +50,9 @@ def test_every_kind_of_secret_is_searched_for(secrets: dict[str, bytes]) -> None
 
 
 def test_the_output_of_the_run_holds_none(cluster: Cluster, search: Search) -> None:
-    assert "flotilla.kubernetes.kubernetes_join : Join]" in cluster.first_run.output and "EXEC" in cluster.first_run.output, "the loud output"
+    assert "flotilla.kubernetes.kubernetes_join : Join]" in cluster.first_run.output and "EXEC" in cluster.first_run.output, (
+        "the loud output"
+    )
     assert search.find(cluster.first_run.output.encode(), "output of -vvv") == []
 
 
