@@ -159,8 +159,9 @@ def _lead(cluster: Cluster, victim: str) -> None:
             _wait("another controller manager leads", lambda: _leading_manager(cluster) not in ("", leading))
         return controller_manager_leader(cluster) == victim
 
-    _wait(f"the controller manager of {victim} leads", manager_moved, 600)
-    _wait(f"etcd of {victim} leads", etcd_moved)
+    # Both at once: while etcd changes its leader, a controller manager may lose its lease.
+    leads = f"{victim} leads etcd and the controller managers"
+    _wait(leads, lambda: manager_moved() and etcd_moved() and controller_manager_leader(cluster) == victim, 900)
 
 
 def _power_off_under_load(cluster: Cluster, victim: str, log: Path) -> tuple[float, int, int]:
