@@ -8,7 +8,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import ha
-import outside
 import pytest
 
 NAME = "test-ha"
@@ -18,15 +17,14 @@ CIDR = "172.30.246.0/24"
 @pytest.mark.full
 @pytest.mark.parametrize("provider", ha.BARS)
 def test_requests_succeed_again_after_a_power_off(provider: str, tmp_path: Path) -> None:
-    ha.delete(tmp_path, NAME)
-    cluster = ha.create(tmp_path, NAME, provider, CIDR)
+    foundation = tmp_path / "foundation"
+    ha.delete(foundation, NAME)
+    cluster = ha.create(foundation, NAME, provider, CIDR)
     try:
         results = ha.measure(cluster, tmp_path)
         assert len(results) == ha.ROUNDS and all(results[0]["led"].values()), results
         assert ha.median(results) <= ha.BARS[provider], results
         if provider != "cloud":
             assert all(result["failed"] for result in results), f"the holder of the address died and nothing failed: {results}"
-        status = outside.playbook("cluster_status", tmp_path)
-        assert status.status == 0, status.output[-5000:]
     finally:
-        ha.delete(tmp_path, NAME)
+        ha.delete(foundation, NAME)
