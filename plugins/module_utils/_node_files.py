@@ -50,13 +50,16 @@ class NodeFiles:
         """
         for _one, service in self._services if self._restart else ():
             service.owe()
-        self._installed.install([entry for entry in self._files if entry["dest"] in self._missing_files], staged)
+        if self._missing_files:
+            self._installed.install([entry for entry in self._files if entry["dest"] in self._missing_files], staged)
         self._configuration.apply(self._changes)
-        # Once more: a service that is new on this node has been put there by the lines above.
-        self._steps = self._due()
+        if self._missing_files or self._changes:
+            # Once more: a service that is new on this node has been put there by the lines above.
+            self._steps = self._due()
         for (_one, service), steps in zip(self._services, self._steps):
             service.apply(steps)
-        self._imported.add([image for image in self._images if image["name"] in self._missing_images], staged)
+        if self._missing_images:
+            self._imported.add([image for image in self._images if image["name"] in self._missing_images], staged)
 
     def result(self) -> dict[str, Any]:
         """Return what the module says about the difference."""

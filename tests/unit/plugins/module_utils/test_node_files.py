@@ -23,8 +23,10 @@ class Node:
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.binary, self.config = folder / "bin/kubelet", folder / "etc/kubelet.conf"
         self.arrived = folder / "arrived"
+        self.memory = folder / "state/files.json"
         self.events: list[str] = []
         self.images: list[str] = []
+        self.asked = 0
         node = self
 
         class Service:
@@ -35,6 +37,7 @@ class Node:
                 node.note("owe")
 
             def due(self, running: bool, restart: bool) -> list[str]:
+                node.asked += 1
                 return ["restarted"] if restart else []
 
             def apply(self, steps: list[str]) -> None:
@@ -51,7 +54,7 @@ class Node:
 
         monkeypatch.setattr(_node_files, "Service", Service)
         monkeypatch.setattr(_node_files, "ImportedImages", Images)
-        monkeypatch.setattr(_installed.InstalledFiles.__init__, "__defaults__", (folder / "state/files.json",))
+        monkeypatch.setattr(_installed.InstalledFiles.__init__, "__defaults__", (self.memory,))
         monkeypatch.setattr(_config_files.ConfigFiles.__init__, "__defaults__", (folder / "state",))
         monkeypatch.setattr(_installed.os, "chown", lambda *_arguments: None)
 
@@ -89,8 +92,13 @@ def test_a_service_is_owed_before_and_restarted_after_its_files_and_images_come_
 
 def test_a_node_that_has_everything_needs_nothing(node: Node) -> None:
     node.wanted().apply(node.staged())
+    memory = node.memory.stat()
+    node.asked = 0
     again = node.wanted()
     assert again.to_bring() == [] and not again.result()["changed"] and again.result()["diff"] == []
+    again.apply({})
+    assert node.asked == 1, "systemd is asked once"
+    assert node.memory.stat() == memory, "what the node remembers is not written again"
 
 
 def test_what_is_only_looked_at_is_predicted_and_left_alone(node: Node) -> None:
