@@ -146,7 +146,15 @@ def main() -> None:
         f"{'control plane' if params['certificate_key'] else 'worker'} {params['node_registration'].get('name') or socket.gethostname()}"
     )
     prepare = functools.partial(take_over_key, params) if params["certificate_key"] else None
-    step = Step("join", title, [join_configuration(params)], params["ignore_preflight_errors"], params["timeout"], prepare)
+    step = Step(
+        "join",
+        title,
+        [join_configuration(params)],
+        params["ignore_preflight_errors"],
+        params["timeout"],
+        prepare,
+        restart_kubelet=bool(params["certificate_key"]),
+    )
     try:
         if params["endpoint"] and not params["progress_token"] and not module.check_mode and membership() != "member":
             wait_for_endpoint(params["endpoint"], ENDPOINT_TIMEOUT)

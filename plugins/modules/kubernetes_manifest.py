@@ -56,6 +56,7 @@ objects:
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._errors import FlotillaError
+from ..module_utils._kubernetes.client import short_lived_kubeconfig
 from ..module_utils._kubernetes.manifest import apply, difference, objects_of
 
 
@@ -72,11 +73,12 @@ def main() -> None:
     params = module.params
     result = {"changed": False, "objects": []}
     try:
-        shown = difference(params["content"], params["address"], params["user"], params["timeout"])
-        if shown:
-            result.update(changed=True, objects=objects_of(shown), diff={"prepared": shown})
-            if not module.check_mode:
-                apply(params["content"], params["address"], params["user"], params["timeout"])
+        with short_lived_kubeconfig(params["address"], params["user"]) as kubeconfig:
+            shown = difference(params["content"], kubeconfig, params["timeout"])
+            if shown:
+                result.update(changed=True, objects=objects_of(shown), diff={"prepared": shown})
+                if not module.check_mode:
+                    apply(params["content"], kubeconfig, params["timeout"])
     except FlotillaError as error:
         module.fail_json(**error.as_result())
     module.exit_json(**result)

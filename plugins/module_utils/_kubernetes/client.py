@@ -17,6 +17,7 @@ import re
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -39,10 +40,9 @@ def short_lived_kubeconfig(address: str, user: str, port: int = API_PORT) -> Ite
 
     :raises FlotillaError: the node holds no certificate authority, so it is no control plane.
     """
-    # kubeadm would look the newest version up on the internet if the configuration named none.
-    version = run(["kubeadm", "version", "--output=short"], code="KUBEADM_MISSING").strip()
     documents: list[dict[str, Any]] = [
-        {"apiVersion": KUBEADM_API, "kind": "ClusterConfiguration", "kubernetesVersion": version},
+        # An elliptic key is made at once; https://kubernetes.io/docs/reference/config-api/kubeadm-config.v1beta4/.
+        {**least_cluster_configuration(), "encryptionAlgorithm": "ECDSA-P256"},
         {"apiVersion": KUBEADM_API, "kind": "InitConfiguration", "localAPIEndpoint": {"advertiseAddress": address, "bindPort": port}},
     ]
     with memory_file(as_json_documents(documents)) as config:
@@ -61,6 +61,13 @@ def short_lived_kubeconfig(address: str, user: str, port: int = API_PORT) -> Ite
         )
     with memory_file(content) as path:
         yield path
+
+
+@cache
+def least_cluster_configuration() -> dict[str, Any]:
+    """Return a ``ClusterConfiguration`` that names the version of this node's kubeadm; without one kubeadm would ask the internet."""
+    version = run(["kubeadm", "version", "--output=short"], code="KUBEADM_MISSING").strip()
+    return {"apiVersion": KUBEADM_API, "kind": "ClusterConfiguration", "kubernetesVersion": version}
 
 
 def as_json_documents(documents: list[dict[str, Any]]) -> str:
@@ -103,11 +110,16 @@ class Client:
         :raises FlotillaError: the node holds no certificate authority, so it is no control plane.
         """
         with short_lived_kubeconfig(address, user, port) as path:
-            kubeconfig = path.read_text(encoding="utf-8")
+            return cls.of_kubeconfig(path, address, port, timeout)
+
+    @classmethod
+    def of_kubeconfig(cls, path: Path, address: str, port: int = API_PORT, timeout: float = 15.0) -> Client:
+        """Return a client of this node's API server at ``address`` with the certificate in a file that `short_lived_kubeconfig` gave."""
+        kubeconfig = path.read_text(encoding="utf-8")
         context = ssl.create_default_context(cafile=CA_FILE)
         pair = [embedded_in_kubeconfig(kubeconfig, f"client-{part}-data") for part in ("certificate", "key")]
-        with memory_file(b"\n".join(pair)) as path:
-            context.load_cert_chain(path)
+        with memory_file(b"\n".join(pair)) as both:
+            context.load_cert_chain(both)
         return cls(address, port, context, timeout)
 
     def another(self) -> Client:

@@ -20,7 +20,15 @@ from typing import Any
 from .._command import memory_file, run
 from .._errors import FlotillaError
 from . import encryption
-from .client import CA_FILE, KUBEADM_API, ApiError, Client, as_json_documents, short_lived_kubeconfig
+from .client import (
+    CA_FILE,
+    KUBEADM_API,
+    ApiError,
+    Client,
+    as_json_documents,
+    least_cluster_configuration,
+    short_lived_kubeconfig,
+)
 
 TOKEN_ALPHABET = string.ascii_lowercase + string.digits
 SECRETS = "/api/v1/namespaces/kube-system/secrets"
@@ -69,8 +77,10 @@ def create_join_secret(address: str, user: str, ttl_seconds: int, control_plane:
             "auth-extra-groups": encryption.BOOTSTRAP_GROUP,
         },
     }
-    client = Client.short_lived(address, user)
-    created = client.post(SECRETS, secret)
+    with short_lived_kubeconfig(address, user) as kubeconfig:
+        client = Client.of_kubeconfig(kubeconfig, address)
+        created = client.post(SECRETS, secret)
+        certificate_key = _upload_certificates(address, kubeconfig) if control_plane else ""
     result: dict[str, Any] = {
         "token": f"{token_id}.{token_secret}",
         "token_id": token_id,
@@ -78,7 +88,7 @@ def create_join_secret(address: str, user: str, ttl_seconds: int, control_plane:
         "api_endpoint": cluster_settings(client)["api_endpoint"],
     }
     if control_plane:
-        result["certificate_key"] = _upload_certificates(address, user)
+        result["certificate_key"] = certificate_key
         encryption.attach(client, result["certificate_key"], created)
     _wait_for_signature(client, token_id)
     return result
@@ -135,12 +145,11 @@ def ca_cert_hash(ca_file: str = CA_FILE) -> str:
     return encryption.public_key_hash(Path(ca_file).read_text(encoding="ascii"))
 
 
-def _upload_certificates(address: str, user: str) -> str:
+def _upload_certificates(address: str, kubeconfig: Path) -> str:
     """Store the control plane's certificates encrypted in the cluster (two hours, kubeadm's own limit); return the key."""
     key = secrets.token_hex(32)
-    version = run(["kubeadm", "version", "--output=short"], code="KUBEADM_MISSING").strip()
     documents: list[dict[str, Any]] = [
-        {"apiVersion": KUBEADM_API, "kind": "ClusterConfiguration", "kubernetesVersion": version},
+        least_cluster_configuration(),
         {
             "apiVersion": KUBEADM_API,
             "kind": "InitConfiguration",
@@ -148,7 +157,7 @@ def _upload_certificates(address: str, user: str) -> str:
             "localAPIEndpoint": {"advertiseAddress": address},
         },
     ]
-    with short_lived_kubeconfig(address, user) as kubeconfig, memory_file(as_json_documents(documents)) as config:
+    with memory_file(as_json_documents(documents)) as config:
         run(
             [
                 "kubeadm",

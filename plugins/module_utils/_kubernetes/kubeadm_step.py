@@ -42,7 +42,7 @@ TIMED_OUT = 124  # exit code of timeout(1)
 # The shell, not the module, writes down the end: it is there when the connection or the run is not. timeout(1) ends a kubeadm that nobody
 # watches any more.
 _RUNNER = """
-mark=$1 folder=$2 ended=$3 run=$4 limit=$5 undo=$6; shift 6
+mark=$1 folder=$2 ended=$3 run=$4 limit=$5 undo=$6 restart=$7; shift 7
 stage=undo code=0
 vip=/etc/kubernetes/manifests/kube-vip.yaml
 if [ "$undo" = yes ]; then
@@ -53,6 +53,7 @@ if [ "$undo" = yes ]; then
 fi
 if [ "$code" -eq 0 ]; then stage=step; timeout --kill-after=10 "$limit" "$@" || code=$?; fi
 rm -rf "$folder"
+if [ "$code" -eq 0 ] && [ "$restart" = yes ]; then systemctl restart kubelet || true; fi
 echo "$run $stage $code" >"$ended.new" && mv "$ended.new" "$ended"
 if [ "$code" -eq 0 ]; then rm -f "$mark"; fi
 """
@@ -91,6 +92,9 @@ class Step:
     :param title: the node in lines for people, e.g. ``control plane demo-control-plane-0a1b2c3d``.
     :param timeout: seconds that kubeadm may take; undoing an interrupted step may take as long again.
     :param prepare: called each time before kubeadm is started, while nobody else is at work.
+    :param restart_kubelet: whether to start the kubelet anew at the end. That of a control plane that joins runs long before the API server
+        next to it, the only one that it asks, and would look for its pods in pauses that have grown to half a minute:
+        https://pkg.go.dev/k8s.io/client-go/tools/cache#NewReflectorWithOptions.
     """
 
     name: str
@@ -99,6 +103,7 @@ class Step:
     ignore_preflight_errors: Sequence[str]
     timeout: int
     prepare: Callable[[], object] | None = None
+    restart_kubelet: bool = False
 
     @property
     def log(self) -> Path:
@@ -190,7 +195,8 @@ def _start(step: Step, lock: int) -> str:
     config.write_text(as_json_documents(list(step.documents)), encoding="utf-8")
     write_atomically(mark, json.dumps({"step": step.name, "run": run, "since": time.monotonic()}).encode(), 0o600)
     LOG_DIR.mkdir(mode=0o700, parents=True, exist_ok=True)
-    values = [str(mark), str(folder), str(ended), run, str(step.timeout), "yes" if undo else "no"]
+    answers = ["yes" if wanted else "no" for wanted in (undo, step.restart_kubelet)]
+    values = [str(mark), str(folder), str(ended), run, str(step.timeout), *answers]
     with open(step.log, "w", encoding="utf-8", opener=_private) as output:
         # Its own session, so that it survives the end of the connection.
         subprocess.Popen(

@@ -6,23 +6,25 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 from .._command import run
 from .._errors import FlotillaError
-from .client import FIELD_MANAGER, short_lived_kubeconfig
+from .client import FIELD_MANAGER
 
 # kubectl writes an object as it is and as it would be into two folders with changing names, and lets diff compare them.
 _FOLDER = re.compile(r"\S*/(LIVE|MERGED)-\d+/")
 _OBJECT = re.compile(r"^diff -u -N LIVE/(\S+)", re.MULTILINE)
 
 
-def difference(content: str, address: str, user: str, timeout: float) -> str:
+def difference(content: str, kubeconfig: Path, timeout: float) -> str:
     """Return what applying ``content`` would change, as kubectl shows it (Secrets masked), or nothing.
 
+    :param timeout: seconds.
     :raises FlotillaError: the API server refuses an object.
     """
     try:
-        _kubectl(["diff"], content, address, user, timeout)
+        _kubectl(["diff"], content, kubeconfig, timeout)
     except FlotillaError as error:
         # kubectl diff ends with 1 for a difference and above 1 for an error.
         if error.details.get("rc") == 1:
@@ -39,28 +41,28 @@ def objects_of(shown: str) -> list[str]:
     return sorted(set(_OBJECT.findall(shown)))
 
 
-def apply(content: str, address: str, user: str, timeout: float) -> None:
+def apply(content: str, kubeconfig: Path, timeout: float) -> None:
     """Apply ``content``.
 
+    :param timeout: seconds.
     :raises FlotillaError: the API server refuses an object.
     """
-    _kubectl(["apply"], content, address, user, timeout)
+    _kubectl(["apply"], content, kubeconfig, timeout)
 
 
-def _kubectl(verb: list[str], content: str, address: str, user: str, timeout: float) -> str:
-    with short_lived_kubeconfig(address, user) as kubeconfig:
-        return run(
-            [
-                "kubectl",
-                *verb,
-                f"--kubeconfig={kubeconfig}",
-                "--server-side",
-                "--force-conflicts",
-                f"--field-manager={FIELD_MANAGER}",
-                "--filename=-",
-            ],
-            stdin=content,
-            timeout=timeout,
-            code="KUBERNETES_APPLY_FAILED",
-            remedy="Mend the object that kubectl names and run again.",
-        )
+def _kubectl(verb: list[str], content: str, kubeconfig: Path, timeout: float) -> str:
+    return run(
+        [
+            "kubectl",
+            *verb,
+            f"--kubeconfig={kubeconfig}",
+            "--server-side",
+            "--force-conflicts",
+            f"--field-manager={FIELD_MANAGER}",
+            "--filename=-",
+        ],
+        stdin=content,
+        timeout=timeout,
+        code="KUBERNETES_APPLY_FAILED",
+        remedy="Mend the object that kubectl names and run again.",
+    )

@@ -42,7 +42,9 @@ while [ -e {tmp_path}/slow ]; do sleep 0.02; done
 touch {tmp_path}/kubelet.conf
 """
     (binaries / "kubeadm").write_text(script)
-    (binaries / "kubeadm").chmod(0o755)
+    (binaries / "systemctl").write_text(f'#!/bin/sh\necho "systemctl $*" >> {tmp_path}/calls\n')
+    for command in binaries.iterdir():
+        command.chmod(0o755)
     monkeypatch.setattr(_command, "SEARCH_PATH", f"{binaries}:/usr/bin:/bin")
     monkeypatch.setattr(kubeadm_step, "POLL", 0.01)
     for module in (membership, kubeadm_step):
@@ -54,7 +56,9 @@ touch {tmp_path}/kubelet.conf
 
 
 def step(name: str = "init", timeout: int = 30, **more) -> kubeadm_step.Step:
-    return kubeadm_step.Step(name, "control plane m1", DOCUMENTS, more.get("ignore", []), timeout)
+    return kubeadm_step.Step(
+        name, "control plane m1", DOCUMENTS, more.get("ignore", []), timeout, restart_kubelet=more.get("restart_kubelet", False)
+    )
 
 
 def bring_up(one: kubeadm_step.Step, token: str | None = None) -> dict:
@@ -124,6 +128,17 @@ def test_a_failed_step_says_why_and_is_undone_before_the_next_try(machine: Path)
     assert bring_up(step()) == {"finished": True, "changed": True, "membership": "unfinished"}
     assert calls(machine) == ["init", "reset", "init"]
     assert membership.membership() == "member"
+
+
+def test_the_kubelet_starts_anew_at_a_good_end_only(machine: Path) -> None:
+    (machine / "fails").touch()
+    with pytest.raises(FlotillaError):
+        bring_up(step("join", restart_kubelet=True))
+    assert calls(machine) == ["join"]
+    (machine / "fails").unlink()
+    bring_up(step("join", restart_kubelet=True))
+    assert (machine / "calls").read_text().splitlines()[-1] == "systemctl restart kubelet"
+    assert calls(machine) == ["join", "reset", "join", "systemctl"]
 
 
 def test_a_step_that_does_not_end_is_stopped_without_anybody_watching(machine: Path) -> None:

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -24,24 +23,19 @@ diff -u -N /tmp/LIVE-2837/v1.Namespace..kube-flannel /tmp/MERGED-1123/v1.Namespa
 
 @pytest.fixture
 def kubectl(monkeypatch: pytest.MonkeyPatch):
-    @contextmanager
-    def kubeconfig(*_arguments):
-        yield Path("/run/kubeconfig")
-
     def answer(error: FlotillaError | None):
         def run(*_arguments, **_options):
             if error:
                 raise error
             return ""
 
-        monkeypatch.setattr(manifest, "short_lived_kubeconfig", kubeconfig)
         monkeypatch.setattr(manifest, "run", run)
 
     return answer
 
 
 def difference() -> str:
-    return manifest.difference("content", "192.0.2.1", "flotilla", 5)
+    return manifest.difference("content", Path("/run/kubeconfig"), 5)
 
 
 def test_a_difference_names_its_objects_and_is_the_same_each_time(kubectl) -> None:
