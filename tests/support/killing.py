@@ -94,6 +94,7 @@ def shorten(text: str, cluster: str) -> str:
     text = re.sub(rf"\b{cluster}-([a-z0-9-]+)-[0-9a-f]{{8}}\b", lambda m: "CP" if m[1] == "control-plane" else "WORKER", text)
     text = text.replace(cluster, "CLUSTER")
     text = re.sub(r"\b\d+\.\d+\.\d+\.\d+\b", "ADDRESS", text)
+    text = re.sub(r"/proc/\d+/fd/\d+", "DESCRIPTOR", text)
     text = re.sub(r"(bootstrap-token-)[a-z0-9]+", r"\1TOKEN", text)
     text = re.sub(r"/(tmp|run|root|home)/\S*(ansible-tmp|flotilla-\w|/tmp)[^/\s]*", "TMP", text)
     text = re.sub(r"(/usr/local/bin|/opt/cni/bin)/\S+", r"\1/*", text)
