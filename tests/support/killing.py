@@ -97,6 +97,8 @@ def shorten(text: str, cluster: str) -> str:
     text = re.sub(r"/proc/\d+/fd/\d+", "DESCRIPTOR", text)
     text = re.sub(r"(bootstrap-token-)[a-z0-9]+", r"\1TOKEN", text)
     text = re.sub(r"/(tmp|run|root|home)/\S*(ansible-tmp|flotilla-\w|/tmp)[^/\s]*", "TMP", text)
+    text = re.sub(r"\bflotilla-[0-9a-f]{16}\b", "flotilla-ID", text)
+    text = re.sub(r"ansible-local-\w+/(ansiballz_cache/)?\S*", r"ansible-local/\1*", text)
     text = re.sub(r"(/usr/local/bin|/opt/cni/bin)/\S+", r"\1/*", text)
     text = re.sub(r"(volume (?:create|rm)).*", r"\1", text)
     text = re.sub(r"(images import).*", r"\1", text)
