@@ -17,7 +17,7 @@ description:
   - Each component that changes is waited for, and a control plane is left alone while another one is not ready. Run it with
     C(throttle=1) when O(apply=true), with C(apply=false) before that on all machines at once to see whether anything is to do.
   - On a machine that is in no cluster yet, it writes O(files) and nothing else.
-  - What can not be changed in a running cluster (version, networks, endpoint) is the caller's to refuse.
+  - Refuses, before it does anything, what can not be changed in a running cluster (version, networks, endpoint).
 options:
   address:
     description: This control plane's own address, on which its API server listens.
@@ -66,6 +66,10 @@ options:
     description: Whether to change settings, or only to say whether they differ.
     type: bool
     default: true
+  wait:
+    description: Seconds to wait for the API server of a machine that is a member, or is about to be one.
+    type: int
+    default: 0
   timeout:
     description: Seconds that one component may take to come back with its new settings.
     type: int
@@ -97,6 +101,25 @@ differs:
   type: list
   elements: str
   sample: [ClusterConfiguration, kube-apiserver, kubelet]
+membership:
+  description: V(none), V(unfinished) (a step was interrupted) or V(member), as M(flotilla.kubernetes.kubeadm_info) says it.
+  returned: with O(address)
+  type: str
+  sample: member
+api_ready:
+  description: Whether the machine's own API server answers C(/readyz) with 200.
+  returned: with O(address)
+  type: bool
+  sample: true
+cluster:
+  description: What the cluster was made with.
+  returned: on a control plane whose API server answers
+  type: dict
+  contains:
+    kubernetes_version: {description: Version of the control plane., type: str, returned: success, sample: 1.36.3}
+    pod_cidrs: {description: Addresses of pods., type: str, returned: success, sample: 10.244.0.0/16}
+    service_cidrs: {description: Addresses of Services., type: str, returned: success, sample: 10.96.0.0/12}
+    api_endpoint: {description: The API's stable address., type: str, returned: success, sample: "10.0.0.3:6443"}
 kubelet_configuration:
   description: What every kubelet of the cluster is to have.
   returned: on a control plane whose API server answers
@@ -136,8 +159,8 @@ from ..module_utils._kubernetes.configuration import (
     recorded_kubelet_configuration,
     restart_due,
 )
-from ..module_utils._kubernetes.gates import api_server_problem
-from ..module_utils._kubernetes.membership import membership
+from ..module_utils._kubernetes.kubeadm import cluster_settings, refuse_other_settings
+from ..module_utils._kubernetes.presence import look
 from ..module_utils._restart import Restart
 
 
@@ -163,7 +186,13 @@ def converge(params: dict[str, Any], check_mode: bool) -> dict[str, Any]:
     """Do what the module says and return its result."""
     change = params["apply"] and not check_mode
     files = wanted_files(params["files"]) if params["files"] else None
-    member = membership() == "member"
+    found = look(params["address"], params["wait"])
+    member = found["membership"] == "member"
+    control_plane = None
+    if found["api_ready"]:
+        control_plane = ControlPlane(params["config"], params["address"], params["peers"], params["user"], params["timeout"])
+        found["cluster"] = cluster_settings(control_plane.client)
+        refuse_other_settings(found["cluster"], params["config"])
     written = [] if not files else files.changes() if check_mode else write(files, member)
     started = bool(params["service"]) and ensure_service(params["service"], check_mode)
     result = results(written)
@@ -171,9 +200,8 @@ def converge(params: dict[str, Any], check_mode: bool) -> dict[str, Any]:
     differs: list[str] = []
     complete = True
     # A control plane whose API server is away can not say what the cluster records; the health gates tell of it.
-    if member and not (params["address"] and api_server_problem(params["address"])):
-        if params["address"]:
-            control_plane = ControlPlane(params["config"], params["address"], params["peers"], params["user"], params["timeout"])
+    if control_plane or (member and not params["address"]):
+        if control_plane:
             records, pods = control_plane.differences()
             differs = [*records, *(pod.tag for pod in pods)]
             restart = Restart(API_SERVER)
@@ -197,7 +225,7 @@ def converge(params: dict[str, Any], check_mode: bool) -> dict[str, Any]:
             if change:
                 apply_kubelet(params["timeout"])
     changed = bool(written) or started or (bool(differs) and (params["apply"] or check_mode))
-    return {**result, "changed": changed, "differs": differs, "complete": complete}
+    return {**(found if params["address"] else {}), **result, "changed": changed, "differs": differs, "complete": complete}
 
 
 def main() -> None:
@@ -220,6 +248,7 @@ def main() -> None:
             },
             "service": {"type": "str"},
             "apply": {"type": "bool", "default": True},
+            "wait": {"type": "int", "default": 0},
             "timeout": {"type": "int", "default": 300},
             "user": {"type": "str", "default": "flotilla"},
         },

@@ -13,6 +13,7 @@ import re
 import secrets
 import string
 import time
+from collections.abc import Sequence
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -50,6 +51,29 @@ def cluster_settings(client: Client) -> dict[str, str]:
         "service_cidrs": fields.get("serviceSubnet", ""),
         "api_endpoint": fields.get("controlPlaneEndpoint", ""),
     }
+
+
+def refuse_other_settings(recorded: dict[str, str], documents: Sequence[dict[str, Any]]) -> None:
+    """Refuse to change what can not be changed in a running cluster.
+
+    :param recorded: what `cluster_settings` returned.
+    :param documents: the wanted ones, with a ``ClusterConfiguration`` among them.
+    :raises FlotillaError: ``CLUSTER_SETTINGS_FIXED``, with each setting that differs.
+    """
+    cluster = next(document for document in documents if document["kind"] == "ClusterConfiguration")
+    wanted = {
+        "kubernetes_version": cluster["kubernetesVersion"].lstrip("v"),
+        "pod_cidrs": cluster["networking"]["podSubnet"],
+        "service_cidrs": cluster["networking"]["serviceSubnet"],
+        "api_endpoint": cluster["controlPlaneEndpoint"],
+    }
+    differing = [f"{name} {recorded[name]}, not {value}" for name, value in wanted.items() if recorded[name] != value]
+    if differing:
+        raise FlotillaError(
+            "CLUSTER_SETTINGS_FIXED",
+            f"The cluster {cluster.get('clusterName', '')} was made with {'; '.join(differing)} as its definition says now.",
+            "These can not be changed in a running cluster: set them back, or make a new cluster.",
+        )
 
 
 def create_join_secret(address: str, user: str, ttl_seconds: int, control_plane: bool) -> dict[str, Any]:

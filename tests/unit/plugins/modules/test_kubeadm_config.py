@@ -13,9 +13,16 @@ import pytest
 from ansible.module_utils import basic
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._config_files import Change
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._errors import FlotillaError
+from ansible_collections.flotilla.kubernetes.plugins.module_utils._kubernetes import presence
 from ansible_collections.flotilla.kubernetes.plugins.modules import kubeadm_config
 
 POD = Change(Path("/m/kube-apiserver.yaml"), "old\n", "new\n", 0o600, "file", True, "kube-apiserver")
+RECORDED = {
+    "kubernetes_version": "1.36.3",
+    "pod_cidrs": "10.244.0.0/16",
+    "service_cidrs": "10.96.0.0/12",
+    "api_endpoint": "10.0.0.3:6443",
+}
 RECORD = {"ClusterConfiguration": ("a\n", "b\n")}
 
 
@@ -30,6 +37,7 @@ class Machine:
         self.folder = folder
         self.membership = "member"
         self.api_problem = ""
+        self.recorded = RECORDED
         self.kubelet = "wanted"
         self.records: dict[str, tuple[str, str]] = {}
         self.pods: list[Change] = []
@@ -41,6 +49,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
     made = Machine(tmp_path)
 
     class ControlPlane:
+        client = None
         encryption_due = False
         kubelet_configuration = "wanted"
 
@@ -70,8 +79,10 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
     monkeypatch.setattr(kubeadm_config, "ConfigFiles", lambda owner, files: original(owner, files, tmp_path / "state"))
     monkeypatch.setattr(kubeadm_config, "ControlPlane", ControlPlane)
     monkeypatch.setattr(kubeadm_config, "Restart", Restart)
-    monkeypatch.setattr(kubeadm_config, "membership", lambda: made.membership)
-    monkeypatch.setattr(kubeadm_config, "api_server_problem", lambda _address: made.api_problem)
+    monkeypatch.setattr(presence, "membership", lambda: made.membership)
+    monkeypatch.setattr(presence, "api_server_problem", lambda _address: made.api_problem)
+    monkeypatch.setattr(presence, "kubelet_version", lambda: "1.36.3")
+    monkeypatch.setattr(kubeadm_config, "cluster_settings", lambda _client: made.recorded)
     monkeypatch.setattr(kubeadm_config, "ensure_service", lambda name, check: made.done.append(f"service {name} {check}") or False)
     monkeypatch.setattr(kubeadm_config, "kubelet_difference", lambda wanted: None if wanted == made.kubelet else {"after": wanted})
     monkeypatch.setattr(kubeadm_config, "recorded_kubelet_configuration", lambda: "recorded")
@@ -96,7 +107,14 @@ def run(monkeypatch: pytest.MonkeyPatch, check: bool = False, **arguments: Any) 
     return left.value.args[0]
 
 
-CONTROL_PLANE: dict[str, Any] = {"address": "10.0.0.11", "config": [{"kind": "InitConfiguration"}]}
+CLUSTER = {
+    "kind": "ClusterConfiguration",
+    "clusterName": "demo",
+    "kubernetesVersion": "v1.36.3",
+    "controlPlaneEndpoint": "10.0.0.3:6443",
+    "networking": {"podSubnet": "10.244.0.0/16", "serviceSubnet": "10.96.0.0/12"},
+}
+CONTROL_PLANE: dict[str, Any] = {"address": "10.0.0.11", "config": [{"kind": "InitConfiguration"}, CLUSTER]}
 
 
 def test_in_line_means_nothing_to_do(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -139,6 +157,24 @@ def test_a_control_plane_owes_a_restart_before_its_files_change(machine: Machine
     assert machine.done[0] == "owe kube-apiserver"
 
 
+def test_what_can_not_be_changed_is_refused_before_anything_is_done(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = machine.folder / "admission.json"
+    machine.recorded = {**RECORDED, "pod_cidrs": "10.1.0.0/16"}
+    answer = run(monkeypatch, files=[{"dest": str(path), "content": "{}"}], service="approver", **CONTROL_PLANE)
+    assert (answer["failed"], answer["code"]) == (True, "CLUSTER_SETTINGS_FIXED")
+    assert "pod_cidrs 10.1.0.0/16, not 10.244.0.0/16" in answer["msg"] and "service_cidrs" not in answer["msg"]
+    assert not path.exists() and machine.done == []
+
+
+def test_a_control_plane_says_what_it_is(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    answer = run(monkeypatch, **CONTROL_PLANE)
+    assert (answer["membership"], answer["api_ready"], answer["address"], answer["cluster"]) == ("member", True, "10.0.0.11", RECORDED)
+    machine.membership = "unfinished"
+    answer = run(monkeypatch, **CONTROL_PLANE)
+    assert (answer["membership"], answer["api_ready"], "cluster" in answer) == ("unfinished", False, False)
+    assert "membership" not in run(monkeypatch), "a worker is not asked"
+
+
 def test_a_control_plane_without_its_api_server_is_left_to_the_gates(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     machine.api_problem, machine.records, machine.kubelet = "refused", RECORD, "old"
     assert run(monkeypatch, **CONTROL_PLANE)["changed"] is False
@@ -159,6 +195,6 @@ def test_what_stops_it_is_said_with_its_code(machine: Machine, monkeypatch: pyte
     def refuse() -> str:
         raise FlotillaError("CONTROL_PLANE_NOT_READY", "The other one is down.", "Mend it.")
 
-    monkeypatch.setattr(kubeadm_config, "membership", refuse)
+    monkeypatch.setattr(presence, "membership", refuse)
     answer = run(monkeypatch, **CONTROL_PLANE)
     assert (answer["failed"], answer["code"]) == (True, "CONTROL_PLANE_NOT_READY")

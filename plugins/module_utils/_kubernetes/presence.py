@@ -1,0 +1,40 @@
+# Copyright: (c) 2026, the flotilla.kubernetes authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a control plane is and whether it serves (private to flotilla.kubernetes). Python 3.9, standard library only."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from .._node import architecture
+from .gates import api_server_problem
+from .membership import kubelet_version, membership, step_at_work
+
+POLL = 0.5  # seconds
+
+
+def look(address: str | None, wait: float) -> dict[str, Any]:
+    """Return ``membership``, ``api_ready``, ``address``, ``architecture`` and ``kubelet_version`` of this machine.
+
+    :param address: of its own API server; without one nothing is asked.
+    :param wait: seconds to wait for the API server of a machine that is a member or is about to be one.
+    """
+    deadline = time.monotonic() + wait
+    while True:
+        # Asked first: a step that ends now has taken its mark away by the time it is looked for.
+        at_work = step_at_work()
+        state = membership()
+        ready = bool(address) and state == "member" and not api_server_problem(address)
+        hopeless = state == "none" or (state == "unfinished" and not at_work)
+        if ready or hopeless or not address or time.monotonic() >= deadline:
+            break
+        time.sleep(POLL)
+    return {
+        "membership": state,
+        "api_ready": ready,
+        "address": address or "",
+        "architecture": architecture(),
+        "kubelet_version": kubelet_version() if state == "member" else "",
+    }
