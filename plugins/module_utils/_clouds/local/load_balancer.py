@@ -170,7 +170,8 @@ def _present(
     if not check_mode:
         for action in actions:
             action()
-        if actions or not all(server.settled for server in servers.values()):
+        # Nobody depends on a new one yet.
+        if usable and (actions or not all(server.settled for server in servers.values())):
             servers = _settle(session, place, members)
     result.value = {
         "endpoint": {"host": place.load_balancer_address, "port": port},
