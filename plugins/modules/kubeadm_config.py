@@ -67,7 +67,7 @@ options:
     type: bool
     default: true
   wait:
-    description: Seconds to wait for the API server of a machine that is a member, or is about to be one.
+    description: Seconds to wait for the API server of a machine that is a member.
     type: int
     default: 0
   timeout:
@@ -160,6 +160,7 @@ from ..module_utils._kubernetes.configuration import (
     restart_due,
 )
 from ..module_utils._kubernetes.kubeadm import cluster_settings, refuse_other_settings
+from ..module_utils._kubernetes.membership import step_at_work
 from ..module_utils._kubernetes.presence import look
 from ..module_utils._restart import Restart
 
@@ -170,13 +171,13 @@ def wanted_files(entries: list[dict[str, Any]]) -> ConfigFiles:
     return ConfigFiles("control-plane", files)
 
 
-def write(files: ConfigFiles, member: bool) -> list[Change]:
+def write(files: ConfigFiles, may_serve: bool) -> list[Change]:
     """Write what differs and return it.
 
-    :param member: whether the machine is in a cluster; where it is not, kubeadm is yet to start the API server, which then reads the files.
+    :param may_serve: whether there may be an API server that has read the files; where there is none, kubeadm is yet to start it.
     """
     changes = files.changes()
-    for tag in sorted({change.tag for change in changes} - {""} - (set() if member else {API_SERVER})):
+    for tag in sorted({change.tag for change in changes} - {""} - (set() if may_serve else {API_SERVER})):
         Restart(tag).owe()
     files.apply(changes)
     return changes
@@ -186,14 +187,14 @@ def converge(params: dict[str, Any], check_mode: bool) -> dict[str, Any]:
     """Do what the module says and return its result."""
     change = params["apply"] and not check_mode
     files = wanted_files(params["files"]) if params["files"] else None
-    found = look(params["address"], params["wait"])
+    found = look(params["address"], params["wait"], wait_for_steps=False)
     member = found["membership"] == "member"
     control_plane = None
     if found["api_ready"]:
         control_plane = ControlPlane(params["config"], params["address"], params["peers"], params["user"], params["timeout"])
         found["cluster"] = cluster_settings(control_plane.client)
         refuse_other_settings(found["cluster"], params["config"])
-    written = [] if not files else files.changes() if check_mode else write(files, member)
+    written = [] if not files else files.changes() if check_mode else write(files, member or step_at_work())
     started = bool(params["service"]) and ensure_service(params["service"], check_mode)
     result = results(written)
     diff = result["diff"]

@@ -74,7 +74,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     try:
-        found = look(module.params["address"], module.params["timeout"])
+        found = look(module.params["address"], module.params["timeout"], wait_for_steps=True)
     except FlotillaError as error:
         module.fail_json(**error.as_result())
     module.exit_json(changed=False, **found)

@@ -15,11 +15,13 @@ from .membership import kubelet_version, membership, step_at_work
 POLL = 0.5  # seconds
 
 
-def look(address: str | None, wait: float) -> dict[str, Any]:
+def look(address: str | None, wait: float, wait_for_steps: bool) -> dict[str, Any]:
     """Return ``membership``, ``api_ready``, ``address``, ``architecture`` and ``kubelet_version`` of this machine.
 
     :param address: of its own API server; without one nothing is asked.
-    :param wait: seconds to wait for the API server of a machine that is a member or is about to be one.
+    :param wait: seconds to wait for the API server of a member.
+    :param wait_for_steps: whether to wait for that of a machine, too, on which a kubeadm of a killed run still works. Who attaches to it
+        later need not, and should not: it may itself wait for what this run is about to do, such as the removal of a dead etcd learner.
     """
     deadline = time.monotonic() + wait
     while True:
@@ -27,7 +29,7 @@ def look(address: str | None, wait: float) -> dict[str, Any]:
         at_work = step_at_work()
         state = membership()
         ready = bool(address) and state == "member" and not api_server_problem(address)
-        hopeless = state == "none" or (state == "unfinished" and not at_work)
+        hopeless = state == "none" or (state == "unfinished" and not (at_work and wait_for_steps))
         if ready or hopeless or not address or time.monotonic() >= deadline:
             break
         time.sleep(POLL)

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,7 @@ class Machine:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.membership = "member"
+        self.at_work = False
         self.api_problem = ""
         self.recorded = RECORDED
         self.kubelet = "wanted"
@@ -82,6 +84,8 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
     monkeypatch.setattr(presence, "membership", lambda: made.membership)
     monkeypatch.setattr(presence, "api_server_problem", lambda _address: made.api_problem)
     monkeypatch.setattr(presence, "kubelet_version", lambda: "1.36.3")
+    monkeypatch.setattr(presence, "step_at_work", lambda: made.at_work)
+    monkeypatch.setattr(kubeadm_config, "step_at_work", lambda: made.at_work)
     monkeypatch.setattr(kubeadm_config, "cluster_settings", lambda _client: made.recorded)
     monkeypatch.setattr(kubeadm_config, "ensure_service", lambda name, check: made.done.append(f"service {name} {check}") or False)
     monkeypatch.setattr(kubeadm_config, "kubelet_difference", lambda wanted: None if wanted == made.kubelet else {"after": wanted})
@@ -173,6 +177,17 @@ def test_a_control_plane_says_what_it_is(machine: Machine, monkeypatch: pytest.M
     answer = run(monkeypatch, **CONTROL_PLANE)
     assert (answer["membership"], answer["api_ready"], "cluster" in answer) == ("unfinished", False, False)
     assert "membership" not in run(monkeypatch), "a worker is not asked"
+
+
+def test_a_step_of_a_killed_run_is_left_to_whoever_attaches_to_it(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    machine.membership, machine.at_work = "unfinished", True
+    path = machine.folder / "admission.json"
+    files = [{"dest": str(path), "content": "{}", "restarts": "kube-apiserver"}]
+    began = time.monotonic()
+    answer = run(monkeypatch, files=files, wait=60, **CONTROL_PLANE)
+    assert time.monotonic() - began < 30, "it was waited for"
+    assert (answer["membership"], answer["written"]) == ("unfinished", [str(path)])
+    assert machine.done == ["owe kube-apiserver"], "its API server may have read the file as it was"
 
 
 def test_a_control_plane_without_its_api_server_is_left_to_the_gates(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
