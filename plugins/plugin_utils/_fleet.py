@@ -37,11 +37,11 @@ def machine_hosts(definition: dict[str, Any], machines: Iterable[dict[str, Any]]
     """
     private_key = definition["access"]["ssh_private_key_file"] or provider(definition["cloud"]).default_private_key(definition)
     known = str(known_hosts_file(definition["name"]))
-    return [hosts.machine_host(definition, machine, str(private_key), known) for machine in machines if _answers(machine)]
+    return [hosts.machine_host(definition, machine, str(private_key), known) for machine in machines if _answers(definition, machine)]
 
 
-def _answers(machine: dict[str, Any]) -> bool:
-    return machine["state"] == "running" and bool((machine["addresses"] or {}).get("private"))
+def _answers(definition: dict[str, Any], machine: dict[str, Any]) -> bool:
+    return machine["state"] == "running" and bool(hosts.ssh_address(definition, machine))
 
 
 def load_fleet(sources: Iterable[str]) -> list[dict[str, Any]]:

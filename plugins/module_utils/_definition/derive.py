@@ -16,6 +16,10 @@ CONTROL_PLANE = "control_plane"
 CONTROL_PLANE_POOL = "control-plane"
 # API servers of the same machines have 6443.
 HAPROXY_PORT = 8443
+IMAGE_FAMILY = "debian-13"
+# Clouds whose machines stand in one place unless the definition says otherwise.
+_ONE_PLACE = ("local", "existing")
+AWS_VPC_CIDR = "10.20.0.0/16"
 
 
 def derive(root: Node) -> Node:
@@ -23,10 +27,13 @@ def derive(root: Node) -> Node:
     provider = root.get("api_endpoint", "provider")
     if provider is not None and provider.value == "haproxy_keepalived" and root.get("api_endpoint", "port") is None:
         root = _with(root, ("api_endpoint", "port"), HAPROXY_PORT, provider)
-    machines, cloud = root.get("existing", "machines"), root.get("cloud")
-    if cloud is None or cloud.value != "existing" or machines is None or not isinstance(machines.value, list):
-        return root
-    return _counts(_node_names(root, machines), machines)
+    machines, node = root.get("existing", "machines"), root.get("cloud")
+    cloud = node.value if node is not None else None
+    if cloud == "existing" and machines is not None and isinstance(machines.value, list):
+        root = _counts(_node_names(root, machines), machines)
+    if cloud == "aws":
+        root = _vpc(root)
+    return _image(_zones(root, cloud))
 
 
 def pool_of(machine: dict[str, Any]) -> str:
@@ -63,10 +70,44 @@ def _counts(root: Node, machines: Node) -> Node:
     return root
 
 
+def _zones(root: Node, cloud: Any) -> Node:
+    """Give the control plane its zone where there is only one, and pools the zones of the control plane."""
+    control_plane = root.get(CONTROL_PLANE)
+    if cloud in _ONE_PLACE and control_plane is not None and isinstance(control_plane.value, dict) and control_plane.get("zones") is None:
+        zone = Node("local", control_plane.file, control_plane.line, "local")
+        root = _with(root, (CONTROL_PLANE, "zones"), [zone], control_plane)
+    zones, pools = root.get(CONTROL_PLANE, "zones"), root.get("pools")
+    for index, pool in enumerate(pools.value if pools is not None and isinstance(pools.value, list) else []):
+        if zones is not None and isinstance(pool.value, dict) and pool.get("zones") is None:
+            root = _with(root, ("pools", index, "zones"), zones.value, zones)
+    return root
+
+
+def _image(root: Node) -> Node:
+    """Take the family of old when the definition names no image."""
+    image = root.get("image")
+    if image is not None and (not isinstance(image.value, dict) or image.value):
+        return root
+    return _with(root, ("image", "family"), IMAGE_FAMILY, image or root)
+
+
+def _vpc(root: Node) -> Node:
+    """Say how the VPC looks that is made where the user names none."""
+    section = root.get("aws")
+    if section is None or not isinstance(section.value, dict) or section.get("vpc") is not None:
+        return root
+    public = section.get("public_machines")
+    gateways = "none" if public is not None and public.value is True else "per_zone"
+    for key, value in (("vpc_cidr", AWS_VPC_CIDR), ("nat_gateways", gateways)):
+        if section.get(key) is None:
+            root = _with(root, ("aws", key), value, section)
+    return root
+
+
 def _with(node: Node, path: tuple[str | int, ...], value: Any, source: Node) -> Node:
     """Return a copy of a tree with one more value; mappings on the way are made where they are missing."""
     if not path:
-        return Node(value, source.file, source.line, str(value))
+        return Node(value, source.file, source.line, "" if isinstance(value, list) else str(value))
     key, rest = path[0], path[1:]
     if isinstance(node.value, list):
         items = list(node.value)

@@ -80,20 +80,45 @@ def machine_host(definition: dict[str, Any], machine: dict[str, Any], private_ke
         cloud_group(definition["cloud"]),
     ]
     variables = {
-        "ansible_host": machine.get("ssh_address") or machine["addresses"]["private"],
+        "ansible_host": ssh_address(definition, machine),
         # Said outright, because a task that a play on the cluster's own host delegates would take that play's `connection: local`.
         "ansible_connection": "ssh",
         "ansible_port": machine.get("ssh_port", 22),
         "ansible_user": definition["access"]["ssh_user"],
         "ansible_ssh_private_key_file": private_key_file,
         "ansible_ssh_args": SSH_ARGS,
-        "ansible_ssh_common_args": _host_keys(definition, known_hosts_file),
+        "ansible_ssh_common_args": " ".join([_host_keys(definition, known_hosts_file), *_bastion(definition, private_key_file)]),
         "flotilla_node_name": machine["name"],
         "flotilla_machine": machine,
         "flotilla_cluster": definition,
         "flotilla_enabled": True,
     }
     return Host(machine["name"], groups, variables)
+
+
+def ssh_address(definition: dict[str, Any], machine: dict[str, Any]) -> str:
+    """Return where Ansible reaches a machine, as the definition wants it; empty while there is no such address."""
+    wanted = definition["access"].get("address", "private")
+    return str(machine.get("ssh_address") or (machine["addresses"] or {}).get(wanted) or "")
+
+
+def _bastion(definition: dict[str, Any], private_key_file: str) -> list[str]:
+    """Return ssh's option that goes through the bastion, if there is one.
+
+    Not `ProxyJump`: the ssh that it starts takes none of our options, so neither the key nor an end to a silent connection.
+    """
+    bastion = definition["access"].get("bastion")
+    if not bastion:
+        return []
+    key = bastion.get("ssh_private_key_file") or private_key_file
+    user = bastion.get("user") or definition["access"]["ssh_user"]
+    command = "ssh -o BatchMode=yes -o StrictHostKeyChecking=yes -o ServerAliveInterval=15 -o ServerAliveCountMax=4"
+    if key:
+        # A shell runs it, which expands no quoted ~, and before that ssh expands percent signs.
+        home, rest = ("~/", key[2:]) if key.startswith("~/") else ("", key)
+        command += f" -i {home}{shlex.quote(rest.replace('%', '%%'))}"
+    command += f" -p {bastion.get('port', 22)} -W '[%h]:%p' {shlex.quote(user + '@' + bastion['host'])}"
+    return ["-o", shlex.quote(f"ProxyCommand={command}")]
 
 
 def _host_keys(definition: dict[str, Any], known_hosts_file: str) -> str:

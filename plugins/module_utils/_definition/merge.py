@@ -7,12 +7,18 @@ from __future__ import annotations
 
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition.tree import Node
 
-# Inside labels every key counts; elsewhere the same rule applies: mappings merge, everything else is replaced.
 _BY_NAME = ("pools",)
+# One thing that may be said in several ways: a file that says it in its own way does not mean the inherited one as well.
+_CHOICES = ("image", "vpc", "machines", "load_balancer")
 
 
 def merge(base: Node, over: Node, key: str = "") -> Node:
-    """Return ``base`` with what ``over`` says: mappings merge, pools merge by name in the order of ``base``, other lists are replaced."""
+    """Return ``base`` with what ``over`` says: mappings merge, pools merge by name in the order of ``base``, other lists are replaced.
+
+    :param key: where the two stand, for the keys whose mappings are a choice and do not merge.
+    """
+    if key in _CHOICES and over.value:
+        return over
     if isinstance(base.value, dict) and isinstance(over.value, dict):
         merged = dict(base.value)
         for name, node in over.value.items():

@@ -41,7 +41,8 @@ once. Values are plain data, never templates.
 **Inheritance.** `class: <class>` takes what `cluster_classes/<class>.yml` says, `network: {profile: <profile>}` what
 `network_profiles/<profile>.yml` says; both lie next to `clusters/` and begin with the same `plugin:` and `schema:` lines and with
 `kind: cluster_class` or `kind: network_profile`. The cluster wins over its class, the class over the profile. Mappings merge, pools merge
-by name, other lists are replaced. A class may hold every key below but `name` and `class`, a profile only `network` and `api_endpoint`.
+by name, other lists are replaced, and so is what is one thing said in one of several ways: `image`, `aws.vpc`, `aws.subnets.machines` and
+`aws.subnets.load_balancer`. A class may hold every key below but `name` and `class`, a profile only `network` and `api_endpoint`.
 
 **In playbooks** the merged definition is the variable `flotilla_cluster` of the host `<name>.cluster` and of every machine, with all
 defaults, without `plugin` and `kind`, and with `file` (path of the definition) and `foundation` (the folder's name).
@@ -67,6 +68,10 @@ _TAIL = """\
 - `existing.machines`: each machine once, with either `role` or `pool`; 1, 3, 5 or 7 control planes. No two clusters have the same machine.
 - `api_endpoint.address` is in none of the cluster's networks. With `kube_vip` the port is 6443, with `haproxy_keepalived` it is not; in a
   local cluster the address is one from .4 to .9 of `local.network_cidr`.
+- With `aws`: every pool has a `machine.size` and zones of `aws.region`, and somebody can log in: `access.ssh_private_key_file` or
+  `ssh_public_keys`. A control plane is not `spot`. `aws.vpc` goes with `aws.subnets.machines`, and without `vpc_cidr` and `nat_gateways`. A
+  public API endpoint names who reaches it. `access.address: public` needs machines with public addresses, and no bastion.
+- What has an effect on one cloud only is refused on the others.
 - `site.dns.search` needs `site.dns.servers`, and `site.proxy.no_proxy` a proxy. Passwords are never in a definition ([sites](sites.md)).
 """
 

@@ -13,6 +13,7 @@ import ipaddress
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition.aws_rules import aws, images, only_with_aws
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition.endpoint_rules import api_endpoint, existing_machines
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition.errors import Problem, path_text, short
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition.hosts import group_name
@@ -149,12 +150,14 @@ def cloud_sections(data: dict[str, Any], report: Report) -> None:
         report(("local", "network_cidr"), "is missing: IPv4 network of the machines, such as 172.30.86.0/24.", about=[("local",)])
     if cloud == "existing" and "existing" not in data:
         report(("existing", "machines"), "is missing: the machines that you have.", about=[("existing",)])
+    if cloud == "aws" and "aws" not in data:
+        report(("aws", "region"), "is missing: the region of the machines, such as eu-west-1.", about=[("aws",)])
 
 
 def unsized_machines(data: dict[str, Any], report: Report) -> None:
     """Machines that are containers or exist already are given neither size nor disk."""
     cloud = data.get("cloud")
-    if cloud not in CLOUDS:
+    if cloud not in ("local", "existing"):
         return
     for path, group in _groups(data):
         for key in group.get("machine", {}):
@@ -186,8 +189,10 @@ def cidrs(data: dict[str, Any], report: Report) -> None:
             _pod_cidr(path, network, data, report)
         elif path[:2] == ("network", "service_cidrs"):
             _service_cidr(path, network, report)
-        else:
+        elif path[0] == "local":
             _local_cidr(path, network, data, report)
+        else:
+            _vpc_cidr(path, network, report)
     _families(dict(networks), data, report)
 
 
@@ -199,6 +204,8 @@ def _cidr_values(data: dict[str, Any]) -> Iterator[tuple[tuple[str | int, ...], 
                 yield ("network", key, index), text
     if data.get("cloud") == "local" and "network_cidr" in data.get("local", {}):
         yield ("local", "network_cidr"), data["local"]["network_cidr"]
+    if data.get("cloud") == "aws" and "vpc_cidr" in data.get("aws", {}):
+        yield ("aws", "vpc_cidr"), data["aws"]["vpc_cidr"]
 
 
 def _network(path: tuple[str | int, ...], text: str, report: Report) -> Any:
@@ -255,6 +262,20 @@ def _local_cidr(path: tuple[str | int, ...], network: Any, data: dict[str, Any],
             "choose a larger network.",
             about=[("control_plane",), ("pools",)],
         )
+
+
+def _vpc_cidr(path: tuple[str | int, ...], network: Any, report: Report) -> None:
+    # https://docs.aws.amazon.com/vpc/latest/userguide/vpc-cidr-blocks.html; smaller than /24 does not part into subnets of every zone
+    if network.version != 4 or not 16 <= network.prefixlen <= 24:
+        report(path, f"is {network}; must be an IPv4 network between /16 and /24.", "an IPv4 network between /16 and /24")
+
+
+def allowed_networks(data: dict[str, Any], report: Report) -> None:
+    """Networks that may reach something are networks; that they overlap with others does no harm."""
+    for section in ("api_endpoint", "access"):
+        for index, text in enumerate(data.get(section, {}).get("allowed_cidrs", [])):
+            if text is not None:
+                _network((section, "allowed_cidrs", index), text, report)
 
 
 def _families(networks: dict[tuple[str | int, ...], Any], data: dict[str, Any], report: Report) -> None:
@@ -455,8 +476,12 @@ RULES: tuple[Callable[[dict[str, Any], Report], None], ...] = (
     cloud_sections,
     unsized_machines,
     existing_machines,
+    aws,
+    only_with_aws,
+    images,
     api_endpoint,
     cidrs,
+    allowed_networks,
     manifests,
     node_labels,
     taints,

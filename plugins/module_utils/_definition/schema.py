@@ -17,43 +17,34 @@ import copy
 from functools import cache
 from typing import Any
 
+from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition.aws_schema import AWS
+from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition.schema_parts import (
+    CIDR,
+    DNS_LABEL,
+    LABEL_VALUE,
+    QUALIFIED_NAME,
+    mapping,
+    pattern,
+)
+
 SCHEMA_VERSION = 1
 PLUGIN = "flotilla.kubernetes.cluster"
-CLOUDS = ["local", "existing"]
-CLOUDS_LATER = ["aws", "vsphere", "gcp", "azure"]
-
-# https://kubernetes.io/docs/concepts/overview/working-with-objects/names/#dns-label-names
-_DNS_LABEL = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
-# A zone becomes the label topology.kubernetes.io/zone, so it has to be a label value.
-_LABEL_VALUE = "[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?"
-_QUALIFIED_NAME = f"({_DNS_LABEL}(\\.{_DNS_LABEL})*/)?{_LABEL_VALUE}"
-
-
-def _pattern(inner: str) -> str:
-    """Anchor a pattern; JSON Schema patterns match anywhere, and Python's ``$`` matches before a last newline."""
-    return f"^(?:{inner})(?!\\n)$"
-
-
-def _object(properties: dict[str, Any], description: str, required: tuple[str, ...] = (), **more: Any) -> dict[str, Any]:
-    schema = {"type": "object", "description": description, "properties": properties, "additionalProperties": False, **more}
-    if required:
-        schema["required"] = list(required)
-    return schema
-
+CLOUDS = ["local", "existing", "aws"]
+CLOUDS_LATER = ["vsphere", "gcp", "azure"]
 
 _LABELS = {
     "type": "object",
     "description": "Labels of the nodes.",
     "x-entries": "label keys and label values",
     "propertyNames": {
-        "pattern": _pattern(_QUALIFIED_NAME),
+        "pattern": pattern(QUALIFIED_NAME),
         "maxLength": 317,
         "x-allowed": "a Kubernetes label key such as tier or example.com/tier",
     },
     "additionalProperties": {
         "type": "string",
         "maxLength": 63,
-        "pattern": _pattern(f"({_LABEL_VALUE})?"),
+        "pattern": pattern(f"({LABEL_VALUE})?"),
         "x-allowed": "a Kubernetes label value: at most 63 letters, digits, '-', '_' and '.', with a letter or digit at both ends",
     },
     "default": {},
@@ -62,19 +53,19 @@ _LABELS = {
 _TAINTS = {
     "type": "array",
     "description": "Taints of the nodes, next to those that kubeadm sets itself.",
-    "items": _object(
+    "items": mapping(
         {
             "key": {
                 "type": "string",
                 "maxLength": 317,
-                "pattern": _pattern(_QUALIFIED_NAME),
+                "pattern": pattern(QUALIFIED_NAME),
                 "x-allowed": "a Kubernetes taint key such as dedicated or example.com/dedicated",
                 "description": "The taint's key.",
             },
             "value": {
                 "type": "string",
                 "maxLength": 63,
-                "pattern": _pattern(f"({_LABEL_VALUE})?"),
+                "pattern": pattern(f"({LABEL_VALUE})?"),
                 "x-allowed": "a Kubernetes label value or nothing",
                 "description": "The taint's value.",
                 "default": "",
@@ -92,19 +83,24 @@ _TAINTS = {
     "default": [],
 }
 
-_MACHINE = _object(
+_MACHINE = mapping(
     {
         "size": {
             "type": "string",
-            "pattern": _pattern("[A-Za-z0-9][-A-Za-z0-9_.]*"),
+            "pattern": pattern("[A-Za-z0-9][-A-Za-z0-9_.]*"),
             "x-allowed": "a machine size as the cloud names it",
-            "description": "Machine size, as the cloud names it. Not with `local` and `existing`.",
+            "description": "Machine size, as the cloud names it, such as `m7i.large`. Not with `local` and `existing`.",
         },
         "disk_gib": {
             "type": "integer",
             "minimum": 10,
             "maximum": 65536,
-            "description": "Size of the root disk in GiB. Not with `local` and `existing`.",
+            "description": "Size of the root disk in GiB; the cloud's default when left out. Not with `local` and `existing`.",
+        },
+        "spot": {
+            "type": "boolean",
+            "description": "Whether the machines are spare ones, which the cloud sells cheaper and may take back at any time. Workers of "
+            "`aws` only.",
         },
     },
     "What each machine is.",
@@ -113,41 +109,61 @@ _MACHINE = _object(
 
 _ZONES = {
     "type": "array",
-    "description": "Zones that the machines are spread over.",
     "items": {
         "type": "string",
         "maxLength": 63,
-        "pattern": _pattern(_LABEL_VALUE),
+        "pattern": pattern(LABEL_VALUE),
         "x-allowed": "a zone name of at most 63 letters, digits, '-', '_' and '.'",
     },
     "minItems": 1,
     "uniqueItems": True,
-    "default": ["local"],
 }
+
+_IMAGE = mapping(
+    {
+        "family": {
+            "type": "string",
+            "enum": ["debian-13"],
+            "description": "Operating system, whose newest image is taken; `debian-13` when none of the keys is there.",
+        },
+        "id": {
+            "type": "string",
+            "pattern": pattern("[A-Za-z0-9][-A-Za-z0-9_./:]*"),
+            "x-allowed": "the id of an image, such as ami-0123456789abcdef0",
+            "description": "Exact image. Not with `local` and `existing`.",
+        },
+        "ssm_parameter": {
+            "type": "string",
+            "maxLength": 1011,
+            "pattern": pattern("/?[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)*(:[A-Za-z0-9_.-]+)?"),
+            "x-allowed": "the name of an SSM parameter, such as /aws/service/debian/release/13/latest/amd64",
+            "description": "SSM parameter that holds the image's id. With `aws` only.",
+        },
+    },
+    "Operating system of the machines: one of these keys. A file that sets one replaces those that it inherits.",
+)
 
 _ARGUMENTS = {
     "type": "object",
     "x-entries": "flags and their values as text",
-    "propertyNames": {"pattern": _pattern("[a-z0-9][-a-z0-9]*"), "x-allowed": "the name of a flag without dashes, such as profiling"},
+    "propertyNames": {"pattern": pattern("[a-z0-9][-a-z0-9]*"), "x-allowed": "the name of a flag without dashes, such as profiling"},
     "additionalProperties": {"type": "string", "x-allowed": 'the value of the flag as text, such as "false" or "10"'},
     "default": {},
 }
 
-_CIDR = {"type": "string", "pattern": _pattern("[0-9A-Fa-f:.]+/[0-9.]+"), "x-allowed": "a network such as 10.244.0.0/16"}
-
 
 def _cidrs(description: str, default: str) -> dict[str, Any]:
-    return {"type": "array", "items": _CIDR, "minItems": 1, "maxItems": 2, "description": description, "default": [default]}
+    return {"type": "array", "items": CIDR, "minItems": 1, "maxItems": 2, "description": description, "default": [default]}
 
 
 _FILE_PATH = {
     "type": ["string", "null"],
-    "pattern": _pattern("[/~][^\\n]*"),
+    "pattern": pattern("[/~][^\\n]*"),
     "x-allowed": "an absolute path or one that begins with ~",
     "default": None,
 }
 
-_FILE_NAME = {"type": "string", "minLength": 1, "pattern": _pattern("[^\\n]+"), "x-allowed": "a file's path"}
+_FILE_NAME = {"type": "string", "minLength": 1, "pattern": pattern("[^\\n]+"), "x-allowed": "a file's path"}
 
 # Hosts, ports and paths only: what is before an "@" would be a secret, and definitions hold none.
 _HOST = "([A-Za-z0-9]([-A-Za-z0-9.]*[A-Za-z0-9])?|\\[[0-9A-Fa-f:.]+\\])"
@@ -157,22 +173,22 @@ _PORT = "(:[0-9]{1,5})?"
 def _url(schemes: str, example: str, path: str = "(/[^\\s@?#\"'\\\\]*)?") -> dict[str, Any]:
     return {
         "type": "string",
-        "pattern": _pattern(f"{schemes}://{_HOST}{_PORT}{path}"),
+        "pattern": pattern(f"{schemes}://{_HOST}{_PORT}{path}"),
         "x-allowed": f"a URL without user name and password such as {example}",
     }
 
 
-_ADDRESS = {"type": "string", "pattern": _pattern("[0-9A-Fa-f:.]+"), "x-allowed": "an IP address such as 10.0.0.53"}
+_ADDRESS = {"type": "string", "pattern": pattern("[0-9A-Fa-f:.]+"), "x-allowed": "an IP address such as 10.0.0.53"}
 _SERVER = {
     "type": "string",
     "maxLength": 253,
-    "pattern": _pattern("[A-Za-z0-9]([-A-Za-z0-9.:]*[A-Za-z0-9])?"),
+    "pattern": pattern("[A-Za-z0-9]([-A-Za-z0-9.:]*[A-Za-z0-9])?"),
     "x-allowed": "a host name or IP address",
 }
 
-_SITE = _object(
+_SITE = mapping(
     {
-        "proxy": _object(
+        "proxy": mapping(
             {
                 "http": {**_url("https?", "http://proxy.example.com:3128", "/?"), "description": "Proxy for http:// addresses."},
                 "https": {**_url("https?", "http://proxy.example.com:3128", "/?"), "description": "Proxy for https:// addresses."},
@@ -181,7 +197,7 @@ _SITE = _object(
                     "items": {
                         "type": "string",
                         "maxLength": 253,
-                        "pattern": _pattern("[^\\s,\"'\\\\$%=]+"),
+                        "pattern": pattern("[^\\s,\"'\\\\$%=]+"),
                         "x-allowed": "a host, a domain that begins with a dot, an address or a network",
                     },
                     "description": "Hosts, domains (`.example.com`), addresses and networks reached directly, next to the cluster's own.",
@@ -201,11 +217,11 @@ _SITE = _object(
             "type": "array",
             "description": "Where containerd pulls images from, in this order, before the registry itself. "
             "Credentials are the role variable `containerd_registry_credentials`.",
-            "items": _object(
+            "items": mapping(
                 {
                     "registry": {
                         "type": "string",
-                        "pattern": _pattern(f"{_HOST}{_PORT}|_default"),
+                        "pattern": pattern(f"{_HOST}{_PORT}|_default"),
                         "x-allowed": "a registry's host such as docker.io, or _default",
                         "description": "Registry as in image names, such as `docker.io`; `_default`: every one that has no mirror.",
                     },
@@ -226,7 +242,7 @@ _SITE = _object(
             "default": [],
         },
         "ntp_servers": {"type": "array", "items": _SERVER, "uniqueItems": True, "description": "Time servers.", "default": []},
-        "dns": _object(
+        "dns": mapping(
             {
                 "servers": {
                     "type": "array",
@@ -240,7 +256,7 @@ _SITE = _object(
                     "items": {
                         "type": "string",
                         "maxLength": 253,
-                        "pattern": _pattern(f"{_DNS_LABEL}(\\.{_DNS_LABEL})*"),
+                        "pattern": pattern(f"{DNS_LABEL}(\\.{DNS_LABEL})*"),
                         "x-allowed": "a domain such as example.com",
                     },
                     "uniqueItems": True,
@@ -260,7 +276,7 @@ _SITE = _object(
 _NAME_PREFIX = {
     "type": "string",
     "maxLength": 63,
-    "pattern": _pattern("(?!system:)[^\\s]*"),
+    "pattern": pattern("(?!system:)[^\\s]*"),
     "x-allowed": "text without spaces such as oidc:, not system:",
     "default": "oidc:",
 }
@@ -268,27 +284,27 @@ _CLAIM = {
     "type": "string",
     "minLength": 1,
     "maxLength": 253,
-    "pattern": _pattern("[^\\s]+"),
+    "pattern": pattern("[^\\s]+"),
     "x-allowed": "the name of a claim such as email",
 }
 
-_AUTHENTICATION = _object(
+_AUTHENTICATION = mapping(
     {
         "oidc": {
             "type": "array",
             "maxItems": 64,
             "description": "Issuers of OpenID Connect tokens whose people the API servers know. Changes need no restart.",
-            "items": _object(
+            "items": mapping(
                 {
                     "issuer_url": {
                         "type": "string",
-                        "pattern": _pattern("https://[^\\s?#]+"),
+                        "pattern": pattern("https://[^\\s?#]+"),
                         "x-allowed": "an https URL such as https://login.example.com/realms/ops, exactly as the tokens have it",
                         "description": "The issuer, exactly as its tokens name it.",
                     },
                     "audiences": {
                         "type": "array",
-                        "items": {"type": "string", "minLength": 1, "pattern": _pattern("[^\\s]+"), "x-allowed": "a client id"},
+                        "items": {"type": "string", "minLength": 1, "pattern": pattern("[^\\s]+"), "x-allowed": "a client id"},
                         "minItems": 1,
                         "uniqueItems": True,
                         "description": "Client ids; a token has to be made for one of them.",
@@ -300,7 +316,7 @@ _AUTHENTICATION = _object(
                     "required_claims": {
                         "type": "object",
                         "description": "Claims that a token must have, with these values.",
-                        "propertyNames": {"pattern": _pattern("[^\\s]+"), "x-allowed": "the name of a claim such as hd"},
+                        "propertyNames": {"pattern": pattern("[^\\s]+"), "x-allowed": "the name of a claim such as hd"},
                         "additionalProperties": {"type": "string", "minLength": 1},
                         "x-entries": "claims and their values",
                         "default": {},
@@ -338,7 +354,7 @@ _PROPERTIES: dict[str, Any] = {
     "name": {
         "type": "string",
         "maxLength": 24,
-        "pattern": _pattern(_DNS_LABEL),
+        "pattern": pattern(DNS_LABEL),
         "x-allowed": "a DNS label of at most 24 characters: small letters, digits and '-', with a letter or digit at both ends",
         "description": "Name of the cluster, unique in the fleet.",
     },
@@ -346,17 +362,17 @@ _PROPERTIES: dict[str, Any] = {
     "class": {
         "type": "string",
         "maxLength": 63,
-        "pattern": _pattern(_DNS_LABEL),
+        "pattern": pattern(DNS_LABEL),
         "x-allowed": "the name of a file in cluster_classes/, without .yml",
         "description": "Cluster class that is inherited under this file (`cluster_classes/<class>.yml`).",
     },
     "kubernetes_version": {
         "type": "string",
-        "pattern": _pattern("1\\.(0|[1-9][0-9]*)\\.(0|[1-9][0-9]*)"),
+        "pattern": pattern("1\\.(0|[1-9][0-9]*)\\.(0|[1-9][0-9]*)"),
         "x-allowed": 'an exact version such as "1.36.3"',
         "description": "Exact version of Kubernetes, without a leading v.",
     },
-    "control_plane": _object(
+    "control_plane": mapping(
         {
             "count": {
                 "type": "integer",
@@ -364,10 +380,14 @@ _PROPERTIES: dict[str, Any] = {
                 "description": "Number of control-plane machines. With `existing`: counted when left out.",
             },
             "machine": _MACHINE,
-            "zones": _ZONES,
+            "image": {**_IMAGE, "description": "Operating system of these machines, if it is not the cluster's."},
+            "zones": {
+                **_ZONES,
+                "description": "Zones that the machines are spread over; left out with `local` and `existing`: `local`.",
+            },
             "labels": _LABELS,
             "taints": _TAINTS,
-            "extra_args": _object(
+            "extra_args": mapping(
                 {
                     component: {**_ARGUMENTS, "description": f"Further flags of {component}, name to value."}
                     for component in ("kube-apiserver", "kube-controller-manager", "kube-scheduler")
@@ -382,12 +402,12 @@ _PROPERTIES: dict[str, Any] = {
     "pools": {
         "type": "array",
         "description": "Sets of identical worker machines. Pools of a class are inherited by name.",
-        "items": _object(
+        "items": mapping(
             {
                 "name": {
                     "type": "string",
                     "maxLength": 16,
-                    "pattern": _pattern(_DNS_LABEL),
+                    "pattern": pattern(DNS_LABEL),
                     "x-allowed": "a DNS label of at most 16 characters: small letters, digits and '-'",
                     "description": "Name of the pool.",
                 },
@@ -398,7 +418,8 @@ _PROPERTIES: dict[str, Any] = {
                     "description": "Number of machines in the pool. With `existing`: counted when left out.",
                 },
                 "machine": _MACHINE,
-                "zones": _ZONES,
+                "image": {**_IMAGE, "description": "Operating system of these machines, if it is not the cluster's."},
+                "zones": {**_ZONES, "description": "Zones that the machines are spread over; those of the control plane when left out."},
                 "labels": _LABELS,
                 "taints": _TAINTS,
             },
@@ -407,24 +428,13 @@ _PROPERTIES: dict[str, Any] = {
         ),
         "default": [],
     },
-    "image": _object(
-        {
-            "family": {
-                "type": "string",
-                "enum": ["debian-13"],
-                "description": "Operating system; the newest image of the family is taken.",
-                "default": "debian-13",
-            },
-        },
-        "Operating system of the machines.",
-        default={},
-    ),
-    "network": _object(
+    "image": _IMAGE,
+    "network": mapping(
         {
             "profile": {
                 "type": "string",
                 "maxLength": 63,
-                "pattern": _pattern(_DNS_LABEL),
+                "pattern": pattern(DNS_LABEL),
                 "x-allowed": "the name of a file in network_profiles/, without .yml",
                 "description": "Network profile that is inherited (`network_profiles/<profile>.yml`).",
             },
@@ -447,7 +457,7 @@ _PROPERTIES: dict[str, Any] = {
         "The cluster's own networks.",
         default={},
     ),
-    "api_endpoint": _object(
+    "api_endpoint": mapping(
         {
             "provider": {
                 "type": "string",
@@ -461,7 +471,7 @@ _PROPERTIES: dict[str, Any] = {
             "address": {
                 "type": ["string", "null"],
                 "maxLength": 253,
-                "pattern": _pattern("[A-Za-z0-9][-A-Za-z0-9.:]*"),
+                "pattern": pattern("[A-Za-z0-9][-A-Za-z0-9.:]*"),
                 "x-allowed": "an IPv4 address; with provider: external also a DNS name",
                 "description": "Address of the API endpoint. With `cloud` the load balancer has its own.",
                 "default": None,
@@ -469,7 +479,7 @@ _PROPERTIES: dict[str, Any] = {
             "interface": {
                 "type": ["string", "null"],
                 "maxLength": 15,
-                "pattern": _pattern("[A-Za-z0-9][-A-Za-z0-9_.:@]*"),
+                "pattern": pattern("[A-Za-z0-9][-A-Za-z0-9_.:@]*"),
                 "x-allowed": "the name of a network interface such as eth0",
                 "description": (
                     "Interface of the control planes that carries the address, with `kube_vip` and `haproxy_keepalived`; `null`: the "
@@ -484,16 +494,37 @@ _PROPERTIES: dict[str, Any] = {
                 "description": "TCP port of the API endpoint; 8443 when left out with `haproxy_keepalived`.",
                 "default": 6443,
             },
+            "visibility": {
+                "type": "string",
+                "enum": ["private", "public"],
+                "description": "Whether a load balancer of `aws` has addresses of the VPC only, or of the internet.",
+                "default": "private",
+            },
+            "allowed_cidrs": {
+                "type": "array",
+                "items": CIDR,
+                "uniqueItems": True,
+                "description": "Networks that reach a load balancer of `aws`, next to the VPC itself.",
+                "default": [],
+            },
+            "dns_name": {
+                "type": ["string", "null"],
+                "maxLength": 253,
+                "pattern": pattern(f"{DNS_LABEL}(\\.{DNS_LABEL})+"),
+                "x-allowed": "a DNS name such as api.payments.example.com",
+                "description": "Own name of the API endpoint with `aws`; `null`: the name that the load balancer has anyway.",
+                "default": None,
+            },
         },
         "The stable address of the cluster's API server.",
         default={},
     ),
-    "access": _object(
+    "access": mapping(
         {
             "ssh_user": {
                 "type": "string",
                 "maxLength": 32,
-                "pattern": _pattern("[a-z_][-a-z0-9_]*"),
+                "pattern": pattern("[a-z_][-a-z0-9_]*"),
                 "x-allowed": "a Unix user name",
                 "description": "Login on the machines.",
                 "default": "flotilla",
@@ -502,19 +533,73 @@ _PROPERTIES: dict[str, Any] = {
                 **_FILE_PATH,
                 "description": "Private key for it on the controller; `null`: the cloud decides (`local` makes its own).",
             },
+            "ssh_public_keys": {
+                "type": "array",
+                "items": {
+                    "type": "string",
+                    "maxLength": 1024,
+                    "pattern": pattern("(ssh|ecdsa|sk-ssh|sk-ecdsa)-[-a-z0-9@.]+ [A-Za-z0-9+/]+=*( [^\\n]*)?"),
+                    "x-allowed": "a public key in one line, such as ssh-ed25519 AAAA... ops@example.com",
+                },
+                "uniqueItems": True,
+                "description": "Public keys that new machines of `aws` take for the login, next to that of `ssh_private_key_file`.",
+                "default": [],
+            },
+            "allowed_cidrs": {
+                "type": "array",
+                "items": CIDR,
+                "uniqueItems": True,
+                "description": "Networks that reach the machines of `aws` by SSH, next to the VPC itself.",
+                "default": [],
+            },
+            "address": {
+                "type": "string",
+                "enum": ["private", "public"],
+                "description": "Which address of a machine Ansible connects to. `public` with `aws` only.",
+                "default": "private",
+            },
+            "bastion": {
+                **mapping(
+                    {
+                        "host": {**_SERVER, "description": "Its address or name."},
+                        "port": {
+                            "type": "integer",
+                            "minimum": 1,
+                            "maximum": 65535,
+                            "description": "TCP port of its SSH server.",
+                            "default": 22,
+                        },
+                        "user": {
+                            "type": "string",
+                            "maxLength": 32,
+                            "pattern": pattern("[a-z_][-a-z0-9_]*"),
+                            "x-allowed": "a Unix user name",
+                            "description": "Login there; `access.ssh_user` when left out.",
+                        },
+                        "ssh_private_key_file": {
+                            **_FILE_PATH,
+                            "description": "Private key for it; `null`: that of the machines.",
+                        },
+                    },
+                    "Host that SSH goes through to the machines; `null`: none. Its host key has to be in your own known_hosts files.",
+                    required=("host",),
+                ),
+                "type": ["object", "null"],
+                "default": None,
+            },
         },
         "How Ansible reaches the machines.",
         default={},
     ),
     "site": _SITE,
-    "security": _object(
+    "security": mapping(
         {
             "encryption_at_rest": {
                 "type": "boolean",
                 "description": "Whether API servers encrypt Secrets before they store them in etcd. Can be turned on later, not off.",
                 "default": True,
             },
-            "audit": _object(
+            "audit": mapping(
                 {
                     "enabled": {"type": "boolean", "description": "Whether API servers record who did what.", "default": True},
                     "max_age_days": {
@@ -542,7 +627,7 @@ _PROPERTIES: dict[str, Any] = {
                 "The record of calls of the API, `/var/log/kubernetes/audit/audit.log` on each control plane.",
                 default={},
             ),
-            "pod_security": _object(
+            "pod_security": mapping(
                 {
                     **{
                         mode: {
@@ -562,7 +647,7 @@ _PROPERTIES: dict[str, Any] = {
                         "items": {
                             "type": "string",
                             "maxLength": 63,
-                            "pattern": _pattern(_DNS_LABEL),
+                            "pattern": pattern(DNS_LABEL),
                             "x-allowed": "the name of a namespace",
                         },
                         "uniqueItems": True,
@@ -584,7 +669,7 @@ _PROPERTIES: dict[str, Any] = {
         default={},
     ),
     "authentication": _AUTHENTICATION,
-    "bundle": _object(
+    "bundle": mapping(
         {
             "source": {
                 "type": "string",
@@ -595,17 +680,17 @@ _PROPERTIES: dict[str, Any] = {
                 "default": "auto",
             },
             "directory": {**_FILE_PATH, "description": "Directory of the bundle; `null`: that of the version in the cache."},
-            "mirror": _object(
+            "mirror": mapping(
                 {
                     "url": {
                         "type": "string",
-                        "pattern": _pattern("https://[^@\\s?#]+"),
+                        "pattern": pattern("https://[^@\\s?#]+"),
                         "x-allowed": "an https URL without user and password, such as https://files.example.com/kubernetes",
                         "description": "Where files are: `https://host/path` of a project is at `<url>/host/path`.",
                     },
                     "registry": {
                         "type": "string",
-                        "pattern": _pattern("[A-Za-z0-9][-A-Za-z0-9.]*(:[0-9]+)?(/[a-z0-9][-a-z0-9._/]*)?"),
+                        "pattern": pattern("[A-Za-z0-9][-A-Za-z0-9.]*(:[0-9]+)?(/[a-z0-9][-a-z0-9._/]*)?"),
                         "x-allowed": "host[:port][/path] without a scheme, such as registry.example.com/kubernetes",
                         "description": "Where images are: `registry.k8s.io/pause:3.10` is at `<registry>/registry.k8s.io/pause:3.10`.",
                     },
@@ -622,7 +707,7 @@ _PROPERTIES: dict[str, Any] = {
                 "description": "Architectures of the cluster's machines.",
                 "default": ["amd64"],
             },
-            "delivery": _object(
+            "delivery": mapping(
                 {
                     "method": {
                         "type": "string",
@@ -647,10 +732,10 @@ _PROPERTIES: dict[str, Any] = {
         "Binaries and images of the Kubernetes version.",
         default={},
     ),
-    "local": _object(
+    "local": mapping(
         {
             "network_cidr": {
-                **_CIDR,
+                **CIDR,
                 "description": "IPv4 network of the machines, /16 to /28; .1 to .9 are reserved, machines start at .10.",
                 "x-allowed": "an IPv4 network between /16 and /28 such as 172.30.86.0/24",
             },
@@ -664,18 +749,18 @@ _PROPERTIES: dict[str, Any] = {
         "Settings of the cloud `local`.",
         required=("network_cidr",),
     ),
-    "existing": _object(
+    "existing": mapping(
         {
             "machines": {
                 "type": "array",
                 "description": "The machines that you have.",
                 "minItems": 1,
                 "maxItems": 5000,
-                "items": _object(
+                "items": mapping(
                     {
                         "address": {
                             "type": "string",
-                            "pattern": _pattern("[0-9]+([.][0-9]+){3}"),
+                            "pattern": pattern("[0-9]+([.][0-9]+){3}"),
                             "x-allowed": "an IPv4 address",
                             "description": "Address under which the other machines reach it.",
                         },
@@ -687,28 +772,28 @@ _PROPERTIES: dict[str, Any] = {
                         "pool": {
                             "type": "string",
                             "maxLength": 16,
-                            "pattern": _pattern(_DNS_LABEL),
+                            "pattern": pattern(DNS_LABEL),
                             "x-allowed": "the name of one of the pools",
                             "description": "Makes it a worker of this pool.",
                         },
                         "zone": {
                             "type": "string",
                             "maxLength": 63,
-                            "pattern": _pattern(_LABEL_VALUE),
+                            "pattern": pattern(LABEL_VALUE),
                             "x-allowed": "a zone name of at most 63 letters, digits, '-', '_' and '.'",
                             "description": "Zone that it stands in; the first of its group's `zones` when left out.",
                         },
                         "node_name": {
                             "type": "string",
                             "maxLength": 63,
-                            "pattern": _pattern(_DNS_LABEL),
+                            "pattern": pattern(DNS_LABEL),
                             "x-allowed": "a DNS label of at most 63 characters",
                             "description": "Name of the host and of the Node; `<cluster>-<pool>-<address with dashes>` when left out.",
                         },
                         "ssh_address": {
                             "type": "string",
                             "maxLength": 253,
-                            "pattern": _pattern("[A-Za-z0-9][-A-Za-z0-9.:]*"),
+                            "pattern": pattern("[A-Za-z0-9][-A-Za-z0-9.:]*"),
                             "x-allowed": "an address or a DNS name",
                             "description": "Address under which Ansible reaches it; `address` when left out.",
                         },
@@ -737,6 +822,7 @@ _PROPERTIES: dict[str, Any] = {
         "Settings of the cloud `existing`.",
         required=("machines",),
     ),
+    "aws": AWS,
 }
 
 _CLASS_KEYS_NOT = ("name", "class")
@@ -761,7 +847,7 @@ def cluster_schema() -> dict[str, Any]:
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Cluster definition of flotilla.kubernetes",
-        **_object(
+        **mapping(
             copy.deepcopy(_PROPERTIES),
             "One Kubernetes cluster.",
             required=("plugin", "schema", "name", "cloud", "kubernetes_version", "control_plane"),

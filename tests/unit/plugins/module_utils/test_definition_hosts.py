@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import shlex
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -93,3 +95,34 @@ def test_known_hosts_holds_every_address_once_and_no_machine_without_key():
     ]
     assert hosts.known_hosts(machines) == "10.0.0.9 ssh-ed25519 AAAA\n172.30.86.10 ssh-ed25519 AAAA\n198.51.100.9 ssh-ed25519 AAAA\n"
     assert hosts.known_hosts([]) == ""
+
+
+def test_the_policy_of_a_definition_says_which_address_ansible_uses(definition):
+    both = machine(addresses={"private": "10.0.0.1", "public": "198.51.100.1"})
+    assert hosts.machine_host(definition, both, "/key", "/known").variables["ansible_host"] == "10.0.0.1"
+    definition["access"]["address"] = "public"
+    assert hosts.machine_host(definition, both, "/key", "/known").variables["ansible_host"] == "198.51.100.1"
+    assert hosts.ssh_address(definition, machine()) == ""
+    assert hosts.ssh_address(definition, machine(ssh_address="node.example.com")) == "node.example.com"
+
+
+@pytest.mark.parametrize(
+    ("bastion", "command"),
+    [
+        ({"host": "b.example.com", "port": 22}, "-i ~/'.ssh/my key' -p 22 -W '[%h]:%p' flotilla@b.example.com"),
+        (
+            {"host": "192.0.2.1", "port": 2222, "user": "jump", "ssh_private_key_file": "/etc/100%"},
+            "-i /etc/100%% -p 2222 -W '[%h]:%p' jump@192.0.2.1",
+        ),
+    ],
+)
+def test_ssh_goes_through_the_bastion_with_its_own_key(definition, bastion, command):
+    definition["access"]["bastion"] = bastion
+    variables = hosts.machine_host(definition, machine(), "~/.ssh/my key", "/known").variables
+    assert variables["ansible_host"] == "172.30.86.10"
+    options = shlex.split(variables["ansible_ssh_common_args"])
+    said = subprocess.run(["ssh", "-G", "-F", "none", *options, "172.30.86.10"], capture_output=True, text=True, check=True).stdout
+    (proxy,) = [line for line in said.splitlines() if line.startswith("proxycommand ")]
+    assert proxy == (
+        "proxycommand ssh -o BatchMode=yes -o StrictHostKeyChecking=yes -o ServerAliveInterval=15 -o ServerAliveCountMax=4 " + command
+    )

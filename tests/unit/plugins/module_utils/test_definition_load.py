@@ -82,8 +82,23 @@ def test_everything_that_was_left_out_has_its_default():
         "pools": [{"name": "workers", "count": 2, "machine": {}, "zones": ["local"], "labels": {}, "taints": []}],
         "image": {"family": "debian-13"},
         "network": {"plugin": "flannel", "pod_cidrs": ["10.244.0.0/16"], "service_cidrs": ["10.96.0.0/12"], "manifests": []},
-        "api_endpoint": {"provider": "cloud", "address": None, "interface": None, "port": 6443},
-        "access": {"ssh_user": "flotilla", "ssh_private_key_file": None},
+        "api_endpoint": {
+            "provider": "cloud",
+            "address": None,
+            "interface": None,
+            "port": 6443,
+            "visibility": "private",
+            "allowed_cidrs": [],
+            "dns_name": None,
+        },
+        "access": {
+            "ssh_user": "flotilla",
+            "ssh_private_key_file": None,
+            "ssh_public_keys": [],
+            "allowed_cidrs": [],
+            "address": "private",
+            "bastion": None,
+        },
         "site": {
             "proxy": {"no_proxy": []},
             "ca_files": [],
@@ -127,14 +142,14 @@ def test_two_definitions_share_no_default():
         (
             "  - name: workers",
             "  - nane: workers",
-            'demo.yml:9: pools[0].nane: unknown key; did you mean "name"? Known here: count, labels, machine, name, taints, zones.',
+            'demo.yml:9: pools[0].nane: unknown key; did you mean "name"? Known here: count, image, labels, machine, name, taints, zones.',
         ),
         (
             "kubernetes_version:",
             "pod_cidrs: [10.0.0.0/8]\nkubernetes_version:",
             "demo.yml:5: pod_cidrs: unknown key; it belongs to network.pod_cidrs. Known here: access, api_endpoint, authentication, "
-            "bundle, class, cloud, control_plane, existing, image, kind, kubernetes_version, local, name, network, plugin, pools, schema, "
-            "security, site.",
+            "aws, bundle, class, cloud, control_plane, existing, image, kind, kubernetes_version, local, name, network, plugin, pools, "
+            "schema, security, site.",
         ),
         (
             "plugin: flannel\n",
@@ -226,9 +241,14 @@ def test_two_definitions_share_no_default():
         (
             "local:\n",
             "aws: {region: eu-west-1}\nlocal:\n",
-            "demo.yml:13: aws: is the section of another cloud; the cluster has cloud: local. Remove the section.",
+            "demo.yml:13: aws: is the section of another cloud; the cluster has cloud: local. Remove the section or change cloud.",
         ),
-        ("cloud: local", "cloud: aws", "demo.yml:4: cloud: is aws, which is not in this release yet; allowed: local or existing."),
+        (
+            "local:\n",
+            "gcp: {region: europe-west1}\nlocal:\n",
+            "demo.yml:13: gcp: is the section of another cloud; the cluster has cloud: local. Remove the section.",
+        ),
+        ("cloud: local", "cloud: gcp", "demo.yml:4: cloud: is gcp, which is not in this release yet; allowed: local, existing or aws."),
         (
             'kubernetes_version: "1.36.3"',
             "kubernetes_version: 1.30",

@@ -1,0 +1,29 @@
+# Copyright: (c) 2026, the flotilla.kubernetes authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Parts that the schema of definitions is made of (private to flotilla.kubernetes)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+# https://kubernetes.io/docs/concepts/overview/working-with-objects/names/#dns-label-names
+DNS_LABEL = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
+# A zone becomes the label topology.kubernetes.io/zone, so it has to be a label value.
+LABEL_VALUE = "[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?"
+QUALIFIED_NAME = f"({DNS_LABEL}(\\.{DNS_LABEL})*/)?{LABEL_VALUE}"
+
+
+def pattern(inner: str) -> str:
+    """Anchor a pattern; JSON Schema patterns match anywhere, and Python's ``$`` matches before a last newline."""
+    return f"^(?:{inner})(?!\\n)$"
+
+
+def mapping(properties: dict[str, Any], description: str, required: tuple[str, ...] = (), **more: Any) -> dict[str, Any]:
+    schema = {"type": "object", "description": description, "properties": properties, "additionalProperties": False, **more}
+    if required:
+        schema["required"] = list(required)
+    return schema
+
+
+CIDR = {"type": "string", "pattern": pattern("[0-9A-Fa-f:.]+/[0-9.]+"), "x-allowed": "a network such as 10.244.0.0/16"}
