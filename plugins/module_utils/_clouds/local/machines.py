@@ -12,6 +12,7 @@ import tempfile
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -112,13 +113,13 @@ def present(
             gone = {step.machine.name for step in steps if step.action == "delete" and step.machine}
             kept = [machine for machine in observed if machine.name not in gone]
             result.after = _diff_state(
-                [_with_state(machine, RUNNING if machine.state == STOPPED else machine.state) for machine in kept], []
+                [replace(machine, state=RUNNING if machine.state == STOPPED else machine.state) for machine in kept], []
             )
             planned = [
                 Machine(name, name, place.cluster, step.pool, step.role, step.zone, PLANNED, {"private": address, "public": None})
                 for step, (name, address) in zip(creates, _plan_names(place, uid, steps, found, specs))
             ]
-            result.after["machines"].update(_diff_state([_with_state(machine, RUNNING) for machine in planned], [])["machines"])
+            result.after["machines"].update(_diff_state([replace(machine, state=RUNNING) for machine in planned], [])["machines"])
             result.value = {"machines": [machine.as_dict() for machine in kept], "planned": [machine.as_dict() for machine in planned]}
             return result, steps
         _apply(session, definition, place, uid, steps, found, orphans, specs, wait_timeout)
@@ -386,10 +387,6 @@ def _state(container: containers.Container) -> str:
     return {"running": RUNNING, "exited": STOPPED, "stopped": STOPPED, "stopping": STOPPED, "paused": STOPPED}.get(
         container.state, container.state
     )
-
-
-def _with_state(machine: Machine, state: str) -> Machine:
-    return Machine(**{**machine.as_dict(), "state": state})
 
 
 def _diff_state(machines: list[Machine], orphans: list[str]) -> dict[str, Any]:

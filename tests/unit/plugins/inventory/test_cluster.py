@@ -208,6 +208,9 @@ def test_a_machine_that_joins_a_run_is_the_host_that_the_next_run_finds(ansible,
             "uid": "u",
             "ssh_address": "",
             "ssh_port": 22,
+            "generation": "",
+            "image": "",
+            "reason": "",
         }
         for entry in containers
     ]
