@@ -1,0 +1,392 @@
+# Copyright: (c) 2026, the flotilla.kubernetes authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The machine engine against a simulated cloud that throttles, loses answers, runs out of capacity, lags, and under kills at any call."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import random
+import threading
+from collections import Counter
+from dataclasses import dataclass, field
+
+import pytest
+from ansible_collections.flotilla.kubernetes.plugins.module_utils._errors import FlotillaError
+from ansible_collections.flotilla.kubernetes.plugins.module_utils._machines import apply as applying
+from ansible_collections.flotilla.kubernetes.plugins.module_utils._machines import plan as planning
+from ansible_collections.flotilla.kubernetes.plugins.module_utils._machines.cloud import (
+    Limits,
+    NoCapacity,
+    NotFound,
+    QuotaExceeded,
+    Refused,
+    Throttled,
+    Transient,
+    Unauthorised,
+)
+from ansible_collections.flotilla.kubernetes.plugins.module_utils._machines.model import (
+    CONTROL_PLANE,
+    CONTROL_PLANE_POOL,
+    GONE,
+    INCOMPLETE,
+    LEAVING,
+    PENDING,
+    RUNNING,
+    STOPPED,
+    WORKER,
+    Machine,
+    MachineGroup,
+    Step,
+)
+from ansible_collections.flotilla.kubernetes.plugins.module_utils._machines.retry import Caller, Patience
+from hypothesis import HealthCheck, event, given, settings
+from hypothesis import strategies as st
+
+ZONES = ("z1", "z2", "z3")
+LAG = 5.0
+BOOT = 20.0
+STOPPING = 8.0
+TAGS = {"team": "web"}
+
+
+class Killed(BaseException):
+    """The process ends here: nothing of ours may catch it."""
+
+
+class VirtualClock:
+    """Time passes only by sleeping, at once."""
+
+    def __init__(self):
+        self.now = 1_000_000.0
+
+    def time(self):
+        return self.now
+
+    def monotonic(self):
+        return self.now
+
+    def sleep(self, seconds):
+        assert seconds >= 0
+        self.now += seconds
+
+
+@dataclass
+class Faults:
+    """How often what happens, each between 0 and 1; `kills` is how many more times the process is killed."""
+
+    throttle: float = 0.0
+    broken: float = 0.0
+    lost: float = 0.0
+    death: float = 0.0
+    kill: float = 0.0
+    kills: int = 0
+
+
+@dataclass
+class Fact:
+    """The truth about one machine over time."""
+
+    machine: Machine
+    created: float
+    boot: float = BOOT
+    dies: bool = False
+    removed: float | None = None
+    state: str = ""
+    changes: list = field(default_factory=list)
+
+    def at(self, now):
+        """Return the machine as it was at a moment, or None."""
+        if now < self.created:
+            return None
+        state, reason = RUNNING, ""
+        if self.removed is not None and now >= self.removed:
+            state = LEAVING if now < self.removed + STOPPING else GONE
+        elif self.state:
+            state = self.state
+        elif self.dies and now >= self.created + self.boot / 2:
+            state, reason = GONE, "Server.InternalError: it died"
+        elif now < self.created + self.boot:
+            state = PENDING
+        tags = dict(self.machine.tags)
+        for moment, changed in self.changes:
+            if now >= moment:
+                tags.update(changed)
+        return dataclasses.replace(self.machine, state=state, reason=reason, tags=tags)
+
+
+class SimulatedCloud:
+    """A cloud in memory. It checks what must never happen when it happens, not afterwards."""
+
+    def __init__(self, clock, seed=0, faults=None, limits=None, capacity=None, seen=()):
+        self.clock = clock
+        self.random = random.Random(seed)
+        self.faults = faults or Faults()
+        self.limits = limits or Limits(per_create=100, per_call=100, concurrency=1, consistency=LAG)
+        self.capacity = capacity or {}
+        self.facts = {}
+        self.tokens = {}
+        self.calls = Counter()
+        self.numbers = itertools.count(1)
+        self.max_alive = {}
+        self.lock = threading.Lock()
+        for machine in seen:
+            self.facts[machine.id] = Fact(machine, 0.0, state="" if machine.state == RUNNING else machine.state)
+
+    # ---- the truth
+
+    def truth(self, cluster="demo"):
+        machines = [fact.at(self.clock.now) for fact in self.facts.values()]
+        return [machine for machine in machines if machine and machine.cluster == cluster and machine.state != GONE]
+
+    def alive(self, pool):
+        return [machine for machine in self.truth() if machine.pool == pool and machine.state not in (LEAVING, INCOMPLETE)]
+
+    def _ours(self, machine_id):
+        assert self.facts[machine_id].machine.cluster == "demo", "a foreign machine is touched"
+        return self.facts[machine_id]
+
+    # ---- calls
+
+    def _call(self, name, effect, changes=True):
+        with self.lock:
+            self.calls[name] += 1
+            self.clock.now += self.random.uniform(0.05, 0.5)
+            chance, faults = self.random.random, self.faults
+            if faults.kills and chance() < faults.kill:
+                faults.kills -= 1
+                if changes and chance() < 0.5:
+                    effect()
+                raise Killed
+            if chance() < faults.throttle:
+                raise Throttled("SIM_THROTTLED", "Slow down.", retry_after=self.random.choice([0, 0, 3]))
+            if chance() < faults.broken:
+                raise Transient("SIM_BROKEN", "The connection was refused.")
+            answer = effect()
+            if chance() < faults.lost:
+                raise Transient("SIM_LOST", "The connection was reset.")
+            return answer
+
+    def _seen(self, fact):
+        return fact.at(self.clock.now - self.random.uniform(0, self.limits.consistency))
+
+    def observe(self):
+        # Foreign machines too, although the protocol forbids it: nothing may depend on a cloud that gets this right.
+        return self._call("observe", lambda: [seen for fact in self.facts.values() if (seen := self._seen(fact))], changes=False)
+
+    def describe(self, ids):
+        assert 0 < len(ids) <= self.limits.per_call
+        return self._call(
+            "describe", lambda: [seen for key in ids if key in self.facts and (seen := self._seen(self.facts[key]))], changes=False
+        )
+
+    def request_hash(self, group, zone):
+        return f"{group.spec_hash} {group.generation} {group.image} {zone}"
+
+    def create(self, order):
+        assert 0 < order.count <= self.limits.per_create
+        return self._call("create", lambda: self._create(order))
+
+    def _create(self, order):
+        request = (self.request_hash(order.group, order.zone), order.count)
+        if order.token in self.tokens:
+            known, ids = self.tokens[order.token]
+            assert known == request, "a token came back with other parameters"
+            return [self.facts[key].at(self.clock.now) for key in ids]
+        count = order.count
+        if order.group.role == WORKER and order.zone in self.capacity:
+            there = [machine for machine in self.truth() if machine.zone == order.zone and machine.role == WORKER]
+            count = min(count, self.capacity[order.zone] - len(there))
+        if count <= 0:
+            raise NoCapacity("SIM_CAPACITY", f"There is no capacity in {order.zone}.", "Wait, or add a zone.")
+        ids = []
+        for _number in range(count):
+            name = f"demo-{order.group.pool}-new{next(self.numbers):05d}"
+            group = order.group
+            made = Machine(
+                id=name,
+                name=name,
+                cluster="demo",
+                pool=group.pool,
+                role=group.role,
+                zone=order.zone,
+                state=PENDING,
+                spec_hash=group.spec_hash,
+                generation=group.generation,
+                image=group.image,
+                created=self.clock.now,
+                tags=dict(group.tags),
+                uid="uid",
+            )
+            self.facts[name] = Fact(made, self.clock.now, self.random.uniform(1, BOOT), self.random.random() < self.faults.death)
+            ids.append(name)
+        self.tokens[order.token] = (request, ids)
+        alive = len(self.alive(order.group.pool))
+        self.max_alive[order.group.pool] = max(alive, self.max_alive.get(order.group.pool, 0))
+        return [self.facts[key].at(self.clock.now) for key in ids]
+
+    def start(self, machines):
+        def effect():
+            for machine in machines:
+                fact = self._ours(machine.id)
+                if fact.state == STOPPED:
+                    fact.state, fact.created, fact.boot = "", self.clock.now, 3.0
+                    fact.created = min(fact.created, self.clock.now - self.limits.consistency)
+
+        assert 0 < len(machines) <= self.limits.per_call
+        self._call("start", effect)
+
+    def update(self, machine, changes):
+        self._call("update", lambda: self._ours(machine.id).changes.append((self.clock.now, changes.tags)))
+
+    def delete(self, machines):
+        def effect():
+            for machine in machines:
+                fact = self._ours(machine.id)
+                now = fact.at(self.clock.now)
+                if now.state in (LEAVING, GONE):
+                    continue
+                if now.role == CONTROL_PLANE and now.state != INCOMPLETE:
+                    self._check_quorum(now)
+                fact.removed = self.clock.now
+
+        assert 0 < len(machines) <= self.limits.per_call
+        self._call("delete", effect)
+
+    def _check_quorum(self, leaving):
+        members = self.alive(CONTROL_PLANE_POOL)
+        serving = [machine for machine in members if machine.state == RUNNING]
+        parting = [machine for machine in self.truth() if machine.role == CONTROL_PLANE and machine.state == LEAVING]
+        assert not [machine for machine in parting if self.facts[machine.id].machine.state != INCOMPLETE], "two control planes leave at once"
+        assert len(serving) >= planning.quorum(len(members)), "a control plane is removed without quorum"
+        left = [machine for machine in serving if machine.id != leaving.id]
+        assert len(left) >= planning.quorum(len(members) - 1), "the removal costs the quorum"
+
+
+# ---- what is wanted and what is there
+
+
+def machine(number=1, pool="a", zone="z1", state=RUNNING, cluster="demo", **fields):
+    role = CONTROL_PLANE if pool == CONTROL_PLANE_POOL else WORKER
+    name = f"{cluster}-{pool}-{number:08d}"
+    fields = {"spec_hash": "v1-same", "generation": "1", "image": "i-1", "tags": TAGS, **fields}
+    return Machine(name, name, cluster, pool, role, zone, state, {"private": "10.0.0.1", "public": None}, uid="uid", **fields)
+
+
+def group(pool="a", count=1, zones=ZONES, **fields):
+    role = CONTROL_PLANE if pool == CONTROL_PLANE_POOL else WORKER
+    return MachineGroup("demo", pool, role, count, tuple(zones), **{"spec_hash": "v1-same", "generation": "1", "tags": TAGS, **fields})
+
+
+@st.composite
+def groups(draw):
+    image = draw(st.sampled_from(["", "i-1", "i-2"]))
+    generation = draw(st.sampled_from(["1", "2"]))
+    wanted = [group(CONTROL_PLANE_POOL, draw(st.sampled_from([1, 3, 5])), image=image, generation=generation)]
+    for pool in draw(st.lists(st.sampled_from(["a", "b"]), unique=True)):
+        zones = draw(st.lists(st.sampled_from(ZONES), min_size=1, unique=True))
+        wanted.append(group(pool, draw(st.integers(0, 7)), zones, image=image, generation=generation, surge=draw(st.integers(1, 3))))
+    return wanted
+
+
+@st.composite
+def worlds(draw):
+    """Any machines, but control planes with a quorum: without one nothing but a restore helps."""
+    numbers = iter(draw(st.lists(st.integers(1, 10**6), unique=True, min_size=24, max_size=24)))
+    dead = draw(st.integers(0, 2))
+    control_planes = [STOPPED] * draw(st.integers(0, 2)) + ["dead"] * dead
+    states = draw(st.permutations(control_planes + [RUNNING] * (dead + draw(st.integers(0 if not dead else 1, 2)))))
+    pools = [(CONTROL_PLANE_POOL, state) for state in states]
+    anything = st.tuples(st.sampled_from(["a", "a", "b", "gone"]), st.sampled_from([RUNNING, RUNNING, STOPPED, INCOMPLETE, "dead"]))
+    pools += draw(st.lists(anything, max_size=10))
+    if draw(st.booleans()):
+        pools.append((CONTROL_PLANE_POOL, INCOMPLETE))
+    return [
+        machine(
+            next(numbers),
+            pool,
+            draw(st.sampled_from(ZONES)),
+            state,
+            draw(st.sampled_from(["demo", "demo", "demo", "another"])) if pool != CONTROL_PLANE_POOL else "demo",
+            spec_hash=draw(st.sampled_from(["v1-same", "v1-same", "v1-old"])),
+            generation=draw(st.sampled_from(["1", "1", "2"])),
+            image=draw(st.sampled_from(["i-1", "i-2"])),
+            tags=draw(st.sampled_from([TAGS, {}, {"team": "db", "other": "kept"}])),
+        )
+        for pool, state in pools
+    ]
+
+
+def run(cloud, wanted, seed=0, report=lambda _line: None, **options):
+    """One run of a module: look, plan, apply."""
+    call = Caller(cloud.clock, random.Random(seed), Patience(call=3600.0))
+    observed = applying.look(cloud, wanted, call)
+    steps = planning.plan(wanted, observed, roll_out=True)
+    return steps, applying.apply(steps, wanted, observed, cloud, call, uid="uid", report=report, **options)
+
+
+def until_done(cloud, wanted, runs=120):
+    """Run until a run that begins after the lag has nothing to do; kills and failures are run over."""
+    for number in range(runs):
+        try:
+            steps, outcome = run(cloud, wanted, number)
+        except Killed:
+            cloud.clock.sleep(cloud.random.uniform(0, 4))
+            continue
+        if all(step.action == "keep" and not step.later for step in steps) and not outcome.failures:
+            return number + 1
+        if cloud.random.random() < 0.5:
+            cloud.clock.sleep(2 * LAG)
+    pytest.fail(f"no end after {runs} runs; the last plan: {[step.as_dict() for step in steps if step.action != 'keep' or step.later]}")
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@given(
+    groups(),
+    worlds(),
+    st.integers(0, 2**32),
+    st.builds(
+        Faults,
+        throttle=st.sampled_from([0, 0.1, 0.3]),
+        broken=st.sampled_from([0, 0.05]),
+        lost=st.sampled_from([0, 0.05, 0.3]),
+        death=st.sampled_from([0, 0, 0.1]),
+        kill=st.sampled_from([0, 0.1, 0.4]),
+        kills=st.integers(0, 12),
+    ),
+    st.sampled_from([1, 2, 100]),
+    st.integers(0, 5),
+)
+def test_any_world_becomes_what_is_wanted(wanted, world, seed, faults, per_create, capacity):
+    cloud = SimulatedCloud(
+        VirtualClock(),
+        seed,
+        faults,
+        Limits(per_create=per_create, per_call=max(2, per_create), concurrency=1, consistency=LAG),
+        # The first zone of a pool may be short of machines; one of its zones never is.
+        {zone: capacity for zone in ZONES if all(zone in item.zones[:-1] for item in wanted if item.role == WORKER)},
+        world,
+    )
+    before = Counter(item.pool for item in cloud.truth() if item.state != INCOMPLETE)
+    foreign = sorted(item.id for item in cloud.truth("another"))
+    until_done(cloud, wanted)
+    cloud.clock.sleep(100)
+    after = cloud.truth()
+    assert Counter(item.pool for item in after) == Counter({item.pool: item.count for item in wanted if item.count})
+    by_pool = {item.pool: item for item in wanted}
+    for item in after:
+        goal = by_pool[item.pool]
+        assert (item.state, item.spec_hash, item.generation) == (RUNNING, goal.spec_hash, goal.generation)
+        assert goal.image in ("", item.image) and TAGS.items() <= item.tags.items()
+    assert sorted(item.id for item in cloud.truth("another")) == foreign
+    for pool, most in cloud.max_alive.items():
+        goal = by_pool[pool]
+        surge = 1 if goal.role == CONTROL_PLANE else goal.surge
+        assert most <= max(before[pool], goal.count + surge), f"pool {pool} had {most} machines"
+    calls = cloud.calls.copy()
+    cloud.faults = Faults()
+    steps, outcome = run(cloud, wanted)
+    assert all(step.action == "keep" and not step.later for step in steps) and not outcome.failures
+    assert cloud.calls - calls == Counter(observe=1), "nothing to do is one read"
+    event(f"kills left {faults.kills}")
