@@ -1,0 +1,192 @@
+# Copyright: (c) 2026, the flotilla.kubernetes authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Reading what AWS has of a cluster's network (private to flotilla.kubernetes)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..._errors import FlotillaError
+from . import layout as names
+from .layout import Place
+from .session import Session
+
+Entry = dict[str, Any]
+
+VPC, GATEWAY, SUBNET, ADDRESS, NAT, TABLE, GROUP = (
+    "vpc",
+    "internet_gateway",
+    "subnet",
+    "address",
+    "nat_gateway",
+    "route_table",
+    "security_group",
+)
+NAT_GONE = ("deleting", "deleted", "failed")
+
+# kind -> (call, key of the answer, key of the id)
+READS = {
+    VPC: ("describe_vpcs", "Vpcs", "VpcId"),
+    GATEWAY: ("describe_internet_gateways", "InternetGateways", "InternetGatewayId"),
+    SUBNET: ("describe_subnets", "Subnets", "SubnetId"),
+    ADDRESS: ("describe_addresses", "Addresses", "AllocationId"),
+    NAT: ("describe_nat_gateways", "NatGateways", "NatGatewayId"),
+    TABLE: ("describe_route_tables", "RouteTables", "RouteTableId"),
+    GROUP: ("describe_security_groups", "SecurityGroups", "GroupId"),
+}
+
+
+@dataclass
+class Seen:
+    """What there is: own things by (kind, role), the user's own things, and what the cloud controller made.
+
+    :param items: kind -> what carries the cluster's tags.
+    :param vpc: the VPC that the cluster is in, its own or the user's.
+    :param subnets: ``private``, ``public`` and ``load_balancer`` of the user's own VPC.
+    :param clusters_groups: ids of security groups that carry the cluster's tag and are not ours.
+    :param dns: whether the VPC answers DNS and gives names, or None without a VPC.
+    """
+
+    items: dict[str, list[Entry]]
+    vpc: Entry | None = None
+    subnets: dict[str, list[Entry]] = field(default_factory=dict)
+    clusters_groups: set[str] = field(default_factory=set)
+    dns: bool | None = None
+    uid: str = ""
+
+    def own(self, kind: str, role: str, zone: str = "") -> list[Entry]:
+        """Return the own things of one kind with a role, in a zone where one is given, ordered by id."""
+        key = READS[kind][2]
+        found = [
+            entry for entry in self.items[kind] if tag(entry, names.TAG_ROLE) == role and (not zone or tag(entry, names.TAG_ZONE) == zone)
+        ]
+        return sorted(found, key=lambda entry: str(entry[key]))
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing of the cluster's is there."""
+        return not any(self.items.values())
+
+
+def tag(entry: Entry, key: str) -> str:
+    """Return the value of a tag, or nothing."""
+    return names.to_tags(entry.get("Tags")).get(key, "")
+
+
+def by_tag(key: str, value: str) -> dict[str, Any]:
+    """Return a filter by a tag."""
+    return {"Name": f"tag:{key}", "Values": [value]}
+
+
+def read(session: Session, kind: str, *filters: dict[str, Any], once: bool = False, **parameters: Any) -> list[Entry]:
+    """Return the things of one kind that pass the filters."""
+    call, key, _id = READS[kind]
+    arguments: dict[str, Any] = {**parameters, **({"Filters": list(filters)} if filters else {})}
+    found = session.pages("ec2", call, key, once=once, **arguments)
+    # A gateway that is gone is listed for an hour.
+    return [entry for entry in found if kind != NAT or entry.get("State") not in ("deleted", "failed")]
+
+
+def read_own(session: Session, where: Place, kind: str) -> list[Entry]:
+    """Return what carries the cluster's tag."""
+    found = read(session, kind, by_tag(names.TAG_CLUSTER, where.cluster))
+    return [entry for entry in found if tag(entry, names.TAG_CLUSTER) == where.cluster]
+
+
+def observe(session: Session, where: Place) -> Seen:
+    """Read everything; changes nothing. What belongs to somebody else under the cluster's name is an error."""
+    groups = read(session, GROUP, {"Name": "tag-key", "Values": [where.owned_tag]})
+    own_groups = [entry for entry in groups if tag(entry, names.TAG_CLUSTER) == where.cluster]
+    foreign = {str(entry["GroupId"]) for entry in groups} - {str(entry["GroupId"]) for entry in own_groups}
+    kinds = [kind for kind in READS if kind != GROUP] if not where.vpc else []
+    seen = Seen({kind: [] for kind in READS})
+    seen.items.update({kind: read_own(session, where, kind) for kind in kinds})
+    seen.items[GROUP] = own_groups
+    seen.clusters_groups = foreign
+    if where.vpc:
+        _observe_users(session, where, seen)
+        seen.uid = where.shared_uid(str((seen.vpc or {})["VpcId"]))
+    else:
+        vpcs = sorted(seen.own(VPC, VPC), key=lambda entry: (-len(children(seen, entry)), str(entry["VpcId"])))
+        seen.vpc = vpcs[0] if vpcs else None
+        others = [entry for kind in READS if kind != VPC for entry in seen.items[kind]]
+        seen.uid = tag(seen.vpc, names.TAG_UID) if seen.vpc else next((tag(entry, names.TAG_UID) for entry in others), "")
+    for kind in READS:
+        for entry in seen.items[kind]:
+            # Another VPC under the name is a second one of an interrupted run's: it is looked at by who wants to reap it.
+            uid = "" if kind == VPC else seen.uid
+            names.check_owner(names.to_tags(entry.get("Tags")), where, uid, f"{kind.replace('_', ' ')} {entry[READS[kind][2]]}")
+    if seen.vpc:
+        seen.dns = all(_attribute(session, str(seen.vpc["VpcId"]), name) for name in ("enableDnsSupport", "enableDnsHostnames"))
+    return seen
+
+
+def children(seen: Seen, vpc: Entry) -> list[Entry]:
+    """Return the cluster's own things in a VPC."""
+    own = vpc["VpcId"]
+    inside = [entry for kind in (SUBNET, NAT, TABLE, GROUP) for entry in seen.items[kind] if entry.get("VpcId") == own]
+    return inside + [entry for entry in seen.items[GATEWAY] if any(item.get("VpcId") == own for item in entry.get("Attachments") or ())]
+
+
+def _attribute(session: Session, vpc_id: str, name: str) -> bool:
+    answer = session.repeat("ec2", "describe_vpc_attribute", VpcId=vpc_id, Attribute=name, fresh=True)
+    return bool((answer.get(name[0].upper() + name[1:]) or {}).get("Value"))
+
+
+def selection(wanted: dict[str, Any]) -> dict[str, Any]:
+    """Return the parameters of a read that finds what a definition names by ``ids``, ``id`` or ``tags``."""
+    ids = list(wanted.get("ids") or ([wanted["id"]] if wanted.get("id") else []))
+    if ids:
+        return {"ids": ids}
+    return {"filters": [by_tag(str(key), str(value)) for key, value in sorted((wanted.get("tags") or {}).items())]}
+
+
+def _find(session: Session, kind: str, wanted: dict[str, Any], *more: dict[str, Any]) -> list[Entry]:
+    """Return what the user named, by ids or tags."""
+    found = selection(wanted)
+    key = READS[kind][2]
+    if "ids" not in found:
+        return read(session, kind, *found["filters"], *more)
+    ids = found["ids"]
+    entries = read(session, kind, {"Name": {VPC: "vpc-id", SUBNET: "subnet-id", GROUP: "group-id"}[kind], "Values": ids}, *more)
+    missing = sorted(set(ids) - {str(entry[key]) for entry in entries})
+    if missing:
+        raise FlotillaError(
+            "AWS_OWN_MISSING",
+            f"The {kind.replace('_', ' ')} {', '.join(missing)} of the definition is not there, or not in the VPC of the definition.",
+            "Correct the id, or aws.region.",
+        )
+    return entries
+
+
+def _observe_users(session: Session, where: Place, seen: Seen) -> None:
+    """Read and check the user's own VPC, subnets and groups."""
+    vpcs = _find(session, VPC, where.vpc)
+    if len(vpcs) != 1:
+        raise FlotillaError(
+            "AWS_OWN_VPC",
+            f"aws.vpc of cluster '{where.cluster}' fits {len(vpcs)} VPCs in {where.region}"
+            f"{': ' + ', '.join(str(entry['VpcId']) for entry in vpcs) if vpcs else ''}.",
+            "Name one VPC by its id.",
+        )
+    seen.vpc = vpcs[0]
+    inside = {"Name": "vpc-id", "Values": [str(vpcs[0]["VpcId"])]}
+    machines = _find(session, SUBNET, where.subnets.get("machines") or {"tags": {}}, inside)
+    missing = [zone for zone in where.zones if zone not in {entry["AvailabilityZone"] for entry in machines}]
+    if missing:
+        raise FlotillaError(
+            "AWS_OWN_SUBNETS",
+            f"aws.subnets.machines of cluster '{where.cluster}' has no subnet in {', '.join(missing)}.",
+            "Name a subnet in every zone of the control plane and the pools.",
+        )
+    balancer = _find(session, SUBNET, where.subnets["load_balancer"], inside) if where.subnets.get("load_balancer") else machines
+    if not balancer:
+        raise FlotillaError(
+            "AWS_OWN_SUBNETS", f"aws.subnets.load_balancer of cluster '{where.cluster}' fits no subnet.", "Name its subnets by their ids."
+        )
+    seen.subnets = {"private": machines, "load_balancer": balancer}
+    ids = sorted({group for groups in where.own_groups.values() for group in groups})
+    if ids:
+        _find(session, GROUP, {"ids": ids}, inside)

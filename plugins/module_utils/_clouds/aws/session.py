@@ -1,0 +1,182 @@
+# Copyright: (c) 2026, the flotilla.kubernetes authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Calls of AWS's API (private to flotilla.kubernetes).
+
+Everything else in this folder gets a `Session`. boto3 itself repeats nothing: whether a call may be repeated depends on what it does,
+and only the caller knows.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from typing import Any, Callable, Protocol
+
+from ..._errors import FlotillaError
+from ..._machines.cloud import CloudError, NotFound, Throttled
+from . import errors
+
+# Seconds after which a read surely shows what was accepted before it: EC2 promises none, its waiters count on a few.
+# https://docs.aws.amazon.com/ec2/latest/devguide/eventual-consistency.html
+CONSISTENCY = 6.0
+ATTEMPTS = 12
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 20.0
+_CALL_TIMEOUT = 60
+
+
+class Clock(Protocol):
+    """Time: `time` itself, or another one in tests."""
+
+    def monotonic(self) -> float:
+        """Return seconds since any moment."""
+
+    def sleep(self, seconds: float, /) -> None:
+        """Wait."""
+
+
+class Session:
+    """Calls of the services of one region, with the credentials of boto3's usual chain.
+
+    :param clock: what tells the time and waits.
+    :param spread: returns a number between 0 and 1, the jitter of a pause.
+    :param connect: stands in for ``boto3.session.Session`` in tests.
+    """
+
+    def __init__(
+        self,
+        region: str,
+        clock: Clock = time,
+        spread: Callable[[], float] = random.random,
+        connect: Callable[..., Any] | None = None,
+    ) -> None:
+        self.region = region
+        self.clock = clock
+        self.calls: dict[str, int] = {}
+        self._spread = spread
+        self._clients: dict[str, Any] = {}
+        try:
+            import boto3
+            import botocore.exceptions
+            from botocore.config import Config
+        except ImportError as error:
+            raise FlotillaError(
+                "AWS_SDK_MISSING",
+                "The Python that runs this has no boto3.",
+                "Install it there: python -m pip install boto3",
+                cause=error,
+            ) from error
+        self._exceptions = botocore.exceptions
+        self._config = Config(
+            region_name=region,
+            connect_timeout=10,
+            read_timeout=_CALL_TIMEOUT,
+            retries={"total_max_attempts": 1, "mode": "standard"},
+            max_pool_connections=16,
+            user_agent_extra="flotilla.kubernetes",
+        )
+        self._factory = (connect or boto3.session.Session)(region_name=region)
+
+    def prepare(self, *services: str) -> None:
+        """Make the clients before threads use them: making one is not safe in threads, using it is."""
+        for service in services:
+            self._client(service)
+
+    def call(self, service: str, operation: str, **parameters: Any) -> dict[str, Any]:
+        """Make one call, once, and return the answer.
+
+        :param operation: in the SDK's form, such as ``run_instances``.
+        :raises CloudError: what came instead, as `errors` translates it.
+        """
+        name = f"{service}:{''.join(part.capitalize() for part in operation.split('_'))}"
+        known = self._exceptions
+        try:
+            client = self._client(service)
+            self.calls[name] = self.calls.get(name, 0) + 1
+            return getattr(client, operation)(**parameters)
+        except known.ClientError as error:
+            answer = error.response.get("Error") or {}
+            meta = error.response.get("ResponseMetadata") or {}
+            pause = str((meta.get("HTTPHeaders") or {}).get("retry-after") or "")
+            raise errors.translate(
+                name,
+                str(answer.get("Code") or ""),
+                str(answer.get("Message") or ""),
+                int(meta.get("HTTPStatusCode") or 0),
+                float(pause) if pause.isdigit() else 0.0,
+            ) from error
+        except (
+            known.NoCredentialsError,
+            known.PartialCredentialsError,
+            known.CredentialRetrievalError,
+            known.TokenRetrievalError,
+        ) as error:
+            raise errors.without_credentials(name, error) from error
+        except (known.HTTPClientError, known.ConnectionError, known.IncompleteReadError) as error:
+            raise errors.unreachable(name, error) from error
+        except known.BotoCoreError as error:
+            raise FlotillaError(
+                "AWS_SDK", f"boto3 refused {name}: {' '.join(str(error).split())}.", "Correct the definition's section aws.", cause=error
+            ) from error
+
+    def repeat(self, service: str, operation: str, *, repeatable: bool = True, fresh: bool = False, **parameters: Any) -> dict[str, Any]:
+        """Make a call, and repeat it with growing pauses while AWS only asks for patience.
+
+        :param repeatable: whether the call may be made again when nobody knows whether it was done. What was throttled was not done.
+        :param fresh: whether it names something just made, which other parts of AWS may not know yet.
+        """
+        begun = self.clock.monotonic()
+        attempt = 0
+        while True:
+            try:
+                return self.call(service, operation, **parameters)
+            except CloudError as error:
+                young = fresh and isinstance(error, NotFound) and self.clock.monotonic() - begun < 10 * CONSISTENCY
+                patient = young or isinstance(error, Throttled) or (repeatable and error.retry)
+                if not patient or attempt + 1 >= ATTEMPTS:
+                    raise
+                self.pause(attempt, error.retry_after)
+            attempt += 1
+
+    def pause(self, attempt: int, at_least: float = 0.0) -> None:
+        """Wait a random time, the longer the more attempts there were."""
+        longest = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2**attempt)
+        self.clock.sleep(max(at_least, longest * (0.5 + self._spread() / 2)))
+
+    def pages(self, service: str, operation: str, key: str, *, once: bool = False, **parameters: Any) -> list[Any]:
+        """Return the items under ``key`` of all pages of a read.
+
+        :param once: leave repeating to the caller.
+        """
+        token_in, token_out = ("Marker", "NextMarker") if service == "elbv2" else ("NextToken", "NextToken")
+        make = self.call if once else self.repeat
+        items: list[Any] = []
+        more: dict[str, Any] = {}
+        while True:
+            answer = make(service, operation, **parameters, **more)
+            items += answer.get(key) or []
+            if not answer.get(token_out):
+                return items
+            more = {token_in: answer[token_out]}
+
+    def wait(self, check: Callable[[], bool], timeout: float, pause: float = 2.0) -> bool:
+        """Call ``check`` until it is true, at most for ``timeout`` seconds; returns whether it was."""
+        end = self.clock.monotonic() + timeout
+        while not check():
+            if self.clock.monotonic() >= end:
+                return False
+            self.clock.sleep(pause)
+        return True
+
+    def _client(self, service: str) -> Any:
+        if service not in self._clients:
+            self._clients[service] = self._factory.client(service, config=self._config)
+        return self._clients[service]
+
+
+def session_for(definition: dict[str, Any]) -> Session:
+    """Return the session of a definition's region."""
+    region = (definition.get("aws") or {}).get("region")
+    if not region:
+        raise FlotillaError("AWS_REGION", f"Cluster '{definition['name']}' has no aws.region.", "Set it, for example to eu-west-1.")
+    return Session(str(region))

@@ -1,0 +1,104 @@
+# Copyright: (c) 2026, the flotilla.kubernetes authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""moto's server in a process of its own, and a session that speaks to it without waiting in real time."""
+
+from __future__ import annotations
+
+import copy
+import os
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from typing import Any
+
+import boto3
+import pytest
+from ansible_collections.flotilla.kubernetes.plugins.module_utils._clouds.aws.session import Session
+
+REGION = "eu-west-1"
+ENVIRONMENT = {"AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing", "AWS_DEFAULT_REGION": REGION, "no_proxy": "127.0.0.1"}
+
+DEFINITION: dict[str, Any] = {
+    "name": "payments",
+    "foundation": "production",
+    "cloud": "aws",
+    "control_plane": {
+        "count": 3,
+        "machine": {"size": "m7i.large", "disk_gib": 100},
+        "zones": [f"{REGION}a", f"{REGION}b", f"{REGION}c"],
+    },
+    "pools": [{"name": "general", "count": 2, "machine": {"size": "m7i.xlarge"}, "zones": [f"{REGION}a", f"{REGION}b"]}],
+    "image": {"family": "debian-13"},
+    "network": {"plugin": "flannel"},
+    "api_endpoint": {"provider": "cloud", "port": 6443, "visibility": "private", "allowed_cidrs": [], "dns_name": None},
+    "access": {
+        "ssh_user": "ops",
+        "ssh_private_key_file": None,
+        "ssh_public_keys": ["ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLs ops"],
+    },
+    "aws": {"region": REGION, "vpc_cidr": "10.20.0.0/16", "nat_gateways": "per_zone", "tags": {"team": "payments"}},
+}
+
+
+class Clock:
+    """Time that passes only when somebody sleeps."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[str]:
+    command = [sys.executable, "-c", "from moto.server import main; import sys; main(sys.argv[1:])", "-p", "0"]
+    environment = {
+        **os.environ,
+        "MOTO_EC2_ENABLE_INSTANCE_TYPE_VALIDATION": "1",
+        "MOTO_ENABLE_AMI_VALIDATION": "1",
+        "PYTHONUNBUFFERED": "1",
+    }
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment, text=True)
+    assert process.stdout
+    seen = ""
+    for line in process.stdout:
+        seen += line
+        if "Running on http" in line:
+            break
+    else:
+        raise RuntimeError(seen)
+    yield line.split()[-1].rstrip("/")
+    process.kill()
+    process.wait()
+
+
+@pytest.fixture
+def endpoint(server: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """An account without anything but what AWS gives every account."""
+    request = urllib.request.Request(f"{server}/moto-api/reset", method="POST")
+    urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request).read()
+    for name, value in {**ENVIRONMENT, "AWS_ENDPOINT_URL": server}.items():
+        monkeypatch.setenv(name, value)
+    return server
+
+
+@pytest.fixture
+def session(endpoint: str) -> Session:
+    return Session(REGION, clock=Clock(), spread=lambda: 0.0)
+
+
+@pytest.fixture
+def ec2(endpoint: str) -> Any:
+    """Somebody else's hands, which know nothing of the collection."""
+    return boto3.client("ec2", region_name=REGION)
+
+
+@pytest.fixture
+def definition() -> dict[str, Any]:
+    return copy.deepcopy(DEFINITION)
