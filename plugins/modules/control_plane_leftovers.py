@@ -20,7 +20,7 @@ options:
     type: str
     required: true
   control_planes:
-    description: Address of every control plane that exists, by node name, also of those that have not joined yet.
+    description: Address of every control plane that exists, by node name, also of those that are about to join.
     type: dict
     required: true
   user:

@@ -79,9 +79,9 @@ membership:
   sample: member
 """
 
-import functools
 import socket
 from typing import Any
+from urllib.parse import urlsplit
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -90,6 +90,7 @@ from ..module_utils._kubernetes import encryption
 from ..module_utils._kubernetes.client import API_PORT, KUBEADM_API
 from ..module_utils._kubernetes.gates import wait_for_endpoint
 from ..module_utils._kubernetes.kubeadm_step import Step, run
+from ..module_utils._kubernetes.leftovers import leave_etcd
 from ..module_utils._kubernetes.membership import membership
 
 # Seconds. An address that control planes hand on appears some seconds after the first of them serves.
@@ -120,10 +121,6 @@ def join_configuration(params: dict[str, Any]) -> dict[str, Any]:
     return document
 
 
-def take_over_key(params: dict[str, Any]) -> None:
-    encryption.fetch(params["api_server"], params["token"], params["ca_cert_hashes"], params["certificate_key"])
-
-
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
@@ -142,18 +139,24 @@ def main() -> None:
         supports_check_mode=True,
     )
     params = module.params
-    title = (
-        f"{'control plane' if params['certificate_key'] else 'worker'} {params['node_registration'].get('name') or socket.gethostname()}"
-    )
-    prepare = functools.partial(take_over_key, params) if params["certificate_key"] else None
+    control_plane = bool(params["certificate_key"])
+    title = f"{'control plane' if control_plane else 'worker'} {params['node_registration'].get('name') or socket.gethostname()}"
+
+    def take_over_key() -> None:
+        encryption.fetch(params["api_server"], params["token"], params["ca_cert_hashes"], params["certificate_key"])
+
+    def leave() -> None:
+        leave_etcd(str(urlsplit(f"//{params['api_server']}").hostname), params["advertise_address"])
+
     step = Step(
         "join",
         title,
         [join_configuration(params)],
         params["ignore_preflight_errors"],
         params["timeout"],
-        prepare,
-        restart_kubelet=bool(params["certificate_key"]),
+        prepare=take_over_key if control_plane else None,
+        before_undo=leave if control_plane else None,
+        restart_kubelet=control_plane,
     )
     try:
         if params["endpoint"] and not params["progress_token"] and not module.check_mode and membership() != "member":

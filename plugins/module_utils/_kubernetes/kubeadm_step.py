@@ -92,6 +92,7 @@ class Step:
     :param title: the node in lines for people, e.g. ``control plane demo-control-plane-0a1b2c3d``.
     :param timeout: seconds that kubeadm may take; undoing an interrupted step may take as long again.
     :param prepare: called each time before kubeadm is started, while nobody else is at work.
+    :param before_undo: called before a step that did not end is undone.
     :param restart_kubelet: whether to start the kubelet anew at the end. That of a control plane that joins runs long before the API server
         next to it, the only one that it asks, and would look for its pods in pauses that have grown to half a minute:
         https://pkg.go.dev/k8s.io/client-go/tools/cache#NewReflectorWithOptions.
@@ -103,6 +104,7 @@ class Step:
     ignore_preflight_errors: Sequence[str]
     timeout: int
     prepare: Callable[[], object] | None = None
+    before_undo: Callable[[], object] | None = None
     restart_kubelet: bool = False
 
     @property
@@ -187,6 +189,8 @@ def _start(step: Step, lock: int) -> str:
         # kubeadm makes it so, but leaves one that is there already, such as the root of a disk of its own.
         ETCD_DATA.chmod(0o700)
     undo = membership() == "unfinished"
+    if undo and step.before_undo:
+        step.before_undo()
     run = secrets.token_hex(8)
     mark, ended = STATE_DIR / "kubeadm.started", STATE_DIR / "kubeadm.ended"
     folder = Path(tempfile.mkdtemp(dir=RUN_DIR, prefix=CONFIG_PREFIX))

@@ -1,14 +1,19 @@
 # Copyright: (c) 2026, the flotilla.kubernetes authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a control plane leaves behind when its machine is gone (private to flotilla.kubernetes). Python 3.9, standard library only."""
+"""What a control plane leaves behind when its machine is gone, or when its join did not end (private to flotilla.kubernetes).
+
+Python 3.9, standard library only.
+"""
 
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import urlsplit
 
+from .._errors import FlotillaError
 from .client import ApiError, Client
-from .etcd import Etcd, client_context, gone, plan_removal
+from .etcd import ETCD_PKI, Etcd, client_context, gone, plan_removal
 from .gates import CONTROL_PLANE_LABEL, is_ready
 
 
@@ -52,3 +57,28 @@ def remove_leftovers(client: Client, address: str, control_planes: dict[str, str
         "kept": kept,
         "diff": {"before": "".join(f"{line}\n" for line in lines), "after": ""},
     }
+
+
+def leave_etcd(live: str, own: str, pki: str = ETCD_PKI) -> None:
+    """Take this machine's member out of etcd, which a join that did not end has added; without one nothing is done.
+
+    ``kubeadm reset`` leaves the member where it is when the machine is no Node yet, and deletes its data all the same. A member that comes
+    back without its data stops with "tocommit is out of range", and as a learner it keeps others out of etcd.
+
+    :param live: address of another control plane.
+    :param own: address of this one.
+    :raises FlotillaError: ``ETCD_MEMBER_NEEDED``, so that its data must stay, or etcd does not answer or refuses.
+    """
+    try:
+        context = client_context(f"{pki}/ca.crt", f"{pki}/healthcheck-client")
+    except FileNotFoundError:
+        # kubeadm makes these before it adds the member.
+        return
+    etcd = Etcd([live], context)
+    members = etcd.members()
+    for member in members:
+        if own in {urlsplit(url).hostname for url in member.peer_urls}:
+            removal = plan_removal(members, member, remove_healthy=True)
+            if removal.problem:
+                raise FlotillaError("ETCD_MEMBER_NEEDED", removal.problem, removal.remedy)
+            etcd.remove(removal)

@@ -5,10 +5,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
+from ansible_collections.flotilla.kubernetes.plugins.module_utils._errors import FlotillaError
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._kubernetes import leftovers
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._kubernetes.client import ApiError
-from ansible_collections.flotilla.kubernetes.plugins.module_utils._kubernetes.etcd import Member, gone, plan_removal
+from ansible_collections.flotilla.kubernetes.plugins.module_utils._kubernetes.etcd import Member, Removal, gone, plan_removal
 
 
 def members(text: str) -> list[Member]:
@@ -129,3 +132,44 @@ def test_what_works_or_is_needed_stays(cluster) -> None:
     made = cluster("a* b! c!", "a")
     done = leftovers.remove_leftovers(made, "10.0.0.1", {"a": "10.0.0.1", "b": "10.0.0.2"}, False)
     assert "1 of 3 voting members answer" in done["kept"][0] and done["members"] == []
+
+
+@pytest.mark.parametrize(
+    ("state", "removed", "code"),
+    [
+        ("a* b? c", ["2"], ""),
+        ("a* b?! c", ["2"], ""),
+        ("a* b", ["2"], ""),
+        ("a* b! c", ["2"], ""),
+        ("a*", [], ""),
+        ("a! b! c", [], "ETCD_MEMBER_NEEDED"),
+    ],
+)
+def test_a_join_that_did_not_end_leaves_etcd_before_its_data_goes(
+    monkeypatch: pytest.MonkeyPatch, state: str, removed: list[str], code: str
+) -> None:
+    done: list[str] = []
+
+    class Etcd:
+        def __init__(self, endpoints: list[str], _context: object) -> None:
+            assert endpoints == ["10.0.0.1"]
+
+        def members(self) -> list[Member]:
+            return members(state)
+
+        def remove(self, removal: Removal) -> None:
+            done.append(removal.member.id)
+
+    monkeypatch.setattr(leftovers, "Etcd", Etcd)
+    monkeypatch.setattr(leftovers, "client_context", lambda *_arguments: None)
+    try:
+        leftovers.leave_etcd("10.0.0.1", "10.0.0.2")
+    except FlotillaError as error:
+        assert error.code == code
+    else:
+        assert not code
+    assert done == removed
+
+
+def test_a_join_that_did_not_come_to_etcd_has_nothing_to_leave(tmp_path: Path) -> None:
+    leftovers.leave_etcd("192.0.2.1", "10.0.0.2", pki=str(tmp_path))

@@ -130,6 +130,31 @@ def test_a_failed_step_says_why_and_is_undone_before_the_next_try(machine: Path)
     assert membership.membership() == "member"
 
 
+def test_what_has_to_go_before_an_undo_goes_before_it_and_only_then(machine: Path) -> None:
+    done: list[int] = []
+    one = kubeadm_step.Step("join", "control plane m1", DOCUMENTS, [], 30, before_undo=lambda: done.append(len(calls(machine))))
+    (machine / "fails").touch()
+    with pytest.raises(FlotillaError):
+        bring_up(one)
+    assert (done, calls(machine)) == ([], ["join"])
+    (machine / "fails").unlink()
+    bring_up(one)
+    assert (done, calls(machine)) == ([1], ["join", "reset", "join"])
+
+
+def test_an_undo_that_must_not_be_is_not_begun(machine: Path) -> None:
+    def refuse() -> None:
+        raise FlotillaError("ETCD_MEMBER_NEEDED", "It is needed.")
+
+    (machine / "fails").touch()
+    one = kubeadm_step.Step("join", "control plane m1", DOCUMENTS, [], 30, before_undo=refuse)
+    for code in ("KUBEADM_FAILED", "ETCD_MEMBER_NEEDED", "ETCD_MEMBER_NEEDED"):
+        with pytest.raises(FlotillaError) as caught:
+            bring_up(one)
+        assert caught.value.code == code
+    assert calls(machine) == ["join"] and membership.membership() == "unfinished"
+
+
 def test_the_kubelet_starts_anew_at_a_good_end_only(machine: Path) -> None:
     (machine / "fails").touch()
     with pytest.raises(FlotillaError):
