@@ -91,6 +91,8 @@ _NOT_FOUND = {
     "NoSuchHostedZone",
     "ParameterNotFound",
     "Gateway.NotAttached",
+    # A machine that is not known there yet, or does not run yet.
+    "InvalidTarget",
 }
 _QUOTA_REMEDY = (
     "Ask for a higher quota (AWS console, Service Quotas, this region), free what is not needed, or ask for less; then run again: "

@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..._errors import FlotillaError
+from ..._machines.model import CONTROL_PLANE, WORKER
 from . import layout as names
-from .layout import Place
-from .session import Session
+from .layout import LOAD_BALANCER, Place
+from .session import CONSISTENCY, Session
 
 Entry = dict[str, Any]
 
@@ -143,14 +144,14 @@ def selection(wanted: dict[str, Any]) -> dict[str, Any]:
     return {"filters": [by_tag(str(key), str(value)) for key, value in sorted((wanted.get("tags") or {}).items())]}
 
 
-def _find(session: Session, kind: str, wanted: dict[str, Any], *more: dict[str, Any]) -> list[Entry]:
+def _find(session: Session, kind: str, wanted: dict[str, Any], *more: dict[str, Any], once: bool = False) -> list[Entry]:
     """Return what the user named, by ids or tags."""
     found = selection(wanted)
     key = READS[kind][2]
     if "ids" not in found:
-        return read(session, kind, *found["filters"], *more)
+        return read(session, kind, *found["filters"], *more, once=once)
     ids = found["ids"]
-    entries = read(session, kind, {"Name": {VPC: "vpc-id", SUBNET: "subnet-id", GROUP: "group-id"}[kind], "Values": ids}, *more)
+    entries = read(session, kind, {"Name": {VPC: "vpc-id", SUBNET: "subnet-id", GROUP: "group-id"}[kind], "Values": ids}, *more, once=once)
     missing = sorted(set(ids) - {str(entry[key]) for entry in entries})
     if missing:
         raise FlotillaError(
@@ -190,3 +191,93 @@ def _observe_users(session: Session, where: Place, seen: Seen) -> None:
     ids = sorted({group for groups in where.own_groups.values() for group in groups})
     if ids:
         _find(session, GROUP, {"ids": ids}, inside)
+
+
+@dataclass(frozen=True)
+class Base:
+    """What machines and load balancer stand on.
+
+    :param uid: the cluster's identity; empty while there is no network.
+    :param subnets: ``private``, ``public`` and ``load_balancer`` -> zone -> id.
+    :param groups: role -> ids of its security groups.
+    """
+
+    uid: str
+    vpc_id: str
+    subnets: dict[str, dict[str, str]]
+    groups: dict[str, list[str]]
+
+    def lacks(self, where: Place) -> list[str]:
+        """Return what is missing for machines and load balancer, in words."""
+        kind = "public" if where.public_machines else "private"
+        missing = [f"a {kind} subnet in {zone}" for zone in where.zones if zone not in self.subnets[kind]]
+        missing += [] if self.subnets["load_balancer"] else ["a subnet for the load balancer"]
+        return missing + [f"a security group for {role}" for role in (CONTROL_PLANE, WORKER, LOAD_BALANCER) if not self.groups[role]]
+
+
+def base(session: Session, where: Place, *, once: bool = False) -> Base:
+    """Return what the network's module made or the user has, in two reads.
+
+    :param once: leave repeating to the caller.
+    """
+
+    def own(kind: str) -> list[Entry]:
+        found = read(session, kind, by_tag(names.TAG_CLUSTER, where.cluster), once=once)
+        for entry in found:
+            names.check_owner(names.to_tags(entry.get("Tags")), where, "", f"{kind.replace('_', ' ')} {entry[READS[kind][2]]}")
+        return found
+
+    groups = {role: list(ids) for role, ids in where.own_groups.items()}
+    own_groups = own(GROUP) if not all(groups.values()) else []
+    for entry in own_groups:
+        role = tag(entry, names.TAG_ROLE)
+        if role in groups and not where.own_groups[role]:
+            groups[role].append(str(entry["GroupId"]))
+    subnets: dict[str, dict[str, str]] = {"private": {}, "public": {}, "load_balancer": {}}
+    if where.vpc:
+        found = {
+            kind: _find(session, SUBNET, where.subnets[key], once=once) for kind, key in _USERS_SUBNETS.items() if key in where.subnets
+        }
+        for kind, entries in found.items():
+            subnets[kind] = {str(entry["AvailabilityZone"]): str(entry["SubnetId"]) for entry in reversed(entries)}
+        subnets["public"] = subnets["private"]
+        subnets["load_balancer"] = subnets["load_balancer"] or subnets["private"]
+        vpcs = {str(entry["VpcId"]) for entries in found.values() for entry in entries}
+        if len(vpcs) != 1:
+            raise FlotillaError(
+                "AWS_OWN_SUBNETS",
+                f"aws.subnets of cluster '{where.cluster}' are in {len(vpcs)} VPCs.",
+                "Name subnets of aws.vpc by their ids.",
+            )
+        (vpc,) = vpcs
+        return Base(where.shared_uid(vpc), vpc, subnets, groups)
+    uid = vpc = ""
+    for entry in sorted(own(SUBNET), key=lambda entry: str(entry["SubnetId"]), reverse=True):
+        kind = tag(entry, names.TAG_ROLE).removesuffix("_subnet")
+        if kind in subnets:
+            subnets[kind][tag(entry, names.TAG_ZONE)] = str(entry["SubnetId"])
+        uid, vpc = tag(entry, names.TAG_UID), str(entry["VpcId"])
+    subnets["load_balancer"] = dict(subnets["public" if where.public_endpoint else "private"])
+    return Base(uid, vpc, subnets, groups)
+
+
+_USERS_SUBNETS = {"private": "machines", "load_balancer": "load_balancer"}
+
+
+def ready_base(session: Session, where: Place) -> Base:
+    """Return the base when all of it is there; what was made a moment ago may take that long to show.
+
+    :raises FlotillaError: ``AWS_NETWORK_MISSING``.
+    """
+    found = [base(session, where)]
+    if found[0].lacks(where):
+        session.clock.sleep(CONSISTENCY)
+        found.append(base(session, where))
+    missing = found[-1].lacks(where)
+    if missing:
+        raise FlotillaError(
+            "AWS_NETWORK_MISSING",
+            f"The network of cluster '{where.cluster}' lacks {', '.join(missing)}.",
+            "Run the module flotilla.kubernetes.aws_network with the same definition first.",
+        )
+    return found[-1]

@@ -1,0 +1,172 @@
+#!/usr/bin/python
+
+# Copyright: (c) 2026, the flotilla.kubernetes authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: aws_load_balancer
+short_description: API load balancer of a cluster in AWS
+version_added: "0.1.0"
+description:
+  - Makes or removes the load balancer in front of the API servers of a cluster whose C(cloud) is C(aws). It is a Network Load Balancer,
+    internal or public, with a health check of every member's C(/readyz) over HTTPS.
+  - Its name is known before there is any machine, so it can be made first, with no members.
+  - With C(api_endpoint.dns_name) and C(aws.hosted_zone_id) the name is a record in that zone of Route 53.
+options:
+  cluster:
+    description:
+      - The cluster definition as the inventory plugin or the role gives it in C(flotilla_cluster), merged and validated.
+      - Used here are C(name), C(foundation), C(control_plane.zones), C(pools), C(api_endpoint) and C(aws).
+    type: dict
+    required: true
+  members:
+    description: The control planes; every member that is not in the list is removed.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      id:
+        description: The machine's id.
+        type: str
+        required: true
+      address:
+        description: Address of its API server, which listens on port 6443. Only returned again; AWS knows members by id.
+        type: str
+        required: true
+      state:
+        description:
+          - V(active) members get connections while they are healthy.
+          - V(drained) members get no new ones; those that are open are closed after O(drain_timeout).
+        type: str
+        choices: [active, drained]
+        default: active
+  drain_timeout:
+    description: Seconds that open connections have to end by themselves when a member is drained.
+    type: int
+    default: 10
+  state:
+    description:
+      - Whether the load balancer is to exist.
+      - With V(observed) nothing is planned or changed; what there is, is returned.
+    type: str
+    choices: [present, absent, observed]
+    default: present
+requirements:
+  - boto3, where the module runs
+notes:
+  - Runs on the cluster's own host with C(connection=local). Credentials come from boto3's usual chain.
+  - A load balancer is active one to three minutes after it was made; the module waits for that. New members are healthy later.
+  - A second run with the same input changes nothing.
+author:
+  - flotilla.kubernetes authors (@flotilla-kubernetes)
+seealso:
+  - module: flotilla.kubernetes.aws_network
+  - module: flotilla.kubernetes.aws_machines
+"""
+
+EXAMPLES = r"""
+- name: Make the API endpoint before the machines
+  flotilla.kubernetes.aws_load_balancer:
+    cluster: "{{ flotilla_cluster }}"
+  register: infrastructure_load_balancer
+
+- name: Send connections to the control planes that have joined
+  flotilla.kubernetes.aws_load_balancer:
+    cluster: "{{ flotilla_cluster }}"
+    members:
+      - {id: i-0d924aabb3c1f0a77, address: 10.20.0.10}
+      - {id: i-01f0c2a77d924aabb, address: 10.20.32.11, state: drained}
+"""
+
+RETURN = r"""
+endpoint:
+  description: Where the cluster's API answers; empty where there is no load balancer.
+  type: dict
+  returned: success
+  contains:
+    host:
+      description: Name of the load balancer; null in check mode while there is none.
+      type: str
+      sample: payments-api-0123456789abcdef.elb.eu-west-1.amazonaws.com
+    port:
+      description: Its port.
+      type: int
+      sample: 6443
+members:
+  description: The members with their health, ordered by id.
+  type: list
+  elements: dict
+  returned: success
+  contains:
+    id:
+      description: The machine's id.
+      type: str
+    address:
+      description: Its address.
+      type: str
+    state:
+      description: V(active) or V(drained).
+      type: str
+    health:
+      description: V(healthy), V(unhealthy), V(drained), or V(unknown) before AWS knows (and in check mode).
+      type: str
+    detail:
+      description: Why it is so, in AWS's words.
+      type: str
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ..module_utils._clouds.aws import load_balancer
+from ..module_utils._clouds.aws.session import session_for
+from ..module_utils._errors import FlotillaError
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "cluster": {"type": "dict", "required": True},
+            "members": {
+                "type": "list",
+                "elements": "dict",
+                "default": [],
+                "options": {
+                    "id": {"type": "str", "required": True},
+                    "address": {"type": "str", "required": True},
+                    "state": {"type": "str", "choices": ["active", "drained"], "default": "active"},
+                },
+            },
+            "drain_timeout": {"type": "int", "default": 10},
+            "state": {"type": "str", "choices": ["present", "absent", "observed"], "default": "present"},
+        },
+        supports_check_mode=True,
+    )
+    params = module.params
+    try:
+        session = session_for(params["cluster"])
+        if params["state"] == "observed":
+            result = load_balancer.observed(session, params["cluster"])
+        elif params["state"] == "present":
+            result = load_balancer.present(
+                session, params["cluster"], params["members"], drain_timeout=params["drain_timeout"], check_mode=module.check_mode
+            )
+        else:
+            result = load_balancer.absent(session, params["cluster"], module.check_mode)
+    except FlotillaError as error:
+        module.fail_json(**error.as_result())
+    for warning in result.warnings:
+        module.warn(warning)
+    module.exit_json(
+        changed=result.changed,
+        endpoint=result.value.get("endpoint", {}),
+        members=result.value.get("members", []),
+        diff={"before": result.before, "after": result.after},
+    )
+
+
+if __name__ == "__main__":
+    main()
