@@ -21,9 +21,11 @@ options:
       - V(cluster) is the cluster's own host, C(<name>.cluster).
       - V(control_plane) and V(workers) are its machines of that role, V(machines) are both.
       - V(existing) are its machines if they are of the cloud C(existing), else no host at all.
+      - V(definitions) are the own hosts of all clusters, as far as they are there, once every definition of the inventory is valid. No
+        cloud has to answer. It stands alone.
     type: list
     elements: str
-    choices: [cluster, control_plane, workers, machines, existing]
+    choices: [cluster, control_plane, workers, machines, existing, definitions]
     required: true
   of:
     description: V(one) means exactly one cluster, V(all) every cluster of the inventory (or the chosen one).
@@ -42,6 +44,14 @@ options:
     type: str
     vars:
       - name: flotilla_cluster_name
+  flotilla_report:
+    description:
+      - With V(definitions) the file that gets the result as JSON, whether it is good or bad; an extra variable.
+      - It holds C(valid), C(files), C(clusters) and C(errors), each error with C(file), C(line), C(path), C(message), C(value), C(allowed)
+        and C(suggestion).
+    type: path
+    vars:
+      - name: flotilla_report
 notes:
   - Inventory variables are not visible in C(hosts), extra variables are.
 seealso:
@@ -68,18 +78,20 @@ _raw:
   elements: str
 """
 
+import json
+from pathlib import Path
 from typing import Any
 
 from ansible import context
 from ansible.errors import AnsibleError
 from ansible.inventory.manager import InventoryManager
 from ansible.plugins.lookup import LookupBase
-from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition import hosts
-from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition.errors import nearest
-from ansible_collections.flotilla.kubernetes.plugins.module_utils._errors import FlotillaError
+from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition import hosts, load
+from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition.errors import DefinitionErrors, Problem, nearest
+from ansible_collections.flotilla.kubernetes.plugins.module_utils._errors import FlotillaError, clear_os_errors
 from ansible_collections.flotilla.kubernetes.plugins.plugin_utils import _fleet
 
-TERMS = ("cluster", "control_plane", "workers", "machines", "existing")
+TERMS = ("cluster", "control_plane", "workers", "machines", "existing", "definitions")
 _NOT_A_RUN = ("syntax", "listhosts", "listtasks", "listtags")
 
 
@@ -93,7 +105,10 @@ class LookupModule(LookupBase):
             return [hosts.CLUSTERS_GROUP for _term in terms]
         variables = variables or {}
         try:
+            if terms == ["definitions"]:
+                return [self._validated(variables)]
             chosen = self._clusters(variables)
+            self._check_stale(chosen)
             self._check_limit(chosen, variables)
         except FlotillaError as error:
             raise AnsibleError(str(error)) from error
@@ -121,11 +136,7 @@ class LookupModule(LookupBase):
             )
         where = ", ".join(sources) or "an empty inventory"
         if not there:
-            raise FlotillaError(
-                "INVENTORY_EMPTY",
-                f"There is no cluster definition in {where}.",
-                "Give -i a definition file (first line 'plugin: flotilla.kubernetes.cluster') or a folder that holds clusters/.",
-            )
+            raise self._nothing(sources)
         choices = ", ".join(sorted(there))
         if name is not None:
             if name not in there:
@@ -140,6 +151,57 @@ class LookupModule(LookupBase):
                 f"Add -e flotilla_cluster_name=<name>, for example -e flotilla_cluster_name={sorted(there)[0]}.",
             )
         return sorted(there)
+
+    def _validated(self, variables: dict[str, Any]) -> str:
+        """Check every definition of the inventory, report, and return the hosts of the clusters."""
+        sources = [str(source) for source in variables.get("ansible_inventory_sources") or ()]
+        checked = load.check_sources(sources)
+        problems = list(checked.problems)
+        # Ansible only warns of these, and a check that checks nothing would be green.
+        missing = [source for source in sources if "," not in source and not Path(source).exists()]
+        problems += [Problem(load.shown(Path(source)), 0, "", "does not exist.") for source in missing]
+        if not checked.files and not problems:
+            raise self._nothing(sources)
+        self._write_report(checked, problems)
+        if problems:
+            raise DefinitionErrors(problems)
+        groups = variables.get("groups") or {}
+        there = set(groups.get(hosts.CLUSTERS_GROUP, []))
+        names = [hosts.cluster_host_name(definition["name"]) for definition in checked.definitions]
+        return ":".join(name for name in names if name in there) or "all:!all"
+
+    def _write_report(self, checked: load.Checked, problems: list[Problem]) -> None:
+        path = self.get_option("flotilla_report")
+        if not path:
+            return
+        keys = ("name", "file", "foundation", "cloud", "kubernetes_version")
+        result = {
+            "valid": not problems,
+            "files": [load.shown(file) for file in checked.files],
+            "clusters": [{key: definition[key] for key in keys} for definition in checked.definitions],
+            "errors": [problem.as_dict() for problem in sorted(set(problems))],
+        }
+        with clear_os_errors(Path(path), "written"):
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
+            Path(path).write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+
+    def _check_stale(self, chosen: list[str]) -> None:
+        """Refuse to make or remove machines by what a cloud said some time ago."""
+        stale = [f"{name} ({_fleet.STALE[name]})" for name in chosen if name in _fleet.STALE]
+        if stale and self.get_option("limit") == "refuse":
+            raise FlotillaError(
+                "INVENTORY_STALE",
+                f"The inventory is not up to date, and this playbook makes or removes machines: {', '.join(stale)}.",
+                "Run it again when the cloud answers.",
+            )
+
+    @staticmethod
+    def _nothing(sources: list[str]) -> FlotillaError:
+        return FlotillaError(
+            "INVENTORY_EMPTY",
+            f"There is no cluster definition in {', '.join(sources) or 'an empty inventory'}.",
+            "Give -i a definition file (first line 'plugin: flotilla.kubernetes.cluster') or a folder that holds clusters/.",
+        )
 
     def _check_limit(self, chosen: list[str], variables: dict[str, Any]) -> None:
         """Refuse a limit that would turn the play into a green run that does nothing."""

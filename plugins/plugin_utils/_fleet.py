@@ -9,11 +9,16 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from ansible import context
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition import hosts, load
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._paths import cache_dir
 
 # Ansible turns a source that fails into a warning; the lookup `targets`, in the same process, makes it an error again.
 FAILURES: dict[str, str] = {}
+# Clusters whose cloud did not answer, with what the inventory shows of them instead.
+STALE: dict[str, str] = {}
+
+VALIDATE = "flotilla.kubernetes.validate"
 
 _loaded: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
 
@@ -23,6 +28,13 @@ def provider(cloud: str) -> Any:
     from ansible_collections.flotilla.kubernetes.plugins.module_utils import _clouds
 
     return _clouds.provider(cloud)
+
+
+def asks_clouds() -> bool:
+    """Return whether this run needs to know machines: the playbook `validate` does not, so it needs no credentials and no network."""
+    playbooks = context.CLIARGS.get("args") or ()
+    own = Path(__file__).resolve().parents[2] / "playbooks/validate.yml"
+    return not playbooks or not all(name == VALIDATE or Path(name).resolve() == own for name in playbooks)
 
 
 def known_hosts_file(cluster: str) -> Path:

@@ -6,12 +6,13 @@
 Pure: no AnsibleModule, no SDK. Only `load.read_text` and `load.find_files` touch the file system.
 
 =============  =========================================================================
-`schema`       what a definition may hold, as JSON Schema (data), with descriptions and defaults
+`schema`       what a definition may hold, as JSON Schema (data), with descriptions and defaults; `aws_schema`: the section `aws`
+`published`    the same for editors and other programs, in docs/schema/; `reference`: for people
 `load`         text -> tree with file and line -> merged, validated definition; a whole fleet at once
 `validate`     a tree against the schema: unknown keys, types, allowed values
 `merge`        network profile < cluster class < cluster; pools by name
 `derive`       what was left out and follows from other values
-`rules`        rules between fields; `endpoint_rules`: those of existing machines and of the API endpoint
+`rules`        rules between fields; `endpoint_rules`: those of existing machines and of the API endpoint; `aws_rules`: those of AWS
 `hosts`        the inventory hosts of a definition and of its machines
 `errors`       one problem, and the exception that carries all of them
 =============  =========================================================================

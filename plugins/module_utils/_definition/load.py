@@ -296,6 +296,23 @@ def load_fleet(sources: Iterable[str | os.PathLike[str]]) -> list[dict[str, Any]
 
     :raises DefinitionErrors: with every problem of every file.
     """
+    found = check_sources(sources)
+    if found.problems:
+        raise DefinitionErrors(found.problems)
+    return found.definitions
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What inventory sources hold: the definition files, classes and profiles included, what is valid of it and what is wrong."""
+
+    files: list[Path]
+    definitions: list[dict[str, Any]]
+    problems: list[Problem]
+
+
+def check_sources(sources: Iterable[str | os.PathLike[str]]) -> Checked:
+    """Load all definitions in inventory sources and check them one by one and against each other."""
     files, problems = find_files(sources)
     loader, fleet = Loader(), []
     for path in files:
@@ -307,9 +324,7 @@ def load_fleet(sources: Iterable[str | os.PathLike[str]]) -> list[dict[str, Any]
             if loaded is not None:
                 fleet.append(loaded)
     problems.extend(check_fleet(fleet))
-    if problems:
-        raise DefinitionErrors(problems)
-    return [loaded.definition for loaded in fleet]
+    return Checked(files, [loaded.definition for loaded in fleet], problems)
 
 
 def check_fleet(fleet: list[Loaded]) -> list[Problem]:

@@ -35,8 +35,23 @@ local:
   network_cidr: 172.30.86.0/24
 ```
 
-`ansible-playbook flotilla.kubernetes.validate -i <file or folder>` checks definitions. Errors name the file, the line and the path, all at
-once. Values are plain data, never templates.
+`ansible-playbook -i <file or folder> flotilla.kubernetes.validate` checks definitions; see [below](#checking-definitions). Values are plain
+data, never templates.
+
+**In an editor.** [schema/](schema) holds the same as JSON Schema, from which editors complete keys and show what they mean. VS Code and
+others with yaml-language-server take it from a first line, or from the setting `yaml.schemas` for all files at once:
+
+```yaml
+# yaml-language-server: $schema=<path of the collection>/docs/schema/cluster.schema.json
+```
+
+```json
+{"yaml.schemas": {
+  "<path of the collection>/docs/schema/cluster.schema.json": "**/clusters/*.yml",
+  "<path of the collection>/docs/schema/cluster_class.schema.json": "**/cluster_classes/*.yml",
+  "<path of the collection>/docs/schema/network_profile.schema.json": "**/network_profiles/*.yml"
+}}
+```
 
 **Inheritance.** `class: <class>` takes what `cluster_classes/<class>.yml` says, `network: {profile: <profile>}` what
 `network_profiles/<profile>.yml` says; both lie next to `clusters/` and begin with the same `plugin:` and `schema:` lines and with
@@ -54,6 +69,38 @@ defaults, without `plugin` and `kind`, and with `file` (path of the definition) 
 """
 
 _TAIL = """\
+
+## Checking definitions
+
+```sh
+ansible-playbook -i inventories flotilla.kubernetes.validate
+ansible-playbook -i inventories/lab -i inventories/office/clusters/hq.yml flotilla.kubernetes.validate -e flotilla_report=build/report.json
+```
+
+All errors of all files come at once, each with file, line, path, value, what is allowed and the nearest key or value. No cloud is asked and
+no credential needed. The status is 0 when every file is valid, else another. `flotilla_report` names a file that gets the result as JSON:
+
+```json
+{"valid": false,
+ "files": ["inventories/lab/clusters/demo.yml"],
+ "clusters": [],
+ "errors": [{"file": "inventories/lab/clusters/demo.yml", "line": 7, "path": "control_plane.cuont", "value": "cuont",
+             "message": "unknown key; did you mean \\"count\\"? Known here: ...", "allowed": "count, ...", "suggestion": "count"}]}
+```
+
+As a hook of pre-commit, in a repository with foundations in `inventories/`:
+
+```yaml
+repos:
+  - repo: local
+    hooks:
+      - id: flotilla-validate
+        name: cluster definitions
+        language: system
+        entry: ansible-playbook -i inventories flotilla.kubernetes.validate
+        files: ^inventories/.*\\.ya?ml$
+        pass_filenames: false
+```
 
 ## Rules between keys
 

@@ -166,6 +166,7 @@ def test_machines_that_run_are_hosts_in_our_groups_only(ansible, lab):
     assert variables["small-web-a-0123abcd"]["ansible_port"] == 22
     # A boolean: AWX compares strings of core 2.19, which arrive wrapped, with its enabled value and disables every host.
     assert all(host["flotilla_enabled"] is True for host in variables.values())
+    assert {host["flotilla_cluster"]["control_plane"]["count"] for host in variables.values()} == {1}
     assert not [name for name in variables["small.cluster"] if name.startswith("ansible_")]
 
 
@@ -306,7 +307,7 @@ def empty_folder(lab):
 
 def no_folder(lab):
     lab.rename(lab.with_name("away"))
-    return f"There is no cluster definition in {lab}."
+    return "lab: does not exist."
 
 
 @real_ansible
@@ -339,9 +340,100 @@ def test_a_cloud_that_does_not_answer_fails_the_source_and_gives_no_host(ansible
     assert "no podman today" in errors or "podman" in errors
     status, output, errors = ansible("ansible-inventory", "-i", lab, "--graph", containers="no podman today")
     assert "cluster" not in output
-    status, output, errors = ansible("ansible-playbook", "-i", lab, "flotilla.kubernetes.validate", containers="no podman today")
+    status, output, errors = ansible("ansible-playbook", "-i", lab, "flotilla.kubernetes.cluster_status", containers="no podman today")
     assert status not in (0, 2)
     assert "The inventory has no host for the cluster a-b, small, whose definition is valid:" in " ".join(errors.split())
+
+
+@real_ansible
+def test_validate_needs_no_cloud_and_writes_a_report(ansible, lab, tmp_path):
+    arguments = ("-i", lab, "flotilla.kubernetes.validate", "-e", f"flotilla_report={tmp_path}/new/report.json")
+    status, output, errors = ansible("ansible-playbook", *arguments, containers="no podman today")
+    assert (status, errors) == (0, "")
+    report = json.loads((tmp_path / "new/report.json").read_text())
+    assert (report["valid"], report["errors"]) == (True, [])
+    assert [entry["name"] for entry in report["clusters"]] == ["a-b", "small"]
+    assert len(report["files"]) == 4  # class and profile, too
+    messages = [two_files_with_errors(lab), bad_class(lab)]
+    status, output, errors = ansible("ansible-playbook", *arguments)
+    assert status not in (0, 2)
+    assert all(message in " ".join(errors.split()) for message in messages)
+    report = json.loads((tmp_path / "new/report.json").read_text())
+    assert report["valid"] is False
+    assert {Path(error["file"]).name for error in report["errors"]} == {"a-b.yml", "small.yaml", "plain.yml"}
+    assert {"file", "line", "path", "message", "value", "allowed", "suggestion"} == set(report["errors"][0])
+
+
+@real_ansible
+def test_validate_takes_single_files_of_every_kind_and_none_that_is_not_there(ansible, lab):
+    files = ("-i", lab / "cluster_classes/plain.yml", "-i", lab / "clusters/small.yaml")
+    status, output, errors = ansible("ansible-playbook", *files, "flotilla.kubernetes.validate")
+    assert (status, errors) == (0, "")
+    assert "small: Kubernetes 1.36.3 on local" in output
+    status, output, errors = ansible("ansible-playbook", *files[:2], "flotilla.kubernetes.validate")
+    assert (status, errors.count("WARNING"), "provided hosts list is empty" in errors) == (0, 1, True)  # a class has no host
+    status, output, errors = ansible("ansible-playbook", *files, "-i", lab / "clusters/x.yml", "flotilla.kubernetes.validate")
+    assert status not in (0, 2)
+    assert "x.yml: does not exist." in errors
+
+
+@real_ansible
+def test_the_last_answer_stands_in_for_a_cloud_that_is_away_if_the_user_wants_it(ansible, lab):
+    source, loose = ("-i", lab / "clusters/small.yaml"), {"FLOTILLA_STRICT": "false"}
+    containers = [container("small", "control-plane", "control_plane", "172.30.2.10")]
+    listing = ("ansible-inventory", *source, "--list")
+    assert "172.30.2.10" not in ansible(*listing, containers="away", environment=loose)[1]  # nothing was kept yet
+    status, output, _errors = ansible(*listing, containers=containers, environment=loose)
+    assert "flotilla_stale" not in output
+    status, output, errors = ansible(*listing, containers="away", environment=loose)
+    variables = json.loads(output)["_meta"]["hostvars"]
+    assert (status, {name: found["flotilla_stale"] for name, found in variables.items()}) == (
+        0,
+        {"small.cluster": True, "small-control-plane-0123abcd": True},
+    )
+    assert "The machines of the cluster small are those of 20" in " ".join(errors.split())
+    assert "172.30.2.10" not in ansible(*listing, containers="away")[1]  # strict, as it is by default
+    status, output, errors = ansible("ansible-playbook", *source, "flotilla.kubernetes.cluster_apply", containers="away", environment=loose)
+    assert status not in (0, 2)
+    assert "The inventory is not up to date, and this playbook makes or removes machines: small (of 20" in " ".join(errors.split())
+    change(lab / "clusters/small.yaml", "172.30.2.0", "172.30.3.0")
+    assert "172.30.2.10" not in ansible(*listing, containers="away", environment=loose)[1]  # an answer to another question
+
+
+@real_ansible
+def test_awx_never_gets_what_is_out_of_date(ansible, lab):
+    containers = [container("small", "control-plane", "control_plane", "172.30.2.10")]
+    awx = {"AWX_PRIVATE_DATA_DIR": "/runner", "ANSIBLE_INVENTORY_ANY_UNPARSED_IS_FAILED": "true"}
+    source = ("-i", lab / "clusters/small.yaml", "--list")
+    status, output, _errors = ansible("ansible-inventory", *source, containers=containers, environment=awx)
+    assert (status, "172.30.2.10" in output) == (0, True)
+    loose = {**awx, "FLOTILLA_STRICT": "false"}
+    status, output, errors = ansible("ansible-inventory", *source, containers=containers, environment=loose)
+    assert status != 0
+    assert "The inventory option strict is false" in " ".join(errors.split())
+
+
+@real_ansible
+def test_the_inventory_cache_saves_the_read_until_it_is_flushed(ansible, lab, tmp_path):
+    source = ("-i", lab / "clusters/small.yaml")
+    cached = {
+        "ANSIBLE_INVENTORY_CACHE": "true",
+        "ANSIBLE_INVENTORY_CACHE_PLUGIN": "jsonfile",
+        "ANSIBLE_INVENTORY_CACHE_CONNECTION": str(tmp_path / "kept"),
+    }
+    first, second = (container("small", "control-plane", "control_plane", f"172.30.2.{last}") for last in (10, 11))
+    for containers, options, environment, wanted in [
+        ([first], (), cached, "172.30.2.10"),
+        ([second], (), cached, "172.30.2.10"),
+        ("away", (), cached, "172.30.2.10"),
+        ([second], (), {}, "172.30.2.11"),
+        ([second], ("--flush-cache",), cached, "172.30.2.11"),
+        ([first], (), cached, "172.30.2.11"),
+    ]:
+        status, output, errors = ansible("ansible-inventory", *source, "--list", *options, containers=containers, environment=environment)
+        # Core 2.19 shows texts of inventory plugins as {"__ansible_unsafe": text}.
+        hostvars = json.loads(output, object_hook=lambda found: found.get("__ansible_unsafe", found))["_meta"]["hostvars"]
+        assert (status, hostvars["small-control-plane-0123abcd"]["ansible_host"]) == (0, wanted), errors
 
 
 @real_ansible
@@ -355,9 +447,11 @@ def test_the_hosts_of_clusters_can_be_hidden(ansible, lab):
 
 class Cloud:
     machines: list = []
+    reads: list = []
 
     @classmethod
-    def observe_machines(cls, _definition):
+    def observe_machines(cls, definition):
+        cls.reads.append(definition["name"])
         return cls.machines
 
     @staticmethod
@@ -370,8 +464,10 @@ def parse(monkeypatch):
     """Return a function that parses a file into an inventory."""
     monkeypatch.setattr(_fleet, "provider", lambda _cloud: Cloud)
     monkeypatch.setattr(_fleet, "FAILURES", {})
+    monkeypatch.setattr(_fleet, "STALE", {})
+    monkeypatch.setattr(Cloud, "reads", [])
     monkeypatch.setattr(cluster.InventoryModule, "set_options", lambda *_arguments, **_more: None)
-    monkeypatch.setattr(cluster.InventoryModule, "get_option", lambda *_arguments, **_more: False)
+    monkeypatch.setattr(cluster.InventoryModule, "get_option", lambda _self, name: name == "strict")
 
     def parse_file(path, data=None):
         plugin, data = cluster.InventoryModule(), data or InventoryData()
@@ -389,6 +485,14 @@ def test_an_error_is_remembered_for_the_playbook_and_leaves_the_inventory_as_it_
         parse(lab / "clusters/small.yaml", data)
     assert list(data.hosts) == ["a-b.cluster"]
     assert list(_fleet.FAILURES) == [str(lab / "clusters/small.yaml")]
+
+
+def test_a_cluster_costs_one_read(parse, lab):
+    data = parse(lab / "clusters/a-b.yml")
+    parse(lab / "cluster_classes/plain.yml", data)
+    parse(lab / "clusters/small.yaml", data)
+    parse(lab / "clusters/a-b.yml", data)  # once more, through another -i
+    assert Cloud.reads == ["a-b", "small"]
 
 
 def test_a_class_gives_no_host_and_is_checked(parse, lab):

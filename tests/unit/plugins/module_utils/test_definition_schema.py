@@ -5,11 +5,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
-from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition import load, reference, schema
-from jsonschema import Draft202012Validator
+import yaml
+from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition import load, published, reference, schema
+from jsonschema import Draft7Validator, Draft202012Validator
 
 ROOT = Path(schema.__file__).absolute().parents[3]
 
@@ -53,6 +55,60 @@ def test_every_default_is_valid():
 def test_the_reference_is_up_to_date():
     text = (ROOT / "docs/cluster_definition.md").read_text(encoding="utf-8")
     assert text == reference.render(), "run tools/definition-reference"
+
+
+@pytest.mark.parametrize("kind", published.KINDS)
+def test_the_published_schema_is_up_to_date(kind):
+    text = (ROOT / "docs/schema" / published.file_name(kind)).read_text(encoding="utf-8")
+    assert text == published.render(kind), "run tools/definition-reference"
+
+
+@pytest.mark.parametrize("kind", published.KINDS)
+def test_editors_find_a_title_and_a_text_at_every_key(kind):
+    found = json.loads(published.render(kind))
+    Draft7Validator.check_schema(found)
+    assert not [key for part in everything(found) for key in part if key.startswith("x-")]
+    for path, part in objects(found):
+        assert part["title"], path
+        assert part.get("description") or path.endswith("[]"), path
+
+
+def everything(part):
+    """Yield every mapping of a schema."""
+    if isinstance(part, dict):
+        yield part
+        for child in part.values():
+            yield from everything(child)
+
+
+@pytest.mark.skipif(not (ROOT / "inventories").is_dir(), reason="the collection's archive holds no inventories")
+def test_other_programs_take_the_examples_by_the_published_schema():
+    validator = Draft7Validator(published.published("cluster"))
+    examples = sorted((ROOT / "inventories").glob("*/clusters/*.yml"))
+    assert examples
+    for path in examples:
+        assert [error.message for error in validator.iter_errors(yaml.safe_load(path.read_text(encoding="utf-8")))] == [], path
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "keys"),
+    [
+        ("cluster", "control_plane: {count: 2}", ["control_plane", "count"]),
+        ("cluster", "control_plane: {cuont: 3}", ["control_plane"]),
+        ("cluster", "aws: {region: EU}", ["aws", "region"]),
+        ("cluster", "kind: cluster_class", ["kind"]),
+        ("cluster", "name: a_b", ["name"]),
+        ("cluster_class", "name: demo", []),
+        ("network_profile", "pools: []", []),
+        ("network_profile", "network: {pod_cidrs: x}", ["network", "pod_cidrs"]),
+    ],
+)
+def test_other_programs_find_mistakes_by_the_published_schema(kind, text, keys):
+    found = {"plugin": schema.PLUGIN, "schema": 1, **({"name": "demo"} if kind == "cluster" else {"kind": kind})}
+    validator = Draft7Validator(published.published(kind))
+    assert validator.is_valid(found)
+    (error,) = validator.iter_errors({**found, **yaml.safe_load(text)})
+    assert list(error.absolute_path) == keys
 
 
 def test_the_example_of_the_reference_is_valid():
