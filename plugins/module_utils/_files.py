@@ -83,3 +83,43 @@ def reap(directory: Path) -> None:
     """Remove the temporary siblings of `directory`."""
     for leftover in directory.parent.glob(f"{directory.name}.tmp-*"):
         shutil.rmtree(leftover, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def scratch(parent: Path, name: str) -> Iterator[Path]:
+    """Give a private folder of this process alone until the block ends; what killed processes left of theirs is removed.
+
+    Each is locked by the process that has it, so those without a lock are nobody's.
+    """
+    for left in parent.glob(f"{name}-*"):
+        descriptor = _lock_folder(left)
+        if descriptor is not None:
+            shutil.rmtree(left, ignore_errors=True)
+            os.close(descriptor)
+    while True:
+        folder = Path(tempfile.mkdtemp(prefix=f"{name}-", dir=parent))
+        held = _lock_folder(folder)
+        # Another process may take it for a leftover before it is locked.
+        if held is not None and folder.exists():
+            break
+        if held is not None:
+            os.close(held)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        os.close(held)
+
+
+def _lock_folder(folder: Path) -> int | None:
+    """Return a descriptor that holds the lock of ``folder``, or None if it is gone or another process has it."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        return None
+    return descriptor

@@ -14,7 +14,6 @@ import os
 import re
 import signal
 import ssl
-import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -24,13 +23,14 @@ from typing import Any
 from .._command import run
 from .._config_files import Change, ConfigFile, ConfigFiles
 from .._errors import FlotillaError
-from .._files import write_atomically
+from .._files import scratch, write_atomically
 from .._restart import Restart
 from .client import CA_FILE, Client, as_json_documents, short_lived_kubeconfig
 from .encryption import Conversion
 from .etcd import CLIENT_PORT, client_context
 from .gates import api_server_problem
 
+RUN_DIR = Path("/run")
 MANIFESTS = Path("/etc/kubernetes/manifests")
 KUBELET_CONFIGURATION = Path("/var/lib/kubelet/config.yaml")
 KUBELET_KUBECONFIG = Path("/etc/kubernetes/kubelet.conf")
@@ -276,8 +276,8 @@ class ControlPlane:
 
     @contextmanager
     def _configuration(self) -> Iterator[Path]:
-        with tempfile.TemporaryDirectory(dir="/run", prefix="flotilla-") as folder:
-            path = Path(folder) / "kubeadm.json"
+        with scratch(RUN_DIR, "flotilla-render") as folder:
+            path = folder / "kubeadm.json"
             path.write_text(as_json_documents(self._documents), encoding="utf-8")
             yield path
 

@@ -37,3 +37,27 @@ def test_writers_at_the_same_time_leave_one_whole_file(tmp_path: Path) -> None:
             list(pool.map(lambda content: _files.write_atomically(path, content, 0o600), contents))
             assert path.read_bytes() in contents
     assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_scratch_folder_goes_with_the_block_and_those_of_killed_processes_with_the_next(tmp_path: Path) -> None:
+    left, other = tmp_path / "render-old", tmp_path / "else-old"
+    left.mkdir()
+    (left / "file").touch()
+    other.mkdir()
+    with _files.scratch(tmp_path, "render") as first:
+        assert not left.exists() and other.exists()
+        assert first.stat().st_mode & 0o777 == 0o700
+        with _files.scratch(tmp_path, "render") as second:
+            assert first.exists() and second != first, "one that is in use stays"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["else-old"]
+
+
+def test_many_scratch_folders_at_once_are_never_mixed_up(tmp_path: Path) -> None:
+    def work(number: int) -> bool:
+        with _files.scratch(tmp_path, "render") as folder:
+            (folder / "mine").write_text(str(number))
+            return (folder / "mine").read_text() == str(number) and len(list(folder.iterdir())) == 1
+
+    with ThreadPoolExecutor(16) as executor:
+        assert all(executor.map(work, range(200)))
+    assert list(tmp_path.iterdir()) == []
