@@ -147,7 +147,7 @@ def apply(
     run = _Run(groups, observed, cloud, call, uid, report, reachable, until)
     run.add(steps, also_wait)
     if not run.outcome.failures and not run.outcome.waiting:
-        run.delete([step.machine for step in steps if step.action == DELETE and step.machine and step.machine.state != INCOMPLETE])
+        run.remove([step.machine for step in steps if step.action == DELETE and step.machine and step.machine.state != INCOMPLETE])
     run.outcome.machines = sorted(run.machines.values(), key=lambda machine: (machine.name, machine.id))
     return run.outcome
 
@@ -225,7 +225,9 @@ class _Run:
             parts = []
             for (pool, zone), count in sorted(wanted.items()):
                 live = sorted(machine.id for machine in self.machines.values() if (machine.pool, machine.zone) == (pool, zone))
-                sizes = [len(chunk) for chunk in _chunks(range(count), self.limits.per_create)]
+                # Where reads lag, a view may show one call's machines and not the next one's. So each call's token tells of those before
+                # it, which makes them one after the other; elsewhere the view is sure, and they are made at once.
+                sizes = [count] if self.limits.consistency else [len(chunk) for chunk in _chunks(range(count), self.limits.per_create)]
                 parts.extend(_Part(self.groups[pool], zone, count, number, size, live) for number, size in enumerate(sizes))
             self._each(self._make, parts)
             wanted = Counter()
@@ -261,7 +263,8 @@ class _Run:
             count = part.order_count if not part.made else part.missing
             token = planning.idempotency_token(self.uid, part.group, part.zone, count, live, request, part.number, attempt)
             try:
-                answer = self.call(self.cloud.create, Order(part.group, part.zone, part.missing, token))
+                order = Order(part.group, part.zone, min(part.missing, self.limits.per_create), token)
+                answer = self.call(self.cloud.create, order)
             except FlotillaError as error:
                 self._note(error)
                 part.error = error
@@ -302,6 +305,27 @@ class _Run:
             return False
         return True
 
+    def remove(self, machines: Sequence[Machine]) -> None:
+        """Remove machines that serve, unless their pools are not as the plan saw them.
+
+        What a run that was killed removed last may still look alive, and then another machine looks like the one too many.
+        """
+        pools = {machine.pool for machine in machines}
+        if machines and self.limits.consistency:
+            self.clock.sleep(self.limits.consistency)
+            there = {key: machine for key, machine in self.machines.items() if machine.pool in pools}
+            states = self._describe(dict(there))
+            if states is None:
+                return
+            left = {machine.pool for key, machine in there.items() if key not in states or states[key].state in DEAD_STATES}
+            for machine in machines:
+                if machine.pool in left:
+                    self._fail(
+                        machine, "MACHINES_CHANGED", f"it is not removed, because another machine of pool {machine.pool} has just gone"
+                    )
+            machines = [machine for machine in machines if machine.pool not in left]
+        self.delete(machines)
+
     def delete(self, machines: Sequence[Machine]) -> None:
         """Remove machines and wait until they are gone."""
         if not machines:
@@ -332,6 +356,8 @@ class _Run:
         """Wait until machines run and can be reached; return those that died, unless it was their last time: then they are failures."""
         started, awaited, died = self.clock.monotonic(), {machine_id: self.machines[machine_id] for machine_id in ids}, []
         for waited in self._polls(awaited, "are ready", self.call.patience.ready):
+            # A read may take long: what it does not show was not there when it began, which says nothing about now.
+            asked = self.clock.monotonic()
             states = self._describe(awaited)
             if states is None:
                 return []
@@ -341,7 +367,7 @@ class _Run:
                 machine = states.get(machine_id)
                 if machine:
                     self.machines[machine_id] = awaited[machine_id] = machine
-                if machine is None and self.clock.monotonic() - started <= 2 * self.limits.consistency:
+                if machine is None and asked - started <= 2 * self.limits.consistency:
                     continue
                 if machine and machine.state in (PENDING, STOPPED):
                     continue
@@ -448,7 +474,7 @@ class _Run:
 
 @dataclass
 class _Part:
-    """What one create call is to make of an order.
+    """What is to be made one call after the other of an order.
 
     :param order_count: machines of the whole order.
     :param live: ids seen alive in pool and zone before it.

@@ -71,7 +71,8 @@ class Limits:
     :param per_create: machines that one `Cloud.create` makes at most; 1 where there is no bulk call.
     :param per_call: machines that one `start`, `delete` or `describe` takes at most.
     :param concurrency: calls at once.
-    :param consistency: seconds after which a read surely shows what was accepted before it.
+    :param consistency: seconds after which a read surely shows what was accepted before it; 0 where each read shows that. Anything else
+        makes the creates of one pool and zone go one after the other, so ``per_create`` should be large there.
     """
 
     per_create: int = 1

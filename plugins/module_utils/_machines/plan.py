@@ -330,8 +330,9 @@ def _choose(members: list[Machine], group: MachineGroup, drifts: dict[str, str],
         victim = min(
             rest,
             key=lambda machine: (
-                machine.state == RUNNING,
+                machine.state in (RUNNING, PENDING),
                 not drifts[machine.id],
+                machine.state == RUNNING,  # one on its way may be the successor of one that is outdated
                 machine.zone in group.zones,
                 -population[machine.zone],
                 machine.id,
