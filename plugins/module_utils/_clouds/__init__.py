@@ -10,7 +10,7 @@ from typing import Any
 
 from .._errors import FlotillaError
 
-CLOUDS = ("local", "existing")
+CLOUDS = ("local", "existing", "aws")
 
 
 def provider(cloud: str) -> Any:

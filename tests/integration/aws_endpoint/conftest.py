@@ -42,6 +42,24 @@ DEFINITION: dict[str, Any] = {
 }
 
 
+# moto makes MinCount machines, where EC2 makes MaxCount if it can.
+SERVER = """
+import sys
+from moto.ec2.responses.instances import InstanceResponse
+from moto.server import main
+
+run = InstanceResponse.run_instances
+
+def most(self):
+    ask = self._get_param
+    self._get_param = lambda name, *rest, **more: ask("MaxCount" if name == "MinCount" else name, *rest, **more)
+    return run(self)
+
+InstanceResponse.run_instances = most
+main(sys.argv[1:])
+"""
+
+
 class Clock:
     """Time that passes only when somebody sleeps."""
 
@@ -51,13 +69,16 @@ class Clock:
     def monotonic(self) -> float:
         return self.now
 
+    def time(self) -> float:
+        return 1_800_000_000 + self.now
+
     def sleep(self, seconds: float) -> None:
         self.now += seconds
 
 
 @pytest.fixture(scope="session")
 def server() -> Iterator[str]:
-    command = [sys.executable, "-c", "from moto.server import main; import sys; main(sys.argv[1:])", "-p", "0"]
+    command = [sys.executable, "-c", SERVER, "-p", "0"]
     environment = {
         **os.environ,
         "MOTO_EC2_ENABLE_INSTANCE_TYPE_VALIDATION": "1",

@@ -30,7 +30,7 @@ API_PORT = 6443
 ANYWHERE = "0.0.0.0/0"
 
 # A block of an eighth per zone for machines; the last eighth is split again for what is public.
-_PRIVATE_BITS, _PUBLIC_BITS, MOST_ZONES = 3, 6, 7
+_PRIVATE_BITS, _PUBLIC_BITS, _SMALLEST = 3, 6, 28
 
 
 @dataclass(frozen=True)
@@ -144,8 +144,8 @@ def _network(text: str) -> ipaddress.IPv4Network:
         raise FlotillaError(
             "AWS_VPC_CIDR", f"aws.vpc_cidr '{text}' is not an IPv4 network: {error}.", "Set for example 10.20.0.0/16."
         ) from error
-    if not 16 <= found.prefixlen <= 22:
-        raise FlotillaError("AWS_VPC_CIDR", f"aws.vpc_cidr {text} is not between /16 and /22.", "Set for example 10.20.0.0/16.")
+    if not 16 <= found.prefixlen <= 24:
+        raise FlotillaError("AWS_VPC_CIDR", f"aws.vpc_cidr {text} is not between /16 and /24.", "Set for example 10.20.0.0/16.")
     return found
 
 
@@ -185,7 +185,8 @@ def subnet_cidrs(where: Place, have: dict[tuple[str, str], str]) -> dict[tuple[s
     :param have: the subnets that there are.
     """
     blocks = list(where.vpc_cidr.subnets(prefixlen_diff=_PRIVATE_BITS))
-    offers = {"private": blocks[:-1], "public": list(blocks[-1].subnets(prefixlen_diff=_PUBLIC_BITS - _PRIVATE_BITS))}
+    small = min(where.vpc_cidr.prefixlen + _PUBLIC_BITS, _SMALLEST)
+    offers = {"private": blocks[:-1], "public": list(blocks[-1].subnets(new_prefix=small))}
     taken = [ipaddress.ip_network(cidr) for cidr in have.values()]
     result = dict(have)
     for kind in ("private", "public"):
@@ -196,7 +197,7 @@ def subnet_cidrs(where: Place, have: dict[tuple[str, str], str]) -> dict[tuple[s
             if free is None:
                 raise FlotillaError(
                     "AWS_ADDRESSES_SPENT",
-                    f"{where.vpc_cidr} of '{where.cluster}' has no room for a {kind} subnet in {zone}, only for {MOST_ZONES} zones.",
+                    f"{where.vpc_cidr} of '{where.cluster}' has no room for a {kind} subnet in {zone}.",
                     "Use fewer zones, or your own VPC with aws.vpc and aws.subnets.",
                 )
             taken.append(free)

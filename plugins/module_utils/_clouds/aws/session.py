@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import random
 import time
-from typing import Any, Callable, Protocol
+from typing import Any, Callable
 
 from ..._errors import FlotillaError
 from ..._machines.cloud import CloudError, NotFound, Throttled
+from ..._machines.retry import Clock
 from . import errors
 
 # Seconds after which a read surely shows what was accepted before it: EC2 promises none, its waiters count on a few.
@@ -23,16 +24,6 @@ CONSISTENCY = 6.0
 ATTEMPTS = 12
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 20.0
 _CALL_TIMEOUT = 60
-
-
-class Clock(Protocol):
-    """Time: `time` itself, or another one in tests."""
-
-    def monotonic(self) -> float:
-        """Return seconds since any moment."""
-
-    def sleep(self, seconds: float, /) -> None:
-        """Wait."""
 
 
 class Session:

@@ -88,7 +88,7 @@ def test_a_group_of_the_users_stands_for_its_role():
     ("more", "code"),
     [
         ({"api_endpoint": {"visibility": "public"}}, "AWS_ENDPOINT_OPEN"),
-        ({"aws": {"region": "r1", "vpc_cidr": "10.0.0.0/23"}}, "AWS_VPC_CIDR"),
+        ({"aws": {"region": "r1", "vpc_cidr": "10.0.0.0/25"}}, "AWS_VPC_CIDR"),
         ({"aws": {"region": "r1", "vpc_cidr": "10.0.0.1/16"}}, "AWS_VPC_CIDR"),
         ({"control_plane": {}, "pools": []}, "AWS_ZONES"),
         (

@@ -1,0 +1,506 @@
+# Copyright: (c) 2026, the flotilla.kubernetes authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Machines of a cluster in AWS: EC2 as the machine engine asks for it (private to flotilla.kubernetes)."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Callable
+
+from ..._errors import FlotillaError
+from ..._machines import apply as applying
+from ..._machines import plan as planning
+from ..._machines.cloud import Limits, NotFound, Refused
+from ..._machines.model import (
+    CREATE,
+    DEAD_STATES,
+    DELETE,
+    GONE,
+    KEEP,
+    LEAVING,
+    PENDING,
+    PLANNED,
+    REPLACE,
+    RUNNING,
+    STOPPED,
+    WORKER,
+    Changes,
+    Machine,
+    MachineGroup,
+    Order,
+    Step,
+)
+from ..._machines.retry import Caller, Patience
+from ..._machines.user_data import user_data
+from . import image as images
+from . import inventory
+from . import layout as names
+from .image import Image
+from .layout import Place
+from .network import Result
+from .session import CONSISTENCY, Session, session_for
+
+GENERATION = "1"
+DISK_GIB = 40
+"""Size of a root disk that the definition does not say: that of most images has no room for container images."""
+SECURITY_GROUPS, METADATA_TOKENS = "security_groups", "metadata_tokens"
+_PAGE = 1000
+_FILTER_VALUES = 200
+_ROUNDS = 6
+_SCAN_SECONDS = 5
+_STATES = {
+    "pending": PENDING,
+    "running": RUNNING,
+    "stopping": STOPPED,
+    "stopped": STOPPED,
+    "shutting-down": LEAVING,
+    "terminated": GONE,
+}
+_ENGINE_TAGS = (names.TAG_UID, names.TAG_FOUNDATION, names.TAG_CLUSTER, names.TAG_SPEC_HASH, names.TAG_GENERATION)
+
+
+class Ec2:
+    """One cluster's machines, as `flotilla.kubernetes`' engine asks for them. Makes each call once."""
+
+    limits = Limits(per_create=250, per_call=1000, concurrency=4, consistency=CONSISTENCY)
+
+    def __init__(self, session: Session, where: Place, definition: dict[str, Any], base: inventory.Base) -> None:
+        self.session = session
+        self.where = where
+        self.definition = definition
+        self.base = base
+        self.images: dict[str, Image] = {}
+        self.roots: dict[str, str] = {}
+        self.login = ""
+        session.prepare("ec2")
+
+    def observe(self) -> list[Machine]:
+        return self._read([inventory.by_tag(names.TAG_CLUSTER, self.where.cluster)])
+
+    def describe(self, ids: Sequence[str]) -> list[Machine]:
+        wanted = set(ids)
+        filters = [inventory.by_tag(names.TAG_CLUSTER, self.where.cluster)]
+        if len(wanted) <= _FILTER_VALUES:
+            filters.append({"Name": "instance-id", "Values": sorted(wanted)})
+        return [machine for machine in self._read(filters) if machine.id in wanted]
+
+    def request_hash(self, group: MachineGroup, zone: str) -> str:
+        return hashlib.sha256(json.dumps(self.request(group, zone), sort_keys=True).encode()).hexdigest()
+
+    def request(self, group: MachineGroup, zone: str) -> dict[str, Any]:
+        """Return the parameters of RunInstances but count and token."""
+        aws = self.definition.get("aws") or {}
+        pool = pool_of(self.definition, group.pool)
+        machine, image = pool.get("machine") or {}, self.images[group.pool]
+        size = int(machine.get("disk_gib") or DISK_GIB)
+        disk: dict[str, Any] = {"VolumeType": "gp3", "VolumeSize": size, "Encrypted": True, "DeleteOnTermination": True}
+        if aws.get("kms_key_id"):
+            disk["KmsKeyId"] = aws["kms_key_id"]
+        tags = names.from_tags(self.tags(group))
+        subnet = self.base.subnets["public" if self.where.public_machines else "private"][zone]
+        request: dict[str, Any] = {
+            "ImageId": image.id,
+            "InstanceType": machine["size"],
+            "BlockDeviceMappings": [{"DeviceName": image.root_device or "/dev/xvda", "Ebs": disk}],
+            # One hop: pods that are not on the host's network do not get the machine's credentials.
+            "MetadataOptions": {"HttpEndpoint": "enabled", "HttpTokens": "required", "HttpPutResponseHopLimit": 1},
+            # Said outright, because a subnet of the user's may give public addresses by itself.
+            "NetworkInterfaces": [
+                {
+                    "DeviceIndex": 0,
+                    "SubnetId": subnet,
+                    "Groups": self.base.groups[group.role],
+                    "AssociatePublicIpAddress": self.where.public_machines,
+                    "DeleteOnTermination": True,
+                }
+            ],
+            "UserData": user_data(self.definition["access"]["ssh_user"], self._keys()),
+            "TagSpecifications": [{"ResourceType": kind, "Tags": tags} for kind in ("instance", "network-interface", "volume")],
+        }
+        profile = (aws.get("instance_profiles") or {}).get(group.role)
+        if profile:
+            request["IamInstanceProfile"] = {"Name": profile}
+        if machine.get("spot"):
+            request["InstanceMarketOptions"] = {"MarketType": "spot", "SpotOptions": {"SpotInstanceType": "one-time"}}
+        return request
+
+    def create(self, order: Order) -> list[Machine]:
+        request = self.request(order.group, order.zone)
+        answer = self.session.call("ec2", "run_instances", MinCount=1, MaxCount=order.count, ClientToken=order.token, **request)
+        return [self._machine(entry) for entry in answer.get("Instances") or ()]
+
+    def start(self, machines: Sequence[Machine]) -> None:
+        self.session.call("ec2", "start_instances", InstanceIds=[machine.id for machine in machines])
+
+    def update(self, machine: Machine, changes: Changes) -> None:
+        if changes.tags:
+            self.session.call("ec2", "create_tags", Resources=[machine.id], Tags=names.from_tags(changes.tags))
+        if SECURITY_GROUPS in changes.attributes:
+            groups = changes.attributes[SECURITY_GROUPS].split(",")
+            self.session.call("ec2", "modify_instance_attribute", InstanceId=machine.id, Groups=groups)
+        if METADATA_TOKENS in changes.attributes:
+            tokens = changes.attributes[METADATA_TOKENS]
+            self.session.call("ec2", "modify_instance_metadata_options", InstanceId=machine.id, HttpTokens=tokens, HttpEndpoint="enabled")
+
+    def delete(self, machines: Sequence[Machine]) -> None:
+        self.session.call("ec2", "terminate_instances", InstanceIds=[machine.id for machine in machines])
+
+    def tags(self, group: MachineGroup) -> dict[str, str]:
+        """Return all tags of a new machine of a group."""
+        return {
+            **self.where.own_tags(group.role, self.base.uid, f"{group.cluster}-{group.pool}"),
+            names.TAG_POOL: group.pool,
+            names.TAG_SPEC_HASH: group.spec_hash,
+            names.TAG_GENERATION: group.generation or GENERATION,
+        }
+
+    def group(self, group: MachineGroup) -> MachineGroup:
+        """Return a group with what its machines are to carry in AWS."""
+        tags = {key: value for key, value in self.tags(group).items() if key not in _ENGINE_TAGS}
+        attributes = {SECURITY_GROUPS: ",".join(sorted(self.base.groups[group.role])), METADATA_TOKENS: "required"}
+        return dataclasses.replace(group, tags=tags, attributes=attributes)
+
+    def choose_images(self, groups: Sequence[MachineGroup], observed: Sequence[Machine]) -> None:
+        """Settle the image of each group: that of its machines, else what the definition's words mean now."""
+        known: dict[str, Image] = {}
+        for group in groups:
+            pool = pool_of(self.definition, group.pool)
+            wanted = pool.get("image") or self.definition.get("image") or {}
+            peers = [m for m in observed if m.pool == group.pool and m.spec_hash == group.spec_hash and m.state not in DEAD_STATES]
+            peers = sorted((m for m in peers if m.image in self.roots), key=lambda machine: (machine.created, machine.id))
+            if peers:
+                self.images[group.pool] = Image(peers[-1].image, root_device=self.roots[peers[-1].image])
+                continue
+            architecture = images.architecture_of(str((pool.get("machine") or {}).get("size") or ""))
+            key = json.dumps([wanted, architecture], sort_keys=True)
+            if key not in known:
+                known[key] = images.resolve(self.session, wanted, architecture)
+            self.images[group.pool] = known[key]
+
+    def _keys(self) -> list[str]:
+        access = self.definition["access"]
+        if not self.login and access.get("ssh_private_key_file"):
+            self.login = public_key(str(access["ssh_private_key_file"]))
+        return [key for key in (self.login, *(access.get("ssh_public_keys") or ())) if key]
+
+    def _read(self, filters: list[dict[str, Any]]) -> list[Machine]:
+        found = self.session.pages("ec2", "describe_instances", "Reservations", once=True, Filters=filters, MaxResults=_PAGE)
+        machines = [self._machine(entry) for reservation in found for entry in reservation.get("Instances") or ()]
+        return [machine for machine in machines if machine.pool]
+
+    def _machine(self, entry: dict[str, Any]) -> Machine:
+        """Return a machine as the engine knows it, after a check of who owns it."""
+        machine = to_machine(entry)
+        if machine.state not in DEAD_STATES:
+            try:
+                names.check_owner(machine.tags, self.where, self.base.uid, f"The machine {machine.id}")
+            except FlotillaError as error:
+                raise Refused(error.code, error.message, error.remedy) from error
+        if entry.get("RootDeviceName"):
+            self.roots[machine.image] = str(entry["RootDeviceName"])
+        return machine
+
+
+def to_machine(entry: dict[str, Any]) -> Machine:
+    """Return an instance as AWS describes it as a machine."""
+    tags = names.to_tags(entry.get("Tags"))
+    instance, pool, cluster = str(entry["InstanceId"]), tags.get(names.TAG_POOL, ""), tags.get(names.TAG_CLUSTER, "")
+    word = str((entry.get("State") or {}).get("Name") or "")
+    launched = entry.get("LaunchTime")
+    interfaces = [item for item in entry.get("NetworkInterfaces") or () if (item.get("Attachment") or {}).get("DeviceIndex") == 0]
+    groups = entry.get("SecurityGroups") or [group for item in interfaces for group in item.get("Groups") or ()]
+    attributes = {SECURITY_GROUPS: ",".join(sorted(str(group["GroupId"]) for group in groups))}
+    tokens = (entry.get("MetadataOptions") or {}).get("HttpTokens")
+    return Machine(
+        id=instance,
+        name=f"{cluster}-{pool}-{instance[-8:]}",
+        cluster=cluster,
+        pool=pool,
+        role=tags.get(names.TAG_ROLE, WORKER),
+        zone=str((entry.get("Placement") or {}).get("AvailabilityZone") or ""),
+        state=_STATES.get(word, word),
+        addresses={"private": entry.get("PrivateIpAddress") or None, "public": entry.get("PublicIpAddress") or None},
+        host_key=tags.get(names.TAG_HOST_KEY, ""),
+        spec_hash=tags.get(names.TAG_SPEC_HASH, ""),
+        uid=tags.get(names.TAG_UID, ""),
+        generation=tags.get(names.TAG_GENERATION, ""),
+        image=str(entry.get("ImageId") or ""),
+        reason=str((entry.get("StateReason") or {}).get("Message") or ""),
+        created=launched.timestamp() if hasattr(launched, "timestamp") else 0.0,
+        tags=tags,
+        attributes={**attributes, METADATA_TOKENS: str(tokens or "")},
+    )
+
+
+def pool_of(definition: dict[str, Any], pool: str) -> dict[str, Any]:
+    """Return a pool's part of a definition, the control plane's among them."""
+    named = {entry["name"]: entry for entry in definition["pools"]}
+    return dict(named.get(pool) or definition["control_plane"])
+
+
+def observe_machines(definition: dict[str, Any]) -> list[Machine]:
+    """Return the machines of a cluster that exist in AWS: one paginated read, no side effects."""
+    where = names.place(definition)
+    cloud = Ec2(session_for(definition), where, definition, inventory.Base("", "", {}, {}))
+    found = Caller()(cloud.observe)
+    machines = sorted((machine for machine in found if machine.state not in DEAD_STATES), key=lambda machine: machine.name)
+    identities = sorted({machine.uid for machine in machines})
+    if len(identities) > 1:
+        raise FlotillaError(
+            "CLUSTER_FOREIGN_UID",
+            f"Machines in {where.region} carry the name of cluster '{where.cluster}' and different identities: {', '.join(identities)}.",
+            "Some of them are not this cluster's: remove them by hand if nobody needs them.",
+        )
+    return machines
+
+
+def default_private_key(definition: dict[str, Any]) -> str:
+    """Return the path of the private key of the definition; without one ssh finds a key by itself."""
+    return str((definition.get("access") or {}).get("ssh_private_key_file") or "")
+
+
+def public_key(private_key_file: str) -> str:
+    """Return the public half of a private key: of the file next to it, or made from it."""
+    path = Path(private_key_file).expanduser()
+    try:
+        beside = Path(f"{path}.pub")
+        if beside.exists():
+            return " ".join(beside.read_text(encoding="utf-8").split()[:2])
+        done = subprocess.run(["ssh-keygen", "-y", "-P", "", "-f", str(path)], capture_output=True, text=True, check=False, timeout=30)
+        if done.returncode == 0:
+            return " ".join(done.stdout.split()[:2])
+        reason = done.stderr.strip()
+    except (OSError, UnicodeError, subprocess.TimeoutExpired) as error:
+        reason = str(error)
+    raise FlotillaError(
+        "SSH_KEY_UNREADABLE",
+        f"The public half of access.ssh_private_key_file {path} is not to be had.",
+        f"Put it in {path}.pub, or name keys in access.ssh_public_keys.",
+        reason,
+    )
+
+
+def present(
+    session: Session,
+    definition: dict[str, Any],
+    *,
+    wait_timeout: float,
+    wait_for: str = "ssh",
+    allow_removal: bool = False,
+    roll_out: bool = False,
+    replace: Sequence[str] = (),
+    check_mode: bool = False,
+    report: Callable[[str], None] = lambda _line: None,
+    scan: Callable[[dict[str, Any], Machine], str] | None = None,
+) -> tuple[Result, list[Step]]:
+    """Bring the machines to what the definition asks for, or with ``check_mode`` say how.
+
+    :param wait_timeout: seconds for a machine from its creation or start until it is ready.
+    :param wait_for: ``ssh`` or ``running``.
+    :param replace: ids of machines that get a successor.
+    :param scan: returns the host key of a machine or nothing; stands in for `scan_host_key` in tests.
+    """
+    where = names.place(definition)
+    base = inventory.base(session, where) if check_mode else inventory.ready_base(session, where)
+    cloud = Ec2(session, where, definition, base)
+    call = Caller(session.clock, patience=Patience(ready=wait_timeout))
+    groups = [cloud.group(group) for group in planning.desired_groups(definition)]
+    observed = call(cloud.observe) if check_mode else applying.look(cloud, groups, call)
+    steps = planning.plan(groups, observed, roll_out=roll_out, replace=replace)
+    if not allow_removal:
+        planning.check_brake(steps, observed)
+    making = {step.pool for step in steps if step.action in (CREATE, REPLACE)}
+    if making:
+        cloud.choose_images([group for group in groups if group.pool in making], observed)
+    result = Result(any(step.action != KEEP for step in steps), _diff(observed), _predicted(where.cluster, steps, observed))
+    alive = sorted((machine for machine in observed if machine.state not in DEAD_STATES), key=lambda machine: machine.name)
+    if check_mode:
+        gone = {step.machine.id for step in steps if step.action == DELETE and step.machine}
+        kept = [machine for machine in alive if machine.id not in gone]
+        result.value = {
+            "machines": [machine.as_dict() for machine in kept],
+            "planned": [m.as_dict() for m in _planned(where.cluster, steps)],
+        }
+        return result, steps
+    keys: dict[str, str] = {}
+    look = scan or scan_host_key
+
+    def reachable(machine: Machine) -> bool:
+        if machine.host_key or machine.id in keys:
+            return True
+        key = look(definition, machine)
+        if key:
+            call(_tag_host_key, session, machine, key, unknown_for=CONSISTENCY)
+            keys[machine.id] = key
+        return bool(key)
+
+    # Those of a run that was killed before their first contact.
+    unknown = [machine.id for machine in alive if machine.state == RUNNING and not machine.host_key] if wait_for == "ssh" else []
+    outcome = applying.apply(
+        steps,
+        groups,
+        observed,
+        cloud,
+        call,
+        uid=base.uid,
+        report=report,
+        reachable=reachable if wait_for == "ssh" else None,
+        also_wait=unknown,
+    )
+    result.changed = result.changed or bool(keys)
+    outcome.raise_failures(where.cluster)
+    machines = [dataclasses.replace(machine, host_key=machine.host_key or keys.get(machine.id, "")) for machine in outcome.machines]
+    result.value = {"machines": [machine.as_dict() for machine in machines], "planned": []}
+    return result, steps
+
+
+def observed(session: Session, definition: dict[str, Any]) -> Result:
+    """Return the machines that there are, whatever the definition asks for."""
+    where = names.place(definition)
+    cloud = Ec2(session, where, definition, inventory.Base("", "", {}, {}))
+    found = sorted(Caller(session.clock)(cloud.observe), key=lambda machine: machine.name)
+    alive = [machine.as_dict() for machine in found if machine.state not in DEAD_STATES]
+    return Result(value={"machines": alive, "planned": []})
+
+
+def absent(session: Session, definition: dict[str, Any], *, check_mode: bool = False) -> tuple[Result, list[Step]]:
+    """Remove every machine of the cluster with its disks and wait until they are gone. Nothing there is nothing to do.
+
+    Two looks, apart by the time that a read may lag, have to see nothing.
+    """
+    where = names.place(definition)
+    cloud = Ec2(session, where, definition, inventory.base(session, where) if not where.vpc else inventory.Base("", "", {}, {}))
+    call = Caller(session.clock)
+    steps: list[Step] = []
+    result = Result(value={"machines": [], "planned": []})
+    clean = False
+    for number in range(_ROUNDS):
+        found = call(cloud.observe)
+        alive = [machine for machine in found if machine.state not in DEAD_STATES]
+        leaving = [machine for machine in found if machine.state == LEAVING]
+        new = [machine for machine in alive if machine.id not in {step.machine.id for step in steps if step.machine}]
+        steps += [Step(DELETE, m.pool, m.role, m.zone, m, "the cluster is to be absent") for m in sorted(new, key=lambda m: m.name)]
+        if number == 0:
+            result.before, result.after = _diff(found), _diff([])
+            result.changed = bool(alive)
+            if check_mode:
+                return result, steps
+        result.changed = result.changed or bool(alive)
+        if clean and not alive and not leaving:
+            return result, steps
+        clean = not alive and not leaving
+        for start in range(0, len(alive), cloud.limits.per_call):
+            _terminate(call, cloud, alive[start : start + cloud.limits.per_call])
+        _wait_until_gone(session, call, cloud, [machine.id for machine in (*alive, *leaving)])
+        session.clock.sleep(CONSISTENCY)
+    return result, steps
+
+
+def _terminate(call: Caller, cloud: Ec2, machines: Sequence[Machine]) -> None:
+    try:
+        call(cloud.delete, machines)
+    except NotFound:
+        # One unknown machine makes EC2 refuse the whole call.
+        if len(machines) > 1:
+            for machine in machines:
+                _terminate(call, cloud, [machine])
+
+
+def _wait_until_gone(session: Session, call: Caller, cloud: Ec2, ids: list[str]) -> None:
+    def gone() -> bool:
+        return not ids or all(machine.state == GONE for machine in call(cloud.describe, ids))
+
+    if not session.wait(gone, call.patience.gone, pause=3):
+        raise FlotillaError(
+            "MACHINE_NOT_GONE",
+            f"Machines of cluster '{cloud.where.cluster}' are not gone after {call.patience.gone:g} s: {', '.join(ids)}.",
+            "See in the AWS console what holds them, and run again.",
+        )
+
+
+def _tag_host_key(session: Session, machine: Machine, key: str) -> None:
+    session.call("ec2", "create_tags", Resources=[machine.id], Tags=names.from_tags({names.TAG_HOST_KEY: key}))
+
+
+def scan_host_key(definition: dict[str, Any], machine: Machine) -> str:
+    """Return the machine's public SSH host key, or nothing while it does not answer: this is the first contact.
+
+    Where there is a bastion the bastion looks, because nothing else reaches the machine.
+    """
+    access = definition["access"]
+    address = machine.addresses.get(access.get("address") or "private")
+    if not address:
+        return ""
+    command = ["ssh-keyscan", "-T", str(_SCAN_SECONDS), "-t", "ed25519", "-p", str(machine.ssh_port), str(address)]
+    bastion = access.get("bastion")
+    if bastion:
+        key = bastion.get("ssh_private_key_file") or access.get("ssh_private_key_file")
+        identity = ["-i", str(Path(key).expanduser())] if key else []
+        options = ["-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=yes", "-o", "ConnectTimeout=10"]
+        login = f"{bastion.get('user') or access['ssh_user']}@{bastion['host']}"
+        command = ["ssh", *options, *identity, "-p", str(bastion.get("port") or 22), login, " ".join(command)]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False, timeout=_SCAN_SECONDS + 20)
+    except FileNotFoundError as error:
+        raise FlotillaError(
+            "SSH_CLIENT_MISSING", f"{command[0]} is not on the machine that runs this.", "Install the OpenSSH client there.", error
+        ) from error
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    for line in done.stdout.splitlines():
+        parts = line.split()
+        if len(parts) >= 3 and not line.startswith("#"):
+            return " ".join(parts[1:3])
+    return ""
+
+
+def _entry(machine: Machine) -> dict[str, Any]:
+    keep = ("pool", "zone", "state", "image", "spec_hash")
+    return {**{key: getattr(machine, key) for key in keep}, "tags": machine.tags, "attributes": machine.attributes}
+
+
+def _diff(machines: Sequence[Machine]) -> dict[str, Any]:
+    """Return what a diff shows."""
+    return {
+        "machines": {
+            machine.name: _entry(machine) for machine in sorted(machines, key=lambda m: m.name) if machine.state not in DEAD_STATES
+        }
+    }
+
+
+def _predicted(cluster: str, steps: Sequence[Step], observed: Sequence[Machine]) -> dict[str, Any]:
+    """Return what a diff shows after the steps; machines that are to be made have no name before they are."""
+    after = dict(_diff(observed)["machines"])
+    for step in steps:
+        if step.machine is None:
+            continue
+        if step.action == DELETE:
+            after.pop(step.machine.name, None)
+        elif step.action == "start":
+            after[step.machine.name] = {**after[step.machine.name], "state": RUNNING}
+        elif step.changes:
+            entry = after[step.machine.name]
+            after[step.machine.name] = {
+                **entry,
+                "tags": {**entry["tags"], **step.changes.tags},
+                "attributes": {**entry["attributes"], **step.changes.attributes},
+            }
+    for machine in _planned(cluster, steps):
+        after[machine.name] = {"pool": machine.pool, "zone": machine.zone, "state": RUNNING}
+    return {"machines": after}
+
+
+def _planned(cluster: str, steps: Sequence[Step]) -> list[Machine]:
+    """Return the machines that steps would make, under names that only tell them apart."""
+    made = [step for step in steps if step.action in (CREATE, REPLACE)]
+    found = []
+    for number, step in enumerate(made, start=1):
+        name = f"{cluster}-{step.pool}-new-{number}"
+        found.append(Machine("", name, cluster, step.pool, step.role, step.zone, PLANNED, {"private": None, "public": None}))
+    return found

@@ -1,0 +1,242 @@
+#!/usr/bin/python
+
+# Copyright: (c) 2026, the flotilla.kubernetes authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: aws_machines
+short_description: Machines of a cluster in AWS
+version_added: "0.1.0"
+description:
+  - Creates, starts, changes and removes the EC2 instances of a cluster whose C(cloud) is C(aws).
+  - The definition asks for a number of machines per pool; the module decides which to create where and which to remove. Many are made with
+    one call per pool and zone, with tags and a token, so that a run that was cut off makes none twice.
+  - Root disks are gp3 and encrypted, 40 GiB where the definition says no size; the metadata service asks for a token (IMDSv2).
+  - The image is settled with a pool's first machine; later machines of the pool take the same one.
+  - The SSH host key becomes a tag of the machine on first contact. It is returned, so that every later connection is a checked one.
+options:
+  cluster:
+    description:
+      - The cluster definition as the inventory plugin or the role gives it in C(flotilla_cluster), merged and validated.
+      - Used here are C(name), C(foundation), C(control_plane), C(pools), C(image), C(access) and C(aws).
+    type: dict
+    required: true
+  state:
+    description:
+      - With V(present) the machines are as the definition says.
+      - With V(absent) there are none, and their disks are gone.
+      - With V(observed) nothing is planned or changed; what there is, is returned.
+    type: str
+    choices: [present, absent, observed]
+    default: present
+  wait_timeout:
+    description: Seconds that a machine has to be ready after it was made or started.
+    type: int
+    default: 600
+  wait_for:
+    description:
+      - With V(ssh) a machine is ready when its SSH server has shown its host key, through the bastion where there is one.
+      - With V(running) it is ready when it runs. It has no host key in the result then.
+    type: str
+    choices: [ssh, running]
+    default: ssh
+  allow_removal:
+    description:
+      - Whether the run may remove machines that serve.
+      - Without it such a plan fails before anything changed. O(state=absent) does not need it.
+      - The module removes machines only. Draining nodes and removing etcd members comes before and is the caller's part.
+    type: bool
+    default: false
+  roll_out:
+    description: Whether machines that are not what the definition asks for any more get successors, one after another, and are removed.
+    type: bool
+    default: false
+  replace:
+    description:
+      - Ids of machines to replace. A run makes the successor, the next run with the same ids removes the machine.
+      - Needs O(allow_removal=true).
+    type: list
+    elements: str
+    default: []
+requirements:
+  - boto3 and the OpenSSH client, where the module runs
+notes:
+  - Runs on the cluster's own host with C(connection=local). Credentials come from boto3's usual chain.
+  - A second run with the same input changes nothing.
+author:
+  - flotilla.kubernetes authors (@flotilla-kubernetes)
+seealso:
+  - module: flotilla.kubernetes.aws_network
+  - module: flotilla.kubernetes.aws_load_balancer
+  - module: flotilla.kubernetes.aws_image_info
+"""
+
+EXAMPLES = r"""
+- name: Make the machines
+  flotilla.kubernetes.aws_machines:
+    cluster: "{{ flotilla_cluster }}"
+  register: infrastructure_machines
+
+- name: Remove the machines
+  flotilla.kubernetes.aws_machines:
+    cluster: "{{ flotilla_cluster }}"
+    state: absent
+"""
+
+RETURN = r"""
+machines:
+  description: The machines that exist, ordered by name. In check mode those that would stay; new ones are in RV(planned).
+  type: list
+  elements: dict
+  returned: success
+  contains:
+    id:
+      description: EC2's id of the instance.
+      type: str
+      sample: i-0d924aabb950fc477
+    name:
+      description: Name of machine and node.
+      type: str
+      sample: payments-general-950fc477
+    cluster:
+      description: Name of the cluster.
+      type: str
+    pool:
+      description: Name of the pool, C(control-plane) for control planes.
+      type: str
+    role:
+      description: V(control_plane) or V(worker).
+      type: str
+    zone:
+      description: Availability zone of the machine.
+      type: str
+    state:
+      description: V(running), V(stopped), V(pending), or EC2's word for anything else.
+      type: str
+    addresses:
+      description: Addresses C(private) and C(public), each null where there is none.
+      type: dict
+    host_key:
+      description: Public SSH host key as in known_hosts.
+      type: str
+    spec_hash:
+      description: Hash of what the definition asked for when the machine was made.
+      type: str
+    uid:
+      description: Random identity of the cluster.
+      type: str
+planned:
+  description: In check mode the machines that would be created, with the fields of RV(machines); they have no host key yet.
+  type: list
+  elements: dict
+  returned: success
+steps:
+  description: What was done, or in check mode would be done, with the reason of each step.
+  type: list
+  elements: dict
+  returned: success
+  contains:
+    action:
+      description: V(create), V(start), V(update), V(replace), V(keep) or V(delete).
+      type: str
+    pool:
+      description: Name of the pool.
+      type: str
+    role:
+      description: V(control_plane) or V(worker).
+      type: str
+    zone:
+      description: Zone of the machine.
+      type: str
+    machine:
+      description: Name of the machine; null for a machine that is to be created.
+      type: str
+    reason:
+      description: Why, in words.
+      type: str
+failed:
+  description: What did not become what it was to be, with AWS's own reason.
+  type: list
+  elements: dict
+  returned: when machines failed
+  contains:
+    pool:
+      description: Name of the pool.
+      type: str
+    zone:
+      description: Zone of the machine.
+      type: str
+    machine:
+      description: Name of the machine; null where it was never made.
+      type: str
+    code:
+      description: Code of the error.
+      type: str
+    message:
+      description: The reason.
+      type: str
+made:
+  description: Ids of the machines that the failed run made all the same, and that are kept.
+  type: list
+  elements: str
+  returned: when machines failed
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ..module_utils._clouds.aws import machines
+from ..module_utils._clouds.aws.session import session_for
+from ..module_utils._errors import FlotillaError
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "cluster": {"type": "dict", "required": True},
+            "state": {"type": "str", "choices": ["present", "absent", "observed"], "default": "present"},
+            "wait_timeout": {"type": "int", "default": 600},
+            "wait_for": {"type": "str", "choices": ["ssh", "running"], "default": "ssh"},
+            "allow_removal": {"type": "bool", "default": False},
+            "roll_out": {"type": "bool", "default": False},
+            "replace": {"type": "list", "elements": "str", "default": []},
+        },
+        supports_check_mode=True,
+    )
+    params = module.params
+    steps = []
+    try:
+        session = session_for(params["cluster"])
+        if params["state"] == "observed":
+            result = machines.observed(session, params["cluster"])
+        elif params["state"] == "present":
+            result, steps = machines.present(
+                session,
+                params["cluster"],
+                wait_timeout=params["wait_timeout"],
+                wait_for=params["wait_for"],
+                allow_removal=params["allow_removal"],
+                roll_out=params["roll_out"],
+                replace=params["replace"],
+                check_mode=module.check_mode,
+            )
+        else:
+            result, steps = machines.absent(session, params["cluster"], check_mode=module.check_mode)
+    except FlotillaError as error:
+        module.fail_json(**error.as_result())
+    for warning in result.warnings:
+        module.warn(warning)
+    module.exit_json(
+        changed=result.changed,
+        machines=result.value["machines"],
+        planned=result.value["planned"],
+        steps=[step.as_dict() for step in steps],
+        diff={"before": result.before, "after": result.after},
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,136 @@
+# Copyright: (c) 2026, the flotilla.kubernetes authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""`aws_machines` against moto's server."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import boto3
+import pytest
+from ansible_collections.flotilla.kubernetes.plugins.module_utils._clouds.aws import image, machines, network
+from ansible_collections.flotilla.kubernetes.plugins.module_utils._errors import FlotillaError
+
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIHostKeyOfATest"
+
+
+def live(ec2: Any) -> list[dict[str, Any]]:
+    pages = ec2.get_paginator("describe_instances").paginate()
+    found = [entry for page in pages for reservation in page["Reservations"] for entry in reservation["Instances"]]
+    return [entry for entry in found if entry["State"]["Name"] not in ("terminated", "shutting-down")]
+
+
+@pytest.fixture
+def ready(session, ec2, definition) -> dict[str, Any]:
+    """A definition whose network is there."""
+    definition["image"] = {"id": next(e["ImageId"] for e in ec2.describe_images()["Images"] if e.get("Architecture") == "x86_64")}
+    network.present(session, definition)
+    session.calls.clear()
+    return definition
+
+
+def apply(session, definition, **more):
+    return machines.present(session, definition, wait_timeout=60, scan=lambda _definition, _machine: KEY, **more)
+
+
+def test_machines_are_made_as_asked_for_kept_and_removed(session, ec2, ready):
+    predicted, _steps = apply(session, ready, check_mode=True)
+    assert predicted.changed and len(predicted.value["planned"]) == 5 and live(ec2) == []
+    made, _steps = apply(session, ready)
+    found = live(ec2)
+    assert Counter(entry["Placement"]["AvailabilityZone"] for entry in found) == {"eu-west-1a": 2, "eu-west-1b": 2, "eu-west-1c": 1}
+    assert Counter(entry["InstanceType"] for entry in found) == {"m7i.large": 3, "m7i.xlarge": 2}
+    assert len(made.value["machines"]) == 5 and all(machine["host_key"] == KEY for machine in made.value["machines"])
+    for volume in ec2.describe_volumes()["Volumes"]:
+        assert volume["VolumeType"] == "gp3" and volume["Encrypted"]
+    assert {entry["MetadataOptions"]["HttpTokens"] for entry in found} == {"required"}
+
+    session.calls.clear()
+    again, steps = apply(session, ready)
+    assert not again.changed and {step.action for step in steps} == {"keep"} and again.before == again.after
+    assert sum(session.calls.values()) <= 6, session.calls
+    assert [machine["id"] for machine in again.value["machines"]] == [machine["id"] for machine in made.value["machines"]]
+    assert machines.observed(session, ready).value["machines"] == again.value["machines"]
+
+    assert machines.absent(session, ready, check_mode=True)[0].changed and len(live(ec2)) == 5
+    assert machines.absent(session, ready)[0].changed and live(ec2) == []
+    assert not machines.absent(session, ready)[0].changed
+    assert network.absent(session, ready).changed
+
+
+def test_a_create_takes_few_calls(session, ec2, ready):
+    ready["control_plane"]["count"] = 1
+    apply(session, ready | {"pools": []}, wait_for="running")
+    ready["pools"] = [{"name": "general", "count": 120, "machine": {"size": "m7i.large"}, "zones": ["eu-west-1a"]}]
+    session.calls.clear()
+    apply(session, ready, wait_for="running")
+    waiting = 1  # describe after the creation
+    assert len(live(ec2)) == 121 and sum(session.calls.values()) - waiting <= 6 + 120 / 50, session.calls
+
+
+def test_drift_is_put_right_in_place(session, ec2, ready):
+    made, _steps = apply(session, ready)
+    victim = made.value["machines"][-1]
+    ec2.delete_tags(Resources=[victim["id"]], Tags=[{"Key": "team"}])
+    default = next(group["GroupId"] for group in ec2.describe_security_groups()["SecurityGroups"] if group["GroupName"] == "default")
+    ec2.modify_instance_attribute(InstanceId=victim["id"], Groups=[default])
+    ec2.stop_instances(InstanceIds=[made.value["machines"][0]["id"]])
+    predicted, _steps = apply(session, ready, check_mode=True)
+    put_right, steps = apply(session, ready)
+    assert sorted(step.action for step in steps if step.action != "keep") == ["start", "update"]
+    assert put_right.changed and put_right.after == predicted.after
+    assert not apply(session, ready)[0].changed
+
+
+def test_a_machine_that_is_gone_is_made_anew_and_removal_needs_consent(session, ec2, ready):
+    made, _steps = apply(session, ready)
+    workers = [machine["id"] for machine in made.value["machines"] if machine["pool"] == "general"]
+    ec2.terminate_instances(InstanceIds=workers[:1])
+    assert apply(session, ready)[0].changed and len(live(ec2)) == 5
+    ready["pools"][0]["count"] = 1
+    with pytest.raises(FlotillaError) as caught:
+        apply(session, ready)
+    assert caught.value.code == "MACHINES_BRAKE" and len(live(ec2)) == 5
+    assert apply(session, ready, allow_removal=True)[0].changed and len(live(ec2)) == 4
+
+
+def test_a_machine_is_replaced_in_two_runs(session, ec2, ready):
+    made, _steps = apply(session, ready)
+    old = next(machine["id"] for machine in made.value["machines"] if machine["pool"] == "general")
+    apply(session, ready, replace=[old], allow_removal=True)
+    assert len(live(ec2)) == 6
+    apply(session, ready, replace=[old], allow_removal=True)
+    assert len(live(ec2)) == 5 and old not in {entry["InstanceId"] for entry in live(ec2)}
+    assert not apply(session, ready, replace=[old], allow_removal=True)[0].changed
+
+
+def test_machines_of_others_are_refused_or_left_alone(session, ec2, ready):
+    image_id = ready["image"]["id"]
+    stranger = ec2.run_instances(ImageId=image_id, MinCount=1, MaxCount=1, InstanceType="m7i.large")["Instances"][0]["InstanceId"]
+    apply(session, ready)
+    machines.absent(session, ready)
+    assert [entry["InstanceId"] for entry in live(ec2)] == [stranger]
+    tags = [{"Key": "flotilla-cluster", "Value": "payments"}, {"Key": "flotilla-pool", "Value": "general"}]
+    ec2.create_tags(Resources=[stranger], Tags=tags)
+    for change in (apply, lambda *arguments: machines.absent(*arguments)):
+        with pytest.raises(FlotillaError) as caught:
+            change(session, ready)
+        assert caught.value.code == "CLUSTER_FOREIGN_FOUNDATION"
+    assert [entry["InstanceId"] for entry in live(ec2)] == [stranger]
+
+
+def test_images_are_found_by_parameter_and_by_name(session, ec2, ready):
+    ssm = boto3.client("ssm", region_name="eu-west-1")
+    ssm.put_parameter(Name="/images/base", Value=ready["image"]["id"], Type="String")
+    found = image.resolve(session, {"ssm_parameter": "/images/base"})
+    assert found.id == ready["image"]["id"] and found.root_device
+    with pytest.raises(FlotillaError) as caught:
+        image.resolve(session, {"id": "ami-00000000"})
+    assert caught.value.code == "AWS_IMAGE_NONE"
+    with pytest.raises(FlotillaError) as caught:
+        image.resolve(session, {"id": found.id}, "arm64")
+    assert caught.value.code == "AWS_IMAGE_ARCHITECTURE"
+    named = image.resolve(session, {"name": found.name, "owners": [found.owner]})
+    assert named.name == found.name
