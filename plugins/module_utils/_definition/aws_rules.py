@@ -16,6 +16,10 @@ Path = tuple[Union[str, int], ...]
 
 # Tags by which the collection, AWS itself and cloud controllers know what is whose.
 _RESERVED_TAGS = ("flotilla-", "aws:", "kubernetes.io/")
+# How the collection parts a VPC that it makes (`_clouds/aws/layout.py`): bits after those of the VPC, and zones.
+_PRIVATE_BITS, _PUBLIC_BITS, _MOST_ZONES = 3, 6, 7
+# https://docs.aws.amazon.com/vpc/latest/userguide/subnet-sizing.html
+_RESERVED = 5
 _ZONES_EXAMPLE = "[eu-west-1a, eu-west-1b, eu-west-1c]"
 
 
@@ -68,6 +72,27 @@ def _images(data: dict[str, Any]) -> list[tuple[Path, Any]]:
     """Return path and image of the control plane and of each pool."""
     found: list[tuple[Path, Any]] = [((CONTROL_PLANE, "image"), data.get(CONTROL_PLANE, {}).get("image"))]
     return found + [(("pools", index, "image"), (pool or {}).get("image")) for index, pool in enumerate(data.get("pools", []))]
+
+
+def vpc_room(path: Path, network: Any, data: dict[str, Any], report: Report) -> None:
+    """A VPC that is made parts into a subnet for the machines of each zone, which holds them."""
+    groups = [group for group in (data.get(CONTROL_PLANE), *data.get("pools", [])) if group and group.get("zones")]
+    zones = {zone for group in groups for zone in group["zones"] if zone is not None}
+    if len(zones) > _MOST_ZONES:
+        report((CONTROL_PLANE, "zones"), f"make {len(zones)} zones together with those of the pools; a VPC has room for {_MOST_ZONES}.")
+    prefix = network.prefixlen + (_PUBLIC_BITS if data["aws"].get("public_machines") else _PRIVATE_BITS)
+    room = 2 ** (32 - prefix) - _RESERVED
+    for zone in sorted(zones):
+        # Machines of a pool are spread evenly, and the first zones get what is left over.
+        wanted = sum(-(-group.get("count", 0) // len(group["zones"])) for group in groups if zone in group["zones"])
+        if wanted > room:
+            report(
+                path,
+                f"is {network}, so the subnet in {zone} is a /{prefix} with room for {room} machines, but up to {wanted} stand in it; "
+                "choose a larger network, or more zones.",
+                about=[(CONTROL_PLANE,), ("pools",)],
+            )
+            return
 
 
 def _one_of(path: Path, choice: dict[str, Any], keys: tuple[str, ...], report: Report) -> None:
@@ -171,6 +196,13 @@ def _endpoint(data: dict[str, Any], section: dict[str, Any], report: Report) -> 
             ("api_endpoint", "allowed_cidrs"),
             "is empty, so nobody outside the VPC would reach the API; name the networks that may.",
             about=[("api_endpoint", "visibility")],
+        )
+    if endpoint.get("visibility") == "public" and section.get("public_machines") and "0.0.0.0/0" not in endpoint.get("allowed_cidrs", []):
+        report(
+            ("api_endpoint", "visibility"),
+            "is public, and machines with public addresses of their own come to it from addresses that nobody knows before; "
+            "make it private, allow 0.0.0.0/0, or leave out aws.public_machines.",
+            about=[("aws", "public_machines"), ("api_endpoint", "allowed_cidrs")],
         )
     if section.get("hosted_zone_id") is not None and endpoint.get("dns_name") is None:
         report(("aws", "hosted_zone_id"), "needs api_endpoint.dns_name, the record's name.", about=[("api_endpoint", "dns_name")])

@@ -81,8 +81,8 @@ AWS = mapping(
         },
         "vpc_cidr": {
             **CIDR,
-            "description": "IPv4 network of the VPC that is made, /16 to /24; 10.20.0.0/16 when left out. Not with `vpc`.",
-            "x-allowed": "an IPv4 network between /16 and /24 such as 10.20.0.0/16",
+            "description": "IPv4 network of the VPC that is made, /16 to /22; 10.20.0.0/16 when left out. Not with `vpc`.",
+            "x-allowed": "an IPv4 network between /16 and /22 such as 10.20.0.0/16",
         },
         "nat_gateways": {
             "type": "string",

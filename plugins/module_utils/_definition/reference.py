@@ -117,7 +117,8 @@ repos:
   local cluster the address is one from .4 to .9 of `local.network_cidr`.
 - With `aws`: every pool has a `machine.size` and zones of `aws.region`, and somebody can log in: `access.ssh_private_key_file` or
   `ssh_public_keys`. A control plane is not `spot`. `aws.vpc` goes with `aws.subnets.machines`, and without `vpc_cidr` and `nat_gateways`. A
-  public API endpoint names who reaches it. `access.address: public` needs machines with public addresses, and no bastion.
+  public API endpoint names who reaches it. A VPC that is made has room for the machines of each zone, of which there are at most 7.
+  `access.address: public` needs machines with public addresses, and no bastion.
 - What has an effect on one cloud only is refused on the others.
 - `site.dns.search` needs `site.dns.servers`, and `site.proxy.no_proxy` a proxy. Passwords are never in a definition ([sites](sites.md)).
 """

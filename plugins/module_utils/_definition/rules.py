@@ -13,7 +13,7 @@ import ipaddress
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition.aws_rules import aws, images, only_with_aws
+from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition.aws_rules import aws, images, only_with_aws, vpc_room
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition.endpoint_rules import api_endpoint, existing_machines
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition.errors import Problem, path_text, short
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition.hosts import group_name
@@ -192,7 +192,7 @@ def cidrs(data: dict[str, Any], report: Report) -> None:
         elif path[0] == "local":
             _local_cidr(path, network, data, report)
         else:
-            _vpc_cidr(path, network, report)
+            _vpc_cidr(path, network, data, report)
     _families(dict(networks), data, report)
 
 
@@ -264,23 +264,25 @@ def _local_cidr(path: tuple[str | int, ...], network: Any, data: dict[str, Any],
         )
 
 
-def _vpc_cidr(path: tuple[str | int, ...], network: Any, report: Report) -> None:
-    # https://docs.aws.amazon.com/vpc/latest/userguide/vpc-cidr-blocks.html; smaller than /24 does not part into subnets of every zone
-    if network.version != 4 or not 16 <= network.prefixlen <= 24:
-        report(path, f"is {network}; must be an IPv4 network between /16 and /24.", "an IPv4 network between /16 and /24")
+def _vpc_cidr(path: tuple[str | int, ...], network: Any, data: dict[str, Any], report: Report) -> None:
+    if network.version != 4 or not 16 <= network.prefixlen <= 22:
+        report(path, f"is {network}; must be an IPv4 network between /16 and /22.", "an IPv4 network between /16 and /22")
+        return
+    vpc_room(path, network, data, report)
 
 
 def allowed_networks(data: dict[str, Any], report: Report) -> None:
     """Networks that may reach something are networks; that they overlap with others does no harm."""
     for section in ("api_endpoint", "access"):
         for index, text in enumerate(data.get(section, {}).get("allowed_cidrs", [])):
-            if text is not None:
-                _network((section, "allowed_cidrs", index), text, report)
+            network = _network((section, "allowed_cidrs", index), text, report) if text is not None else None
+            if network is not None and network.version != 4:
+                report((section, "allowed_cidrs", index), f"is {network}; load balancers and machines of aws have IPv4 addresses only.")
 
 
 def _families(networks: dict[tuple[str | int, ...], Any], data: dict[str, Any], report: Report) -> None:
     """Dual stack: two networks of different families, in the same order for pods and Services."""
-    plugin, local = data.get("network", {}).get("plugin"), data.get("cloud") == "local"
+    plugin, cloud = data.get("network", {}).get("plugin"), data.get("cloud")
     families = {}
     for key in ("pod_cidrs", "service_cidrs"):
         found = [network.version for path, network in networks.items() if path[:2] == ("network", key)]
@@ -296,8 +298,8 @@ def _families(networks: dict[tuple[str | int, ...], Any], data: dict[str, Any], 
                 "asks for dual stack, which the network plugin flannel does not do in this release; keep one network.",
                 about=[("network", "plugin")],
             )
-        elif local and 6 in found:
-            report(path, "holds an IPv6 network, but machines of the cloud local have IPv4 addresses only.", about=[("cloud",)])
+        elif cloud in ("local", "aws") and 6 in found:
+            report(path, f"holds an IPv6 network, but machines of the cloud {cloud} have IPv4 addresses only.", about=[("cloud",)])
     pods, services = families["pod_cidrs"], families["service_cidrs"]
     if pods and services and pods != services and len(set(pods)) == len(pods) and len(set(services)) == len(services):
         report(

@@ -135,7 +135,7 @@ def test_everything_that_can_be_said_is_taken():
         (
             "  region: eu-west-1\n",
             "  region: eu-west-1\n  vpc_cidr: 172.16.0.0/12\n",
-            "18: aws.vpc_cidr: is 172.16.0.0/12; must be an IPv4 network between /16 and /24.",
+            "18: aws.vpc_cidr: is 172.16.0.0/12; must be an IPv4 network between /16 and /22.",
         ),
         (
             "  region: eu-west-1\n",
@@ -246,6 +246,41 @@ def test_what_has_no_effect_elsewhere_is_refused_there(line, path):
         f"local: {{network_cidr: 172.30.86.0/24}}\n{line}\n"
     )
     assert errors(text) == [f"payments.yml:8: {path}: has no effect with cloud: local; remove it."]
+
+
+def test_the_network_of_a_vpc_has_room_for_the_machines_of_every_zone():
+    small = PAYMENTS + "  vpc_cidr: 10.20.0.0/22\nnetwork: {pod_cidrs: [10.244.0.0/15]}\n"
+    # Subnets of /25 hold 123 machines; zones a and b get one of the control planes each and a third of the pool.
+    assert definition(small.replace("count: 5", "count: 366"))["pools"][0]["count"] == 366
+    assert errors(small.replace("count: 5", "count: 367")) == [
+        "payments.yml:18: aws.vpc_cidr: is 10.20.0.0/22, so the subnet in eu-west-1a is a /25 with room for 123 machines, "
+        "but up to 124 stand in it; choose a larger network, or more zones."
+    ]
+    assert definition(small.replace("10.20.0.0/22", "10.20.0.0/21").replace("count: 5", "count: 367"))
+
+
+def test_a_vpc_has_so_many_zones():
+    zones = ", ".join(f"eu-west-1{letter}" for letter in "defgh")
+    assert errors(PAYMENTS.replace("count: 5\n", f"count: 5\n    zones: [{zones}]\n")) == [
+        "payments.yml:9: control_plane.zones: make 8 zones together with those of the pools; a VPC has room for 7."
+    ]
+
+
+def test_public_machines_do_not_reach_a_public_endpoint_that_is_for_few():
+    text = PAYMENTS + "  public_machines: true\napi_endpoint: {visibility: public, allowed_cidrs: [203.0.113.0/24]}\n"
+    (error,) = errors(text)
+    assert error.startswith("payments.yml:19: api_endpoint.visibility: is public, and machines with public addresses of their own")
+    assert definition(text.replace("203.0.113.0/24", "0.0.0.0/0"))
+
+
+def test_aws_has_ipv4_addresses_only():
+    assert errors(PAYMENTS + "network: {pod_cidrs: ['fd00:1::/56'], service_cidrs: ['fd00:2::/112'], plugin: none}\n") == [
+        f"payments.yml:18: network.{key}: holds an IPv6 network, but machines of the cloud aws have IPv4 addresses only."
+        for key in ("pod_cidrs", "service_cidrs")
+    ]
+    assert errors(PAYMENTS.replace("access:\n", "access:\n  allowed_cidrs: ['fd00::/8']\n")) == [
+        "payments.yml:15: access.allowed_cidrs[0]: is fd00::/8; load balancers and machines of aws have IPv4 addresses only."
+    ]
 
 
 def test_a_choice_of_a_cluster_replaces_that_of_its_class(tmp_path):

@@ -839,7 +839,23 @@ def test_a_thousand_definitions_load_in_less_than_five_seconds(tmp_path):
 # ---- arbitrary input
 
 WORDS = sorted(
-    set(re.findall(r"[\w.-]+", DEMO)) | {"labels", "taints", "zones", "machine", "key", "effect", "egress", "pod_cidrs", "class", "kind"}
+    set(re.findall(r"[\w.-]+", DEMO))
+    | {"labels", "taints", "zones", "machine", "key", "effect", "egress", "pod_cidrs", "class", "kind", "image", "id", "family"}
+    | {
+        "aws",
+        "vpc",
+        "tags",
+        "ids",
+        "subnets",
+        "region",
+        "access",
+        "bastion",
+        "host",
+        "api_endpoint",
+        "allowed_cidrs",
+        "existing",
+        "machines",
+    }
 )
 SCALARS = st.one_of(
     st.none(),
@@ -869,26 +885,37 @@ def check_arbitrary(text):
         assert loaded is None or loaded.definition["name"]
 
 
-MANY = settings(max_examples=500, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+AWS = (
+    DEMO.replace("cloud: local", "cloud: aws")[: DEMO.index("local:\n") - 2]
+    + """\
+image: {id: ami-0123abcd}
+api_endpoint: {visibility: public, allowed_cidrs: [203.0.113.0/24], dns_name: api.example.com}
+access: {ssh_public_keys: [ssh-ed25519 AAAA], bastion: {host: bastion.example.com}}
+aws:
+  region: eu-west-1
+  vpc: {tags: {a: b}}
+  subnets: {machines: {ids: [subnet-0123abcd]}, load_balancer: {tags: {a: b}}}
+  security_groups: {worker: [sg-0123abcd]}
+  tags: {owner: me}
+"""
+)
+BASES = [DEMO, AWS]
+SOME = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow, HealthCheck.data_too_large]}
+MANY = settings(max_examples=500, **SOME)
+
+ANY_TEXT = st.text(max_size=200) | st.text(alphabet="abc:-[]{}&*!|>'\"#%@`\n ,?<=0._~", max_size=60)
+ANY_YAML = st.builds(
+    lambda base, tree: yaml.safe_dump({**yaml.safe_load(base), **tree}, allow_unicode=True),
+    st.sampled_from(BASES),
+    st.dictionaries(st.sampled_from(WORDS), TREES, max_size=8),
+)
 
 
-@MANY
-@given(st.text(max_size=200) | st.text(alphabet="abc:-[]{}&*!|>'\"#%@`\n ,?<=0._~", max_size=60))
-def test_any_text_is_a_definition_or_a_list_of_errors(text):
-    check_arbitrary(text)
-
-
-@MANY
-@given(st.dictionaries(st.sampled_from(WORDS), TREES, max_size=8))
-def test_any_yaml_is_a_definition_or_a_list_of_errors(tree):
-    check_arbitrary(yaml.safe_dump({**yaml.safe_load(DEMO), **tree}, allow_unicode=True))
-
-
-@MANY
-@given(st.data())
-def test_a_valid_definition_with_any_value_replaced_is_a_definition_or_a_list_of_errors(data):
-    tree = yaml.safe_load(DEMO)
-    paths = [()]
+@st.composite
+def values_replaced(draw):
+    """Return a definition with up to three of its values replaced by anything."""
+    tree = yaml.safe_load(draw(st.sampled_from(BASES)))
+    paths = []
 
     def collect(value, path):
         paths.append(path)
@@ -896,7 +923,7 @@ def test_a_valid_definition_with_any_value_replaced_is_a_definition_or_a_list_of
             collect(child, (*path, key))
 
     collect(tree, ())
-    for path in data.draw(st.lists(st.sampled_from([path for path in paths if path]), min_size=1, max_size=3)):
+    for path in draw(st.lists(st.sampled_from([path for path in paths if path]), min_size=1, max_size=3)):
         holder = tree
         for part in path[:-1]:
             try:
@@ -905,11 +932,50 @@ def test_a_valid_definition_with_any_value_replaced_is_a_definition_or_a_list_of
                 holder = None
                 break
         if isinstance(holder, dict) or (isinstance(holder, list) and path[-1] in range(len(holder))):
-            holder[path[-1]] = data.draw(TREES)
-    check_arbitrary(yaml.safe_dump(tree))
+            holder[path[-1]] = draw(TREES)
+    return yaml.safe_dump(tree)
+
+
+CHARACTERS_REPLACED = st.builds(
+    lambda base, place, length, text: base[:place] + text + base[place + length :],
+    st.sampled_from(BASES),
+    st.integers(0, len(AWS)),
+    st.integers(0, 12),
+    st.text(max_size=12),
+)
+
+
+def test_the_bases_of_arbitrary_input_differ_from_definitions_by_little():
+    assert definition(DEMO)["name"] == "demo"
+    assert {line.split(": ")[1] for line in errors(AWS)} == {"control_plane.machine.size", "pools[0].machine.size", "control_plane.zones"}
 
 
 @MANY
-@given(st.integers(0, len(DEMO)), st.integers(0, 12), st.text(max_size=12))
-def test_a_valid_definition_with_some_characters_replaced_is_a_definition_or_a_list_of_errors(place, length, text):
-    check_arbitrary(DEMO[:place] + text + DEMO[place + length :])
+@given(ANY_TEXT)
+def test_any_text_is_a_definition_or_a_list_of_errors(text):
+    check_arbitrary(text)
+
+
+@MANY
+@given(ANY_YAML)
+def test_any_yaml_is_a_definition_or_a_list_of_errors(text):
+    check_arbitrary(text)
+
+
+@MANY
+@given(values_replaced())
+def test_a_valid_definition_with_any_value_replaced_is_a_definition_or_a_list_of_errors(text):
+    check_arbitrary(text)
+
+
+@MANY
+@given(CHARACTERS_REPLACED)
+def test_a_valid_definition_with_some_characters_replaced_is_a_definition_or_a_list_of_errors(text):
+    check_arbitrary(text)
+
+
+@pytest.mark.long
+@settings(max_examples=10_000, **SOME)
+@given(ANY_TEXT | ANY_YAML | values_replaced() | CHARACTERS_REPLACED)
+def test_ten_thousand_inputs_are_definitions_or_lists_of_errors(text):
+    check_arbitrary(text)
