@@ -27,7 +27,7 @@ from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition.er
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition.hosts import group_name, groups_of, zones_of
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition.merge import merge
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition.schema import PLUGIN, cluster_schema
-from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition.tree import Node, parse, plain
+from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition.tree import Node, parse, parse_all, plain
 
 MAX_BYTES = 1024 * 1024
 SUFFIXES = (".yml", ".yaml")
@@ -144,12 +144,13 @@ class Loader:
 
         :raises DefinitionErrors: with every problem of the file and of what it inherits.
         """
-        own = parse(self._read(path), shown(path))
+        own, broken = parse_all(self._read(path), shown(path))
         kind = _kind(own)
         problems, _invalid = validate.check(own, kind)
+        problems.extend(broken)
         if kind != "cluster":
             if problems:
-                raise DefinitionErrors(problems)
+                raise DefinitionErrors(_once(problems, broken))
             return None
         merged, complete = self._inherit(own, foundation_folder(path), problems)
         merged = derive(merged)
@@ -159,8 +160,9 @@ class Loader:
             problems.extend(problem for problem in found if problem.message.startswith("is missing") and problem.path not in _KEYS_OF_FILES)
         data = defaults.fill(_without(plain(merged), invalid), cluster_schema())
         problems.extend(rules.check(merged, data, invalid))
+        problems.extend(_find_files(data, merged))
         if problems:
-            raise DefinitionErrors(_once(problems))
+            raise DefinitionErrors(_once(problems, broken))
         return Loaded(_finish(data, merged, path), merged)
 
     def _inherit(self, own: Node, foundation: Path, problems: list[Problem]) -> tuple[Node, bool]:
@@ -213,8 +215,18 @@ class Loader:
 _KEYS_OF_FILES = ("plugin", "schema", "name")
 
 
-def _once(problems: list[Problem]) -> list[Problem]:
-    """Leave out that a key is missing where it is only misspelt, which another problem says."""
+def _once(problems: list[Problem], broken: list[Problem]) -> list[Problem]:
+    """Leave out what another problem says: that a key is missing which is only misspelt, or what follows from YAML that can not be used."""
+    here = {(problem.file, problem.path) for problem in broken}
+    problems = [
+        problem
+        for problem in problems
+        if problem in broken
+        or not (
+            (problem.file, problem.path) in here
+            or (problem.message.startswith("is missing") and (problem.file, problem.path.rpartition(".")[0]) in here)
+        )
+    ]
     unknown = [problem for problem in problems if problem.message.startswith("unknown key") and problem.suggestion]
     meant = {problem.path[: -len(problem.value)] + problem.suggestion for problem in unknown}
     return [problem for problem in problems if not (problem.message.startswith("is missing") and problem.path in meant)]
@@ -253,18 +265,24 @@ def _finish(data: dict[str, Any], root: Node, path: Path) -> dict[str, Any]:
         if key == "name":
             definition["foundation"] = foundation_name(path)
             definition["file"] = str(path)
+    return definition
+
+
+def _find_files(data: dict[str, Any], root: Node) -> list[Problem]:
+    """Make the path of each file absolute, and return which are not there: who needs them is made long before that would be seen."""
     problems = []
-    for holder, key, place in _files(definition):
+    for holder, key, place in _files(data):
+        if holder[key] is None:
+            continue  # the schema refused it
         node = root.nearest(place)
         folder = Path(os.path.abspath(node.file)).parent  # noqa: PTH100
-        holder[key] = os.path.normpath(folder / Path(holder[key]).expanduser())
-        if place[0] != "network" and not Path(holder[key]).is_file():
-            # Found out here, as the machines are prepared long after the first of them was made.
-            message = f"is {short(node.text)}, but there is no file {shown(Path(holder[key]))}."
+        # Not Path.expanduser, which raises for somebody who does not exist; nor Path.is_file, for what no file's name can be.
+        holder[key] = os.path.normpath(folder / os.path.expanduser(holder[key]))  # noqa: PTH111
+        if place[0] != "network" and not os.path.isfile(holder[key]):  # noqa: PTH113
+            found = "".join(character if character.isprintable() else "?" for character in shown(Path(holder[key])))
+            message = f"is {short(node.text)}, but there is no file {found}."
             problems.append(Problem(node.file, node.line, path_text(place), message, short(node.text)))
-    if problems:
-        raise DefinitionErrors(problems)
-    return definition
+    return problems
 
 
 def _files(definition: dict[str, Any]) -> Iterator[tuple[Any, str | int, tuple[str | int, ...]]]:
@@ -273,12 +291,12 @@ def _files(definition: dict[str, Any]) -> Iterator[tuple[Any, str | int, tuple[s
         files = definition[section][key]
         yield from ((files, index, (section, key, index)) for index in range(len(files)))
     for index, mirror in enumerate(definition["site"]["registry_mirrors"]):
-        if "ca_file" in mirror:
+        if mirror is not None and "ca_file" in mirror:
             yield mirror, "ca_file", ("site", "registry_mirrors", index, "ca_file")
     if "ca_file" in definition["bundle"]["delivery"]:
         yield definition["bundle"]["delivery"], "ca_file", ("bundle", "delivery", "ca_file")
     for index, issuer in enumerate(definition["authentication"]["oidc"]):
-        if "ca_file" in issuer:
+        if issuer is not None and "ca_file" in issuer:
             yield issuer, "ca_file", ("authentication", "oidc", index, "ca_file")
 
 

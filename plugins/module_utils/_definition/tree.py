@@ -137,7 +137,10 @@ class _Builder:
         self.count = 0
 
     def build(self) -> Node:
-        """Return the tree, or raise DefinitionErrors with all problems."""
+        """Return the tree, which leaves out what `problems` then names.
+
+        :raises DefinitionErrors: if there is no mapping, or the text does not end within the bounds of one document.
+        """
         yaml, documents = self.yaml, 0
         while self.loader.check_event():
             event = self.loader.get_event()
@@ -146,20 +149,20 @@ class _Builder:
                 documents += 1
                 if documents == 2:
                     self.problem(line, (), "a second YAML document begins here; write one definition per file.")
-                    break
+                    raise DefinitionErrors(self.problems)
             elif isinstance(event, (yaml.CollectionStartEvent, yaml.ScalarEvent, yaml.AliasEvent)):
                 if not self.fits(event, line):
-                    break
+                    raise DefinitionErrors(self.problems)
                 self.value(event, line)
             elif isinstance(event, yaml.CollectionEndEvent):
                 self.close()
-        if self.root is None and not self.problems:
-            self.problem(1, (), "is empty.")
-        elif self.root is not None and not isinstance(self.root.value, dict):
+        if self.root is not None and isinstance(self.root.value, dict):
+            return self.root
+        if self.root is not None:
             self.problem(self.root.line, (), "must hold keys and values such as 'name: demo'.")
-        if self.problems or self.root is None:
-            raise DefinitionErrors(self.problems)
-        return self.root
+        elif not self.problems:
+            self.problem(1, (), "is empty.")
+        raise DefinitionErrors(self.problems)
 
     def problem(self, line: int, path: tuple[str | int, ...], message: str) -> None:
         self.problems.append(Problem(self.file, line, path_text(path), message))
@@ -289,12 +292,24 @@ def parse(text: str, file: str) -> Node:
 
     :raises DefinitionErrors: with every problem that was found, when there is any.
     """
+    root, problems = parse_all(text, file)
+    if problems:
+        raise DefinitionErrors(problems)
+    return root
+
+
+def parse_all(text: str, file: str) -> tuple[Node, list[Problem]]:
+    """Return the tree of a YAML text that holds one mapping, and what was left out of it.
+
+    :raises DefinitionErrors: when there is no such tree.
+    """
     yaml = yaml_library()
     for loader_class in _loaders():
         loader = None
         try:
             loader = loader_class(text)
-            return _Builder(file, loader).build()
+            builder = _Builder(file, loader)
+            return builder.build(), builder.problems
         except (yaml.YAMLError, UnicodeError) as error:
             failure = error  # the pure parser comes last: its messages are the same everywhere
         finally:
