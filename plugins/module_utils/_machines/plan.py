@@ -148,7 +148,7 @@ def _plan_group(
     etcd: Mapping[str, bool] | None,
 ) -> list[Step]:
     drifts = {machine.id: "its replacement was asked for" if machine.id in named else _drift(group, machine) for machine in members}
-    leaving = _choose(members, group, drifts, len(members) - group.count)
+    leaving = _choose(members, group, drifts, etcd, len(members) - group.count)
     outdated = []
     if len(members) <= group.count:  # else the surplus goes first, and what is to be replaced is the first of it
         outdated = [machine for machine in members if machine.id in named or (roll_out and (drifts[machine.id] or _is_dead(machine)))]
@@ -322,7 +322,9 @@ def _step(action: str, machine: Machine, reason: str, later: str = "") -> Step:
     return Step(action, machine.pool, machine.role, machine.zone, machine, reason, later=later)
 
 
-def _choose(members: list[Machine], group: MachineGroup, drifts: dict[str, str], count: int) -> list[Machine]:
+def _choose(
+    members: list[Machine], group: MachineGroup, drifts: dict[str, str], etcd: Mapping[str, bool] | None, count: int
+) -> list[Machine]:
     """Return which ``count`` machines go: dead ones first, then outdated ones, then of zones that are not wanted, then of the fullest."""
     rest, chosen = list(members), []
     for _number in range(count):
@@ -330,7 +332,7 @@ def _choose(members: list[Machine], group: MachineGroup, drifts: dict[str, str],
         victim = min(
             rest,
             key=lambda machine: (
-                machine.state in (RUNNING, PENDING),
+                machine.state in (RUNNING, PENDING) and (group.role != CONTROL_PLANE or etcd is None or etcd.get(machine.id, False)),
                 not drifts[machine.id],
                 machine.state == RUNNING,  # one on its way may be the successor of one that is outdated
                 machine.zone in group.zones,

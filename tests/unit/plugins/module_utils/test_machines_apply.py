@@ -578,3 +578,42 @@ def test_calls_grow_by_calls_of_the_cloud_and_not_by_machines(count):
     cloud.clock.sleep(100)
     run(cloud, wanted)
     assert cloud.calls - calls == Counter(observe=1)
+
+
+def test_half_of_what_a_killed_run_made_is_no_reason_to_make_the_other_half_again():
+    cloud = SimulatedCloud(VirtualClock())
+    wanted = [group("a", 4, ("z1",))]
+    run(cloud, wanted, until=cloud.clock.now)
+    seen = cloud.observe
+    cloud.observe = lambda: [item for item in seen() if cloud.clock.now > hidden_until or int(item.id[-1]) % 2]
+    hidden_until = cloud.clock.now + LAG
+    for fact in cloud.facts.values():
+        fact.created, fact.boot = cloud.clock.now - 1, 0.0
+        fact.machine = dataclasses.replace(fact.machine, created=fact.created)
+    cloud._seen = lambda fact: fact.at(cloud.clock.now)
+    _steps, outcome = run(cloud, wanted)
+    assert len(cloud.alive("a")) == len(outcome.machines) == 4
+
+
+def test_a_slow_read_does_not_make_a_new_machine_look_dead():
+    cloud = SimulatedCloud(VirtualClock())
+    answers = cloud.describe
+    reads = []
+
+    def slow(ids):
+        reads.append(ids)
+        if len(reads) == 1:
+            cloud.clock.sleep(10 * LAG)
+            return []
+        return answers(ids)
+
+    cloud.describe = slow
+    _steps, outcome = run(cloud, [group("a", 2, ("z1",))])
+    assert len(outcome.machines) == len(cloud.alive("a")) == 2 and cloud.calls["create"] == 1
+
+
+def test_a_change_that_the_cloud_does_not_know_the_machine_for_yet_is_repeated():
+    errors = iter([NotFound("SIM_UNKNOWN", "There is no such machine."), None])
+    cloud = Failing(VirtualClock(), raises={"update": lambda _cloud: next(errors)}, seen=[machine(tags={})])
+    _steps, outcome = run(cloud, [group("a", 1)])
+    assert not outcome.failures and cloud.calls["update"] == 2 and outcome.machines[0].tags == cloud.alive("a")[0].tags == TAGS

@@ -326,6 +326,23 @@ def test_without_quorum_no_control_plane_goes_and_the_numbers_say_why(states, et
     assert actions(steps)["0"] == ("keep", "replace") and any(words in step.reason for step in steps)
 
 
+def test_the_last_control_plane_never_goes():
+    (step,) = planning.plan([group(CONTROL_PLANE_POOL, 0)], [machine(1, CONTROL_PLANE_POOL)])
+    assert (step.action, step.later) == ("keep", "delete") and "0 of 0 control planes would serve" in step.reason
+
+
+def test_of_too_many_control_planes_one_that_etcd_misses_goes_first():
+    observed = [machine(number, CONTROL_PLANE_POOL) for number in range(5)]
+    etcd = {item.id: number < 3 for number, item in enumerate(observed)}
+    steps = actions(planning.plan([group(CONTROL_PLANE_POOL, 3)], observed, etcd=etcd))
+    assert steps == {**dict.fromkeys("012", ("keep", "")), "3": ("delete", ""), "4": ("keep", "delete")}
+
+
+def test_what_is_missing_is_made_before_anything_is_replaced():
+    steps = planning.plan([group(count=3)], old(2), roll_out=True)
+    assert [(step.action, step.later) for step in steps] == [("create", ""), ("keep", "replace"), ("keep", "replace")]
+
+
 def test_a_control_plane_that_never_joined_etcd_may_go():
     observed = [machine(1, CONTROL_PLANE_POOL, state="dead"), *(machine(number, CONTROL_PLANE_POOL) for number in (2, 3))]
     etcd = {observed[1].id: True, observed[2].id: True}
