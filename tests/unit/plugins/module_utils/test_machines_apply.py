@@ -617,3 +617,38 @@ def test_a_change_that_the_cloud_does_not_know_the_machine_for_yet_is_repeated()
     cloud = Failing(VirtualClock(), raises={"update": lambda _cloud: next(errors)}, seen=[machine(tags={})])
     _steps, outcome = run(cloud, [group("a", 1)])
     assert not outcome.failures and cloud.calls["update"] == 2 and outcome.machines[0].tags == cloud.alive("a")[0].tags == TAGS
+
+
+def test_a_machine_stays_when_another_of_its_pool_has_just_gone():
+    cloud = SimulatedCloud(VirtualClock(), seen=[machine(number, CONTROL_PLANE_POOL) for number in range(4)])
+    observed = cloud.truth()
+    cloud.facts[observed[3].id].removed = cloud.clock.now  # by a run that was killed; a read that lags does not show it
+    wanted = [group(CONTROL_PLANE_POOL, 3)]
+    steps = planning.plan(wanted, observed)
+    outcome = applying.apply(steps, wanted, observed, cloud, Caller(cloud.clock, random.Random(1)), uid="uid")
+    assert [failure.error.code for failure in outcome.failures] == ["MACHINES_CHANGED"] and cloud.calls["delete"] == 0
+    assert "has just gone" in outcome.failures[0].error.message
+
+
+def test_a_later_part_of_an_order_is_known_by_the_parts_before_it():
+    cloud = SimulatedCloud(VirtualClock(), limits=Limits(per_create=2, per_call=100, concurrency=1, consistency=LAG))
+    wanted = [group("a", 4, ("z1",))]
+    run(cloud, wanted)
+    cloud.clock.sleep(100)
+    first, later = sorted(cloud.facts)[:2], sorted(cloud.facts)[2:]
+    for key in later:  # accepted just now, after the call had been throttled for long; the read that lags shows the first part only
+        cloud.facts[key].created = cloud.clock.now
+    observed = [item for item in cloud.truth() if item.id in first]
+    call = Caller(cloud.clock, random.Random(1))
+    outcome = applying.apply(planning.plan(wanted, observed), wanted, observed, cloud, call, uid="uid")
+    assert len(cloud.alive("a")) == len(outcome.machines) == 4
+
+
+def test_a_machine_that_an_earlier_run_left_on_its_way_is_waited_for():
+    cloud = SimulatedCloud(VirtualClock())
+    wanted = [group("a", 1)]
+    run(cloud, wanted, until=cloud.clock.now)
+    cloud.clock.sleep(LAG)
+    cloud.facts["demo-a-new00001"].boot = 60.0
+    _steps, outcome = run(cloud, wanted)
+    assert [item.state for item in outcome.machines] == [RUNNING] and cloud.calls["create"] == 1
