@@ -8,6 +8,9 @@ MAKEFLAGS += --no-print-directory
 CLUSTER ?= demo
 FOUNDATION ?= inventories/local
 ARGS ?=
+CLOUD ?= aws
+SEEDS ?= 3
+SEED ?= 1
 
 playbook = FLOTILLA_FRONTEND=make ANSIBLE_STDOUT_CALLBACK=flotilla.kubernetes.phases tools/run ansible-playbook -i $(FOUNDATION) -e flotilla_cluster_name=$(CLUSTER)
 
@@ -51,6 +54,9 @@ integration: setup-tests ## Run the tests of modules and plugins against real pr
 
 molecule: setup ## Run the molecule scenarios
 	@tools/gates molecule
+
+contract: setup-tests ## Try the modules of CLOUD (aws) in good weather and SEEDS (3) times in bad, from SEED (1) on
+	@tools/gates contract -- --cloud $(CLOUD) --seeds $(SEEDS) --seed $(SEED) $(ARGS)
 
 test: setup-tests ## Run lint, unit, integration and molecule
 	@tools/gates lint unit integration molecule

@@ -1,0 +1,164 @@
+# Copyright: (c) 2026, the flotilla.kubernetes authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the suite has to know of a cloud, and where it runs: a cloud passes by implementing `Cloud`, not by a change of the suite."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import importlib
+import json
+import os
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from clouds.clock import Clock
+from clouds.faults import CALM, Faults
+from clouds.judge import Machine, Thing
+from clouds.runner import Task
+
+SUPPORT = Path(__file__).resolve().parents[1]
+CLUSTER = "contract"
+"""Name of the cluster under test."""
+WORKERS = "general"
+CONTROL_PLANE = "control-plane"
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a definition asks for, in words of no cloud.
+
+    :param image: number of the image, of those that the cloud was prepared with.
+    """
+
+    control_planes: int = 3
+    workers: int = 2
+    image: int = 0
+
+    @property
+    def machines(self) -> dict[str, int]:
+        return {CONTROL_PLANE: self.control_planes, WORKERS: self.workers}
+
+
+class Cloud(Protocol):
+    """A cloud's folder has a module `adapter` with a class `Adapter`, made without arguments."""
+
+    dialect: str
+    """The proxy's `faults.Dialect`, as ``module:class``."""
+    endpoint: str
+    """The module that is run as the endpoint; its options are ``--clock`` and ``--ready``."""
+    volatile_tags: tuple[str, ...]
+    """Tags whose values are drawn at random."""
+    zones: tuple[str, ...]
+    """Where the machines of the definitions are."""
+    makes_machines: bool
+    """Whether there is a module for machines yet: without it the story is one of network and load balancer."""
+
+    def environment(self, url: str) -> dict[str, str]:
+        """Return the environment in which the modules find the endpoint and its credentials."""
+
+    def prepare(self, url: str) -> None:
+        """Empty the endpoint, then make what an account has before its first cluster: images, logins, and things of other people."""
+
+    def dump(self, url: str) -> list[Thing]:
+        """Return the whole inventory, of all kinds, whoever owns them. Machines and the like that are gone for good do not count."""
+
+    def machines(self, things: list[Thing]) -> list[Machine]:
+        """Return the machines of `CLUSTER` that live."""
+
+    def apply(self, wanted: Wanted) -> list[Task]:
+        """Return the modules that bring the cluster to what is wanted, removals allowed."""
+
+    def destroy(self, wanted: Wanted) -> list[Task]: ...
+
+    def replace(self, wanted: Wanted, machine: Machine) -> list[Task]:
+        """Return the modules that replace one machine; empty where that is done by none of them."""
+
+    def limit(self, url: str, zones: dict[str, int]) -> None:
+        """Let only so many machines more fit into these zones; empty for no limit."""
+
+    def delete_machine(self, url: str, machine: Machine) -> None:
+        """Do what somebody does by hand in the cloud's console, as the following ones."""
+
+    def change_tag(self, url: str, machine: Machine) -> None: ...
+
+    def open_rule(self, url: str, things: list[Thing]) -> None:
+        """Open a port to the world in a security rule of the cluster."""
+
+
+def load(name: str) -> Cloud:
+    cloud: Cloud = importlib.import_module(f"clouds.{name}.adapter").Adapter()
+    return cloud
+
+
+@dataclass
+class Place:
+    """A cloud's endpoint that runs, and the proxy in front of it."""
+
+    cloud: Cloud
+    clock: Clock
+    direct: str
+    proxied: str
+
+    def _ask(self, method: str, path: str, body: Any = None) -> Any:
+        data = None if body is None else json.dumps(body).encode()
+        with urllib.request.urlopen(urllib.request.Request(self.proxied + path, data, method=method), timeout=120) as answer:
+            return json.loads(answer.read())
+
+    def reset(self) -> list[Thing]:
+        """Prepare the endpoint and return what it holds."""
+        self.calls()
+        self._ask("PUT", "/_proxy/forget")
+        self.weather(CALM)
+        self.cloud.prepare(self.direct)
+        self.clock.advance(60)
+        return self.cloud.dump(self.direct)
+
+    def weather(self, faults: Faults) -> None:
+        """Set the weather and begin a new list of calls."""
+        self._ask("PUT", "/_proxy/faults", dataclasses.asdict(faults))
+
+    def calls(self) -> list[dict[str, Any]]:
+        """Wait until no call is under way and return those since the weather last changed."""
+        return list(self._ask("GET", "/_proxy/calls"))
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {**self.cloud.environment(self.proxied), "no_proxy": "127.0.0.1", "NO_PROXY": "127.0.0.1"}
+
+
+@contextlib.contextmanager
+def started(cloud: Cloud, folder: Path, speed: float) -> Iterator[Place]:
+    """Run a cloud's endpoint and its proxy, each in a process of its own.
+
+    :param folder: for files; empty.
+    """
+    clock = Clock.create(folder / "clock", speed)
+    processes: list[subprocess.Popen[bytes]] = []
+
+    def start(module: str, *options: str) -> str:
+        ready = folder / module
+        command = [sys.executable, "-m", module, "--clock", str(clock.path), "--ready", str(ready), *options]
+        with (folder / f"{module}.log").open("wb") as log:
+            processes.append(subprocess.Popen(command, env={**os.environ, "PYTHONPATH": str(SUPPORT)}, stdout=log, stderr=log))
+        deadline = time.monotonic() + 60
+        while not ready.exists():
+            if processes[-1].poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"{module} does not start: {(folder / f'{module}.log').read_text()[-2000:]}")
+            time.sleep(0.02)
+        return ready.read_text(encoding="utf-8")
+
+    try:
+        direct = start(cloud.endpoint)
+        yield Place(cloud, clock, direct, start("clouds.proxy", "--upstream", direct, "--dialect", cloud.dialect))
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()

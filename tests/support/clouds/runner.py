@@ -1,0 +1,217 @@
+# Copyright: (c) 2026, the flotilla.kubernetes authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Run modules the way Ansible does: inside this process, in a process of their own, or by `ansible-playbook`."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import importlib
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+from ansible.module_utils import basic
+
+from clouds import clock as clocks
+from clouds import edge as edges
+from clouds.clock import Clock
+from clouds.edge import Edge
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[2]
+INSIDE, CHILD, PLAYBOOK = "inside", "child", "playbook"
+LIMIT = 120
+"""Real seconds that one module may take: it only ends what hangs."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """One module of a run.
+
+    :param module: where Python finds it.
+    :param action: how playbooks name it.
+    """
+
+    module: str
+    action: str
+    arguments: dict[str, Any]
+
+
+@dataclass
+class Outcome:
+    """How one task ended."""
+
+    task: Task
+    result: dict[str, Any] = field(default_factory=dict)
+    killed: bool = False
+    moments: int = 0
+
+    @property
+    def failed(self) -> bool:
+        return self.killed or bool(self.result.get("failed"))
+
+    def __str__(self) -> str:
+        return f"{self.task.action}: {'killed' if self.killed else self.result.get('msg') or self.result}"
+
+
+@functools.cache
+def _share_service_models() -> None:
+    """Read each of botocore's descriptions of services once and not for every client: it is most of the time of a short run."""
+    with contextlib.suppress(ImportError):
+        from botocore.loaders import JSONFileLoader
+
+        JSONFileLoader.load_file = functools.cache(JSONFileLoader.load_file)  # type: ignore[method-assign]
+
+
+@contextlib.contextmanager
+def _limited(seconds: int) -> Iterator[None]:
+    def end(_number: int, _frame: Any) -> None:
+        raise TimeoutError(f"it has not ended after {seconds} real seconds")
+
+    before = signal.signal(signal.SIGALRM, end)
+    signal.alarm(seconds)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def inside(task: Task, environment: dict[str, str], clock: Clock, check: bool, kill_at: int | None) -> Outcome:
+    """Call the module's ``main()`` here; a kill is an exception."""
+    _share_service_models()
+    module = importlib.import_module(task.module)
+    text = json.dumps({"ANSIBLE_MODULE_ARGS": {**task.arguments, "_ansible_check_mode": check, "_ansible_diff": True}})
+    edge, printed = Edge(kill_at), io.StringIO()
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(mock.patch.dict(os.environ, environment))
+        stack.enter_context(mock.patch.object(basic, "_ANSIBLE_ARGS", text.encode()))
+        stack.enter_context(mock.patch.object(basic, "_ANSIBLE_PROFILE", "legacy", create=True))
+        stack.enter_context(clocks.installed(clock, edge.check))
+        stack.enter_context(edges.installed(edge))
+        stack.enter_context(contextlib.redirect_stdout(printed))
+        stack.enter_context(_limited(LIMIT))
+        try:
+            module.main()
+        except SystemExit:
+            pass
+        except edges.Killed:
+            pass
+        except Exception as error:  # noqa: BLE001  a module that raises has failed, as under Ansible
+            if not edge.dead:
+                return Outcome(
+                    task, {"failed": True, "msg": f"it raised {type(error).__name__}: {error}", "traceback": True}, moments=edge.moments
+                )
+    return Outcome(task, {} if edge.dead else _read(printed.getvalue()), edge.dead, edge.moments)
+
+
+def _read(text: str) -> dict[str, Any]:
+    for line in reversed(text.splitlines()):
+        if line.startswith("{"):
+            return dict(json.loads(line))
+    return {"failed": True, "msg": f"it printed no result: {text[-2000:]}", "traceback": True}
+
+
+def _environment(environment: dict[str, str], clock: Clock, kill_at: int | None) -> dict[str, str]:
+    kill = {} if kill_at is None else {"FLOTILLA_TEST_KILL_AT": str(kill_at)}
+    path = os.pathsep.join([str(HERE / "site"), str(HERE.parent), str(ROOT / "collection")])
+    return {**os.environ, **environment, **kill, "FLOTILLA_TEST_CLOCK": str(clock.path), "PYTHONPATH": path}
+
+
+def child(task: Task, environment: dict[str, str], clock: Clock, check: bool, kill_at: int | None) -> Outcome:
+    """Run the module in a process of its own; a kill is SIGKILL."""
+    text = json.dumps({"ANSIBLE_MODULE_ARGS": {**task.arguments, "_ansible_check_mode": check, "_ansible_diff": True}})
+    code = (
+        "import importlib, sys; from ansible.module_utils import basic; basic._ANSIBLE_PROFILE = 'legacy'; "
+        "basic._ANSIBLE_ARGS = sys.stdin.buffer.read(); importlib.import_module(sys.argv[1]).main()"
+    )
+    command = [sys.executable, "-c", code, task.module]
+    variables = _environment(environment, clock, kill_at)
+    done = subprocess.run(command, input=text.encode(), env=variables, capture_output=True, timeout=LIMIT, check=False)
+    if done.returncode == -9:
+        return Outcome(task, killed=True)
+    result = _read(done.stdout.decode())
+    return Outcome(task, {**result, "msg": f"{result['msg']} {done.stderr.decode()[-2000:]}"} if result.get("traceback") else result)
+
+
+def playbook(tasks: list[Task], environment: dict[str, str], clock: Clock, check: bool) -> list[Outcome]:
+    """Run tasks by `ansible-playbook`, as users do."""
+    with tempfile.TemporaryDirectory() as folder:
+        play = {
+            "hosts": "localhost",
+            "connection": "local",
+            "gather_facts": False,
+            "vars": {"ansible_python_interpreter": sys.executable},
+            "tasks": [
+                {
+                    "block": [
+                        {"name": task.action, task.action: task.arguments, "register": f"result_{n}"} for n, task in enumerate(tasks)
+                    ],
+                    "always": [
+                        {
+                            "name": "Keep the results",
+                            "ansible.builtin.copy": {
+                                "content": "{{ [" + ", ".join(f"result_{n} | default({{}})" for n in range(len(tasks))) + "] | to_json }}",
+                                "dest": f"{folder}/results.json",
+                                "mode": "0600",
+                            },
+                            "check_mode": False,
+                        }
+                    ],
+                }
+            ],
+        }
+        (Path(folder) / "play.yml").write_text(json.dumps([play]), encoding="utf-8")
+        variables = _environment(environment, clock, None)
+        variables.update(
+            ANSIBLE_LOCALHOST_WARNING="false", ANSIBLE_LIBRARY=str(HERE / "examples"), ANSIBLE_CONFIG=str(ROOT / "ansible.cfg")
+        )
+        command = [
+            str(Path(sys.executable).with_name("ansible-playbook")),
+            "-i",
+            "localhost,",
+            f"{folder}/play.yml",
+            *(["--check"] if check else []),
+        ]
+        if not Path(command[0]).exists():
+            command[:1] = [sys.executable, "-m", "ansible", "playbook"]
+        done = subprocess.run(command, env=variables, capture_output=True, text=True, timeout=LIMIT, check=False, cwd=ROOT)
+        written = Path(folder) / "results.json"
+        if not written.exists():
+            return [Outcome(tasks[0], {"failed": True, "msg": f"ansible-playbook failed: {done.stdout[-3000:]} {done.stderr[-2000:]}"})]
+        return [Outcome(task, result) for task, result in zip(tasks, json.loads(written.read_text(encoding="utf-8"))) if result]
+
+
+def run(
+    tasks: list[Task],
+    environment: dict[str, str],
+    clock: Clock,
+    *,
+    how: str = INSIDE,
+    check: bool = False,
+    kill: tuple[int, int] | None = None,
+) -> Iterator[Outcome]:
+    """Run tasks one after another until one fails or is killed.
+
+    :param kill: number of a task, and of the moment in it.
+    """
+    if how == PLAYBOOK:
+        yield from playbook(tasks, environment, clock, check)
+        return
+    for number, task in enumerate(tasks):
+        call = child if how == CHILD else inside
+        outcome = call(task, environment, clock, check, kill[1] if kill and kill[0] == number else None)
+        yield outcome
+        if outcome.failed:
+            return
