@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import copy
 import os
+import re
 import subprocess
 import sys
+import time
 import urllib.request
 from collections.abc import Iterator
 from typing import Any
@@ -77,7 +79,7 @@ class Clock:
 
 
 @pytest.fixture(scope="session")
-def server() -> Iterator[str]:
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     command = [sys.executable, "-c", SERVER, "-p", "0"]
     environment = {
         **os.environ,
@@ -85,18 +87,20 @@ def server() -> Iterator[str]:
         "MOTO_ENABLE_AMI_VALIDATION": "1",
         "PYTHONUNBUFFERED": "1",
     }
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment, text=True)
-    assert process.stdout
-    seen = ""
-    for line in process.stdout:
-        seen += line
-        if "Running on http" in line:
-            break
-    else:
-        raise RuntimeError(seen)
-    yield line.split()[-1].rstrip("/")
-    process.kill()
-    process.wait()
+    # A file and not a pipe: it writes a line for each request, and a pipe that nobody reads stops it when it is full.
+    log = tmp_path_factory.mktemp("moto") / "log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, env=environment)
+    try:
+        deadline = time.monotonic() + 60
+        while not (found := re.search(r"Running on (http://\S+)", log.read_text(encoding="utf-8"))):
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"moto's server does not start: {log.read_text(encoding='utf-8')}")
+            time.sleep(0.1)
+        yield found.group(1).rstrip("/")
+    finally:
+        process.kill()
+        process.wait()
 
 
 @pytest.fixture
