@@ -391,8 +391,12 @@ class Tale:
 
     def choose(self, event: Event) -> str:
         """Return how to kill at ``event``, or nothing when that was done before."""
-        seen = {kill["key"] for kill in self.kills}
-        return "" if event.key in seen else way(str(self.content["seed"]), event)
+        if event.key in {kill["key"] for kill in self.kills}:
+            return ""
+        how = way(str(self.content["seed"]), event)
+        # A worker that lives on does the rest of its task, and of what is done nothing can be killed any more.
+        goes_on = event.place == "controller" and (event.kind == "command" or (event.kind, event.phase) == ("module", BEFORE))
+        return "all" if goes_on else how
 
     def add(self, stage: Stage, commit: str) -> None:
         """Remember the kill that ended ``stage``."""
