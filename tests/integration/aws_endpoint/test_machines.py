@@ -114,7 +114,7 @@ def test_machines_of_others_are_refused_or_left_alone(session, ec2, ready):
     assert [entry["InstanceId"] for entry in live(ec2)] == [stranger]
     tags = [{"Key": "flotilla-cluster", "Value": "payments"}, {"Key": "flotilla-pool", "Value": "general"}]
     ec2.create_tags(Resources=[stranger], Tags=tags)
-    for change in (apply, lambda *arguments: machines.absent(*arguments)):
+    for change in (apply, machines.absent):
         with pytest.raises(FlotillaError) as caught:
             change(session, ready)
         assert caught.value.code == "CLUSTER_FOREIGN_FOUNDATION"

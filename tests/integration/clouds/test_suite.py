@@ -146,7 +146,7 @@ def test_a_playbook_runs_on_the_same_clock(tell: Tell) -> None:
 def test_the_weather_is_drawn_from_its_seed() -> None:
     def draw(seed: str) -> list[Draw]:
         dice = Dice(Faults.storm(seed))
-        return [dice.roll(Call("ec2:DescribeVpcs", False)) for _ in range(2000)]
+        return [dice.roll(Call("ec2:DescribeVpcs", False)) for _number in range(2000)]
 
     draws = draw("a")
     assert draws == draw("a") != draw("b")

@@ -212,7 +212,7 @@ def main() -> None:
     parser.add_argument("--dialect", required=True, help="module:class")
     parser.add_argument("--ready", required=True, type=Path, help="file that gets the URL")
     options = parser.parse_args()
-    module, _, name = options.dialect.partition(":")
+    module, _colon, name = options.dialect.partition(":")
     proxy = Proxy(0, options.upstream, Clock(options.clock), getattr(importlib.import_module(module), name)())
     ready = options.ready.with_suffix(".new")
     ready.write_text(f"http://127.0.0.1:{proxy.server_address[1]}", encoding="utf-8")

@@ -128,7 +128,7 @@ class Story:
 
     def _finish(self, step: Step, how: str) -> list[str]:
         """Go on until nothing is left to do, where a step is taken in parts."""
-        for _ in range(PARTS if step.gradual else 0):
+        for _part in range(PARTS if step.gradual else 0):
             done = self._run(self.place.cloud.apply(step.wanted), how=how)
             if not any(outcome.failed or outcome.result.get("changed") for outcome in done):
                 return []

@@ -208,11 +208,10 @@ class _Builder:
     def plan(self) -> list[Action]:
         """Return the changes in their order."""
         if self.where.vpc:
-            assert self.seen.vpc is not None
-            self.ids[VPC,] = str(self.seen.vpc["VpcId"])
+            self.ids[VPC,] = str((self.seen.vpc or {})["VpcId"])
             if not self.seen.dns:
                 self.warnings.append(
-                    f"The VPC {self.seen.vpc['VpcId']} gives no DNS names (enableDnsSupport, enableDnsHostnames): machines find the API"
+                    f"The VPC {self.ids[VPC,]} gives no DNS names (enableDnsSupport, enableDnsHostnames): machines find the API"
                     " endpoint only through a name server of yours."
                 )
         else:
@@ -505,7 +504,7 @@ class _Builder:
                     SubnetId=subnet, AllocationId=address, ClientToken=token, tags=tags,
                 )  # fmt: skip
 
-            found = self._one(NAT, NAT, zone, lambda entry: self._routed(entry), make, nat_tags)
+            found = self._one(NAT, NAT, zone, self._routed, make, nat_tags)
             entry = next((entry for entry in self.seen.items[NAT] if entry["NatGatewayId"] == found), None)
             if entry is None or entry.get("State") != "available":
                 waiting.append(zone)
@@ -790,7 +789,8 @@ def _refuse_attached(session: Session, where: Place, seen: Seen, wait: bool) -> 
 
 def _attached_things(session: Session, where: Place, seen: Seen) -> list[str]:
     """Return what is in the VPC, or in the user's VPC uses the cluster's groups, and is not the network's own."""
-    assert seen.vpc is not None
+    if seen.vpc is None:
+        return []
     inside = {"Name": "vpc-id", "Values": [str(seen.vpc["VpcId"])]}
     if where.vpc:
         ids = [str(entry["GroupId"]) for entry in seen.items[GROUP]]

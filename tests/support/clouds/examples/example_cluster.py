@@ -183,7 +183,7 @@ class Cluster:
             zones = [item["Placement"]["AvailabilityZone"] for item in members[:count]]
             for item in members[:count]:
                 self.mend(item, pool)
-            for _ in range(len(zones), count):
+            for _number in range(len(zones), count):
                 zone = min(self.zones, key=lambda zone: (zones.count(zone), zone))
                 zones.append(zone)
                 missing.append((pool, zone))

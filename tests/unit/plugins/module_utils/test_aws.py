@@ -123,6 +123,6 @@ def test_what_can_not_work_is_refused_before_any_call(more, code):
 )
 def test_errors_say_what_to_do(code, status, kind):
     error = errors.translate("ec2:RunInstances", code, "You are not authorized to perform: ec2:RunInstances on resource", status)
-    assert type(error) is kind and error.remedy and error.details["aws_code"] == code
+    assert error.__class__ is kind and error.remedy and error.details["aws_code"] == code
     if code == "UnauthorizedOperation":
         assert "ec2:RunInstances" in error.remedy and "docs/aws.md" in error.remedy

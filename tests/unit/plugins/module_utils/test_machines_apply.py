@@ -562,8 +562,12 @@ def test_calls_are_made_at_once_up_to_the_limit_and_a_kill_ends_all():
     cloud = Concurrent(VirtualClock(), limits=limits)
     _steps, outcome = run(cloud, [group("a", 6, ("z1", "z2"))])
     assert len(outcome.made) == 6 and max(most) == 3
+
+    def kill(_order):
+        raise Killed
+
     killed = SimulatedCloud(VirtualClock(), limits=limits)
-    killed.create = lambda order: (_ for _ in ()).throw(Killed())
+    killed.create = kill
     with pytest.raises(Killed):
         run(killed, [group("a", 50)])
 
@@ -585,8 +589,8 @@ def test_half_of_what_a_killed_run_made_is_no_reason_to_make_the_other_half_agai
     wanted = [group("a", 4, ("z1",))]
     run(cloud, wanted, until=cloud.clock.now)
     seen = cloud.observe
-    cloud.observe = lambda: [item for item in seen() if cloud.clock.now > hidden_until or int(item.id[-1]) % 2]
     hidden_until = cloud.clock.now + LAG
+    cloud.observe = lambda: [item for item in seen() if cloud.clock.now > hidden_until or int(item.id[-1]) % 2]
     for fact in cloud.facts.values():
         fact.created, fact.boot = cloud.clock.now - 1, 0.0
         fact.machine = dataclasses.replace(fact.machine, created=fact.created)
