@@ -215,3 +215,20 @@ def test_what_is_in_use_is_not_deleted(tell: Tell, place: Place) -> None:
     ):
         with pytest.raises(ec2.exceptions.ClientError, match="DependencyViolation"):
             delete(**{name: ids[kind]})
+
+
+def test_a_load_balancer_is_made_once(tell: Tell, place: Place) -> None:
+    tell("").place.reset()
+    ec2, elb = client("ec2", place.direct), client("elbv2", place.direct)
+    first, second = (item["SubnetId"] for item in ec2.describe_subnets()["Subnets"][:2])
+    request = {"Name": "one", "Type": "network", "Scheme": "internal"}
+    made = [elb.create_load_balancer(**request, Subnets=[first])["LoadBalancers"][0]["LoadBalancerArn"] for _attempt in range(2)]
+    assert len(set(made)) == 1
+    with pytest.raises(elb.exceptions.ClientError, match="DuplicateLoadBalancerName"):
+        elb.create_load_balancer(**request, Subnets=[second])
+    group = elb.create_target_group(Name="one", Protocol="TCP", Port=1, VpcId=ec2.describe_vpcs()["Vpcs"][0]["VpcId"])["TargetGroups"][0]
+    actions = [{"Type": "forward", "TargetGroupArn": group["TargetGroupArn"]}]
+    listener = {"LoadBalancerArn": made[0], "Protocol": "TCP", "Port": 1, "DefaultActions": actions}
+    elb.create_listener(**listener)
+    with pytest.raises(elb.exceptions.ClientError, match="DuplicateListener"):
+        elb.create_listener(**listener)

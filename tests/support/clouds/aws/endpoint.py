@@ -35,7 +35,8 @@ from moto.ec2.models import EC2Backend
 from moto.ec2.models.security_groups import SecurityGroupRule
 from moto.ec2.responses.instances import InstanceResponse
 from moto.ec2.responses.nat_gateways import NatGateways
-from moto.elbv2.models import FakeHealthStatus, FakeTargetGroup
+from moto.elbv2.exceptions import DuplicateListenerError, DuplicateLoadBalancerName
+from moto.elbv2.models import ELBv2Backend, FakeHealthStatus, FakeTargetGroup
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 from werkzeug.serving import WSGIRequestHandler, make_server
 
@@ -233,6 +234,31 @@ def add_what_moto_lacks(world: World) -> None:
     NatGateways.create_nat_gateway = answer_gateway  # type: ignore[method-assign]
     EC2Backend.delete_nat_gateway = delete_nat_gateway  # type: ignore[method-assign]
     add_refusals()
+
+    create_balancer = ELBv2Backend.create_load_balancer
+
+    def create_load_balancer(self: Any, name: str, security_groups: list[str], subnet_ids: list[str], *more: Any, **options: Any) -> Any:
+        # A name is unique in its region, and asking for the same again gives the same; moto makes another one.
+        # https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_CreateLoadBalancer.html
+        known = next((item for item in self.load_balancers.values() if item.name == name), None)
+        if known is None:
+            return create_balancer(self, name, security_groups, subnet_ids, *more, **options)
+        asked = (sorted(security_groups or []), sorted(subnet_ids or []), options.get("scheme", known.scheme))
+        if asked != (sorted(known.security_groups or []), sorted(subnet.id for subnet in known.subnets), known.scheme):
+            raise DuplicateLoadBalancerName()
+        return known
+
+    create_listener_ = ELBv2Backend.create_listener
+
+    def create_listener(self: Any, load_balancer_arn: str, protocol: str, port: str, *more: Any, **options: Any) -> Any:
+        # A port has one listener; moto looks for the port among ARNs.
+        balancer = self.load_balancers.get(load_balancer_arn)
+        if balancer and any(str(listener.port) == str(port) for listener in balancer.listeners.values()):
+            raise DuplicateListenerError()
+        return create_listener_(self, load_balancer_arn, protocol, port, *more, **options)
+
+    ELBv2Backend.create_listener = create_listener  # type: ignore[method-assign]
+    ELBv2Backend.create_load_balancer = create_load_balancer  # type: ignore[method-assign]
 
     health = FakeTargetGroup.health_for
 
