@@ -13,13 +13,14 @@ from typing import Any
 
 from ..._errors import FlotillaError
 from ..._machines.model import CONTROL_PLANE, WORKER
+from .. import ownership
 
 TAG_CLUSTER = "flotilla-cluster"
 TAG_ROLE = "flotilla-role"
 TAG_POOL = "flotilla-pool"
 TAG_ZONE = "flotilla-zone"
-TAG_UID = "flotilla-uid"
-TAG_FOUNDATION = "flotilla-foundation"
+TAG_UID = ownership.UID
+TAG_FOUNDATION = ownership.FOUNDATION
 TAG_GENERATION = "flotilla-generation"
 TAG_SPEC_HASH = "flotilla-spec-hash"
 TAG_HOST_KEY = "flotilla-host-key"
@@ -150,23 +151,11 @@ def _network(text: str) -> ipaddress.IPv4Network:
 
 
 def check_owner(tags: dict[str, str], where: Place, uid: str, what: str) -> None:
-    """Fail unless tags say that ``what`` belongs to this cluster of this foundation.
+    """Fail unless ``tags`` say that ``what`` belongs to this cluster of this foundation.
 
     :param uid: the cluster's uid, or empty to accept any.
     """
-    foundation = tags.get(TAG_FOUNDATION, "")
-    if foundation != where.foundation:
-        raise FlotillaError(
-            "CLUSTER_FOREIGN_FOUNDATION",
-            f"{what} belongs to cluster '{where.cluster}' of foundation '{foundation}', not of '{where.foundation}'.",
-            "Give the cluster another name, or run from the inventory that made it.",
-        )
-    if uid and tags.get(TAG_UID, "") != uid:
-        raise FlotillaError(
-            "CLUSTER_FOREIGN_UID",
-            f"{what} carries the uid '{tags.get(TAG_UID, '')}', but cluster '{where.cluster}' is '{uid}'.",
-            "It is not this cluster's and is left alone: remove it by hand if nobody needs it.",
-        )
+    ownership.check_owner(tags, where.cluster, where.foundation, uid, what)
 
 
 def to_tags(items: Iterable[dict[str, str]] | None) -> dict[str, str]:

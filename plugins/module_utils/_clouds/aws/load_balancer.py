@@ -10,10 +10,11 @@ from typing import Any, Callable
 
 from ..._errors import FlotillaError
 from ..._machines.cloud import CloudError, NotFound
+from ..result import Result
 from . import inventory
 from . import layout as names
 from .layout import API_PORT, LOAD_BALANCER, Place
-from .network import Action, Result
+from .network import Action
 from .session import CONSISTENCY, Session
 
 ACTIVE, DRAINED = "active", "drained"

@@ -38,12 +38,12 @@ from ..._machines.model import (
 )
 from ..._machines.retry import Caller, Patience
 from ..._machines.user_data import user_data
+from ..result import Result
 from . import image as images
 from . import inventory
 from . import layout as names
 from .image import Image
 from .layout import Place
-from .network import Result
 from .session import CONSISTENCY, Session, session_for
 
 GENERATION = "1"

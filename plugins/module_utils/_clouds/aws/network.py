@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Callable
 
 from ..._errors import FlotillaError
 from ..._machines.cloud import CloudError, NotFound, Transient
 from ..._machines.model import CONTROL_PLANE, WORKER
+from ..result import Result
 from . import inventory
 from . import layout as names
 from .inventory import ADDRESS, GATEWAY, GROUP, NAT, SUBNET, TABLE, VPC, Entry, Seen
@@ -27,17 +28,6 @@ _REASONS = {
     WORKER: "workers",
     LOAD_BALANCER: "API load balancer",
 }
-
-
-@dataclass
-class Result:
-    """What a change did, or would do."""
-
-    changed: bool = False
-    before: dict[str, Any] = field(default_factory=dict)
-    after: dict[str, Any] = field(default_factory=dict)
-    value: dict[str, Any] = field(default_factory=dict)
-    warnings: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..._errors import FlotillaError
+from .. import ownership
 
 LABEL_CLUSTER = "flotilla-cluster"
 LABEL_POOL = "flotilla-pool"
@@ -19,8 +20,8 @@ LABEL_ROLE = "flotilla-role"
 LABEL_ZONE = "flotilla-zone"
 LABEL_GENERATION = "flotilla-generation"
 LABEL_SPEC_HASH = "flotilla-spec-hash"
-LABEL_UID = "flotilla-uid"
-LABEL_FOUNDATION = "flotilla-foundation"
+LABEL_UID = ownership.UID
+LABEL_FOUNDATION = ownership.FOUNDATION
 LABEL_HOST_KEY = "flotilla-host-key"
 LABEL_ADDRESS = "flotilla-address"
 LABEL_HOST_SETTINGS = "flotilla-host-settings"
@@ -154,19 +155,7 @@ def check_owner(labels: dict[str, str], place: Layout, uid: str, what: str) -> N
 
     :param uid: the cluster's uid, or empty to accept any.
     """
-    foundation = labels.get(LABEL_FOUNDATION, "")
-    if foundation != place.foundation:
-        raise FlotillaError(
-            "CLUSTER_FOREIGN_FOUNDATION",
-            f"{what} belongs to cluster '{place.cluster}' of foundation '{foundation}', not of '{place.foundation}'.",
-            "Give the cluster another name, or run from the inventory that made it.",
-        )
-    if uid and labels.get(LABEL_UID, "") != uid:
-        raise FlotillaError(
-            "CLUSTER_FOREIGN_UID",
-            f"{what} carries the uid '{labels.get(LABEL_UID, '')}', but cluster '{place.cluster}' on this host is '{uid}'.",
-            "It is not this cluster's and is left alone: remove it by hand (podman rm -f) if nobody needs it.",
-        )
+    ownership.check_owner(labels, place.cluster, place.foundation, uid, what, " on this host", " (podman rm -f)")
 
 
 def parse_settings(text: str) -> dict[str, str]:

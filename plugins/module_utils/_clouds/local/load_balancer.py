@@ -14,6 +14,7 @@ from typing import Any, Callable
 from ... import _haproxy as haproxy
 from ..._errors import FlotillaError
 from ..._haproxy import BACKEND, SOCKET
+from ..result import Result
 from . import containers, image, locking, network, probes
 from . import layout as names
 from .session import Session
@@ -124,7 +125,7 @@ def present(
     *,
     drain_timeout: float = 10,
     check_mode: bool = False,
-) -> network.Result:
+) -> Result:
     """Bring the load balancer to these members, or with ``check_mode`` say what would be done.
 
     :param drain_timeout: seconds that open connections of a member get to end when it is drained; then they are closed.
@@ -133,9 +134,7 @@ def present(
         return _present(session, definition, items, drain_timeout, check_mode)
 
 
-def _present(
-    session: Session, definition: dict[str, Any], items: list[dict[str, Any]], drain_timeout: float, check_mode: bool
-) -> network.Result:
+def _present(session: Session, definition: dict[str, Any], items: list[dict[str, Any]], drain_timeout: float, check_mode: bool) -> Result:
     place = names.layout(definition)
     port = int((definition.get("api_endpoint") or {}).get("port") or 6443)
     members = to_members(items)
@@ -164,7 +163,7 @@ def _present(
     if drain or ready:
         actions.append(lambda: _switch(session, place, drain, ready, drain_timeout))
 
-    result = network.Result(bool(actions))
+    result = Result(bool(actions))
     result.before = _diff_state(container, port if config == wanted else _port(config), parse_members(config))
     result.after = {"load_balancer": "running", "port": port, "members": {m.id: {"address": m.address, "state": m.state} for m in members}}
     if not check_mode:
@@ -180,24 +179,24 @@ def _present(
     return result
 
 
-def observed(session: Session, definition: dict[str, Any]) -> network.Result:
+def observed(session: Session, definition: dict[str, Any]) -> Result:
     """Return endpoint and members of the load balancer that there is; without one, neither. Nothing is planned or changed."""
     place = names.layout(definition)
     container = _find(session, place, "")
     if container is None:
-        return network.Result()
+        return Result()
     config, servers = _read(session, place) if container.running else ("", {})
     port = _port(config) or int((definition.get("api_endpoint") or {}).get("port") or 6443)
     members = [_member_value(member, servers.get(member.id)) for member in parse_members(config)]
-    return network.Result(value={"endpoint": {"host": place.load_balancer_address, "port": port}, "members": members})
+    return Result(value={"endpoint": {"host": place.load_balancer_address, "port": port}, "members": members})
 
 
-def absent(session: Session, definition: dict[str, Any], check_mode: bool = False) -> network.Result:
+def absent(session: Session, definition: dict[str, Any], check_mode: bool = False) -> Result:
     """Remove the load balancer; nothing there is nothing to do."""
     with locking.hold(definition, check_mode):
         place = names.layout(definition)
         container = _find(session, place, network.network_uid(network.find(session, place)))
-        result = network.Result(container is not None, _diff_state(container, None, []), _diff_state(None, None, []))
+        result = Result(container is not None, _diff_state(container, None, []), _diff_state(None, None, []))
         if container is not None and not check_mode:
             containers.remove(session, [place.load_balancer])
         return result

@@ -20,6 +20,7 @@ from ..._errors import FlotillaError
 from ..._machines import plan as planning
 from ..._machines.model import CONTROL_PLANE, INCOMPLETE, PLANNED, RUNNING, STOPPED, WORKER, Machine, Step
 from ..._paths import cache_dir
+from ..result import Result
 from . import containers, host, image, locking, network, probes
 from . import layout as names
 from .session import Session
@@ -80,7 +81,7 @@ def present(
     wait_timeout: float,
     allow_removal: bool = False,
     check_mode: bool = False,
-) -> tuple[network.Result, list[Step]]:
+) -> tuple[Result, list[Step]]:
     """Bring the machines to what the definition asks for, or with ``check_mode`` say how.
 
     :param wait_timeout: seconds for each machine from its start to its SSH server's greeting.
@@ -101,7 +102,7 @@ def present(
             planning.check_brake(steps, observed)
         orphans = _orphan_volumes(session, place, found)
         creates = [step for step in steps if step.action == "create"]
-        result = network.Result(before=_diff_state(observed, orphans))
+        result = Result(before=_diff_state(observed, orphans))
         result.changed = any(step.action != "keep" for step in steps) or bool(orphans)
         if creates:
             family = definition["image"]["family"]
@@ -129,13 +130,13 @@ def present(
         return result, steps
 
 
-def observed(session: Session, definition: dict[str, Any]) -> network.Result:
+def observed(session: Session, definition: dict[str, Any]) -> Result:
     """Return the machines that there are, whatever the definition asks for: nothing is planned, so nothing can be refused."""
     machines = observe_machines(definition, session)
-    return network.Result(value={"machines": [machine.as_dict() for machine in machines], "planned": []})
+    return Result(value={"machines": [machine.as_dict() for machine in machines], "planned": []})
 
 
-def absent(session: Session, definition: dict[str, Any], *, check_mode: bool = False) -> tuple[network.Result, list[Step]]:
+def absent(session: Session, definition: dict[str, Any], *, check_mode: bool = False) -> tuple[Result, list[Step]]:
     """Remove every machine of the cluster with its disks; nothing there is nothing to do."""
     with locking.hold(definition, check_mode):
         place = names.layout(definition)
@@ -148,9 +149,7 @@ def absent(session: Session, definition: dict[str, Any], *, check_mode: bool = F
         steps = [Step("delete", machine.pool, machine.role, machine.zone, machine, "the cluster is to be absent") for machine in observed]
         gone = {name: container for name, container in found.items() if name not in {machine.name for machine in observed}}
         volumes = _orphan_volumes(session, place, gone)
-        result = network.Result(
-            bool(steps or volumes), _diff_state(observed, volumes), _diff_state([], []), {"machines": [], "planned": []}
-        )
+        result = Result(bool(steps or volumes), _diff_state(observed, volumes), _diff_state([], []), {"machines": [], "planned": []})
         if not check_mode:
             containers.remove(session, [machine.name for machine in observed])
             _remove_volumes(session, volumes)

@@ -6,12 +6,13 @@
 from __future__ import annotations
 
 import secrets
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Callable
 
 from ..._errors import FlotillaError
 from ..._machines.model import CONTROL_PLANE, WORKER
 from ..._machines.plan import desired_groups
+from ..result import Result
 from . import containers, host, image, locking, probes
 from . import layout as names
 from .session import Session
@@ -19,17 +20,6 @@ from .session import Session
 READY_TIMEOUT = 60
 RESOLVER_FILE = "/etc/flotilla/dnsmasq.conf"
 TIME_FILE = "/etc/flotilla/chrony.conf"
-
-
-@dataclass
-class Result:
-    """What a change did, or would do."""
-
-    changed: bool = False
-    before: dict[str, Any] = field(default_factory=dict)
-    after: dict[str, Any] = field(default_factory=dict)
-    value: dict[str, Any] = field(default_factory=dict)
-    warnings: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
