@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._errors import clear_os_errors
+from ansible_collections.flotilla.kubernetes.plugins.module_utils._files import write_atomically
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._paths import cache_dir
 
 
@@ -49,11 +48,8 @@ def write(cluster: str, asked: str, machines: list[dict[str, Any]]) -> None:
     """
     path = _path(cluster, asked)
     with clear_os_errors(path, "written"):
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(dir=path.parent)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            json.dump({"time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "machines": machines}, file)
-        Path(temporary).replace(path)
+        kept = {"time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "machines": machines}
+        write_atomically(path, json.dumps(kept).encode(), 0o600)
 
 
 def _path(cluster: str, asked: str) -> Path:
