@@ -104,16 +104,15 @@ def create_join_secret(address: str, user: str, ttl_seconds: int, control_plane:
     with short_lived_kubeconfig(address, user) as kubeconfig:
         client = Client.of_kubeconfig(kubeconfig, address)
         created = client.post(SECRETS, secret)
-        certificate_key = _upload_certificates(address, kubeconfig) if control_plane else ""
-    result: dict[str, Any] = {
-        "token": f"{token_id}.{token_secret}",
-        "token_id": token_id,
-        "ca_cert_hashes": [ca_cert_hash()],
-        "api_endpoint": cluster_settings(client)["api_endpoint"],
-    }
-    if control_plane:
-        result["certificate_key"] = certificate_key
-        encryption.attach(client, result["certificate_key"], created)
+        result: dict[str, Any] = {
+            "token": f"{token_id}.{token_secret}",
+            "token_id": token_id,
+            "ca_cert_hashes": [ca_cert_hash()],
+            "api_endpoint": cluster_settings(client)["api_endpoint"],
+        }
+        if control_plane:
+            result["certificate_key"] = _upload_certificates(address, kubeconfig)
+            encryption.attach(client, result["certificate_key"], created)
     _wait_for_signature(client, token_id)
     return result
 
