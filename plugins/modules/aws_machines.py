@@ -43,24 +43,46 @@ options:
     type: str
     choices: [ssh, running]
     default: ssh
-  allow_removal:
+  ids:
     description:
-      - Whether the run may remove machines that serve.
-      - Without it such a plan fails before anything changed. O(state=absent) does not need it.
+      - With O(state=absent), the machines that are removed, by their ids; everything else stays. An empty list removes none.
+      - Without it all machines of the cluster are removed.
+      - An id of a machine that is gone is passed over; one of a machine that is not the cluster's is an error, and nothing is removed.
       - The module removes machines only. Draining nodes and removing etcd members comes before and is the caller's part.
-    type: bool
-    default: false
+    type: list
+    elements: str
+  removal:
+    description:
+      - What becomes of machines that serve and that the definition does not ask for any more.
+      - With V(refuse) such a plan fails with C(MACHINES_BRAKE) before anything changed, unless O(plan_id) or O(replace) consents to it.
+      - With V(defer) they stay and are returned in RV(leaving), to be drained and then removed with O(state=absent) and O(ids). A plan that
+        takes away more than 10 % of a pool (at least one machine), a whole pool or a control plane needs O(plan_id) or O(replace).
+      - With V(now) they are removed by this call, without a question. For callers that have drained them.
+    type: str
+    choices: [refuse, defer, now]
+    default: refuse
+  plan_id:
+    description:
+      - Consent to a plan, by the id under which it was shown (RV(plan_id)).
+      - When machines or definition have changed since, the module fails with C(MACHINES_PLAN_OUTDATED) before anything changed.
+    type: str
+    default: ''
   roll_out:
     description: Whether machines that are not what the definition asks for any more get successors, one after another, and are removed.
     type: bool
     default: false
   replace:
     description:
-      - Ids of machines to replace. A run makes the successor, the next run with the same ids removes the machine.
-      - Needs O(allow_removal=true).
+      - Ids of machines to replace. A run makes the successor, the next run with the same ids takes the machine away.
+      - Naming a machine here is consent to its removal.
     type: list
     elements: str
     default: []
+  etcd:
+    description:
+      - The control planes that are members of etcd, by name, and whether each serves. No removal may cost the quorum of these.
+      - Left out, each control plane is taken for a member and each one that runs for serving.
+    type: dict
 requirements:
   - boto3 and the OpenSSH client, where the module runs
 notes:
@@ -80,7 +102,19 @@ EXAMPLES = r"""
     cluster: "{{ flotilla_cluster }}"
   register: infrastructure_machines
 
-- name: Remove the machines
+- name: Scale down, machines drained by the tasks between the two
+  flotilla.kubernetes.aws_machines:
+    cluster: "{{ flotilla_cluster }}"
+    removal: defer
+  register: infrastructure_machines
+
+- name: Remove what is drained
+  flotilla.kubernetes.aws_machines:
+    cluster: "{{ flotilla_cluster }}"
+    state: absent
+    ids: "{{ infrastructure_machines.leaving | map(attribute='id') }}"
+
+- name: Remove all machines
   flotilla.kubernetes.aws_machines:
     cluster: "{{ flotilla_cluster }}"
     state: absent
@@ -88,7 +122,9 @@ EXAMPLES = r"""
 
 RETURN = r"""
 machines:
-  description: The machines that exist, ordered by name. In check mode those that would stay; new ones are in RV(planned).
+  description:
+    - The machines that exist, ordered by name, those of RV(leaving) among them.
+    - In check mode those that would stay; new ones are in RV(planned).
   type: list
   elements: dict
   returned: success
@@ -133,8 +169,20 @@ planned:
   type: list
   elements: dict
   returned: success
+leaving:
+  description:
+    - With O(removal=defer) the machines that are to go, with the fields of RV(machines), in the order in which they may.
+    - At most one control plane is among them; the next one is named when it is gone.
+  type: list
+  elements: dict
+  returned: success
+plan_id:
+  description: Id of the plan that RV(steps) is; empty where nothing was planned.
+  type: str
+  returned: success
+  sample: 4f1d09ab3c2e
 steps:
-  description: What was done, or in check mode would be done, with the reason of each step.
+  description: What was done, or in check mode would be done, with the reason of each step; what is in RV(leaving) was not done.
   type: list
   elements: dict
   returned: success
@@ -186,6 +234,7 @@ made:
 """
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.parsing.convert_bool import boolean
 
 from ..module_utils._clouds.aws import machines
 from ..module_utils._clouds.aws.session import session_for
@@ -200,13 +249,18 @@ def main() -> None:
             "state": {"type": "str", "choices": ["present", "absent", "observed"], "default": "present"},
             "wait_timeout": {"type": "int", "default": 600},
             "wait_for": {"type": "str", "choices": ["ssh", "running"], "default": "ssh"},
-            "allow_removal": {"type": "bool", "default": False},
+            "ids": {"type": "list", "elements": "str"},
+            "removal": {"type": "str", "choices": ["refuse", "defer", "now"], "default": "refuse"},
+            "plan_id": {"type": "str", "default": ""},
             "roll_out": {"type": "bool", "default": False},
             "replace": {"type": "list", "elements": "str", "default": []},
+            "etcd": {"type": "dict"},
         },
         supports_check_mode=True,
     )
     params = module.params
+    if params["ids"] is not None and params["state"] != "absent":
+        module.fail_json(msg="ids is for state=absent.")
     steps = []
     try:
         session = session_for(params["cluster"])
@@ -218,11 +272,15 @@ def main() -> None:
                 params["cluster"],
                 wait_timeout=params["wait_timeout"],
                 wait_for=params["wait_for"],
-                allow_removal=params["allow_removal"],
+                removal=params["removal"],
+                plan_id=params["plan_id"],
                 roll_out=params["roll_out"],
                 replace=params["replace"],
+                etcd=params["etcd"] and {str(name): boolean(serves) for name, serves in params["etcd"].items()},
                 check_mode=module.check_mode,
             )
+        elif params["ids"] is not None:
+            result, steps = machines.removed(session, params["cluster"], params["ids"], check_mode=module.check_mode)
         else:
             result, steps = machines.absent(session, params["cluster"], check_mode=module.check_mode)
     except FlotillaError as error:
@@ -231,8 +289,7 @@ def main() -> None:
         module.warn(warning)
     module.exit_json(
         changed=result.changed,
-        machines=result.value["machines"],
-        planned=result.value["planned"],
+        **result.value,
         steps=[step.as_dict() for step in steps],
         diff={"before": result.before, "after": result.after},
     )

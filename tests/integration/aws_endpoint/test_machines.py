@@ -93,17 +93,111 @@ def test_a_machine_that_is_gone_is_made_anew_and_removal_needs_consent(session, 
     with pytest.raises(FlotillaError) as caught:
         apply(session, ready)
     assert caught.value.code == "MACHINES_BRAKE" and len(live(ec2)) == 5
-    assert apply(session, ready, allow_removal=True)[0].changed and len(live(ec2)) == 4
+    assert apply(session, ready, removal="now")[0].changed and len(live(ec2)) == 4
+
+
+def pools(found: list[dict[str, Any]]) -> Counter[str]:
+    return Counter(machine["pool"] for machine in found)
+
+
+def ids(found: list[dict[str, Any]]) -> list[str]:
+    return [machine["id"] for machine in found]
+
+
+def test_what_is_to_go_is_named_and_stays_until_it_is_asked_for(session, ec2, ready):
+    ready["pools"][0]["count"] = 3
+    made, _steps = apply(session, ready)
+    ready["pools"][0]["count"] = 2
+    predicted, _steps = apply(session, ready, removal="defer", check_mode=True)
+    named, steps = apply(session, ready, removal="defer")
+    assert predicted.value == named.value and not named.changed and not predicted.changed
+    assert len(named.value["machines"]) == 6 and pools(named.value["leaving"]) == {"general": 1}
+    assert [step.machine.id for step in steps if step.action == "delete"] == ids(named.value["leaving"])
+    assert named.value["plan_id"] and len(live(ec2)) == 6
+
+    going = ids(named.value["leaving"])
+    left = [machine for machine in made.value["machines"] if machine["id"] not in going]
+    for check_mode in (True, False):
+        gone, _steps = machines.removed(session, ready, going, check_mode=check_mode)
+        assert gone.changed and gone.value["machines"] == left and gone.value["leaving"] == []
+        assert len(live(ec2)) == (6 if check_mode else 5)
+    assert not machines.removed(session, ready, going)[0].changed
+    assert not machines.removed(session, ready, [])[0].changed and len(live(ec2)) == 5
+    assert not apply(session, ready, removal="defer")[0].changed
+
+
+def test_a_plan_that_takes_much_away_needs_its_id(session, ec2, ready):
+    ready["pools"][0]["count"] = 4
+    apply(session, ready)
+    ready["pools"][0]["count"] = 2
+    with pytest.raises(FlotillaError) as caught:
+        apply(session, ready, removal="defer")
+    assert caught.value.code == "MACHINES_BRAKE" and len(caught.value.details["machines"]) == 2
+    shown = caught.value.details["plan_id"]
+    with pytest.raises(FlotillaError) as caught:
+        apply(session, ready, removal="defer", plan_id="0123456789ab")
+    assert caught.value.code == "MACHINES_PLAN_OUTDATED"
+    named, _steps = apply(session, ready, removal="defer", plan_id=shown)
+    assert pools(named.value["leaving"]) == {"general": 2} and named.value["plan_id"] == shown and len(live(ec2)) == 7
+    machines.removed(session, ready, ids(named.value["leaving"])[:1])
+    with pytest.raises(FlotillaError) as caught:
+        apply(session, ready, removal="defer", plan_id=shown)
+    assert caught.value.code == "MACHINES_PLAN_OUTDATED" and len(live(ec2)) == 6
+    # One machine needs nobody's consent, and `now` asks for none.
+    assert len(apply(session, ready, removal="defer")[0].value["leaving"]) == 1
+    assert apply(session, ready, removal="now")[0].changed and len(live(ec2)) == 5
+
+
+def test_control_planes_leave_one_by_one_and_the_one_that_etcd_misses_first(session, ec2, ready):
+    made, _steps = apply(session, ready)
+    planes = [machine for machine in made.value["machines"] if machine["role"] == "control_plane"]
+    ready["control_plane"]["count"] = 1
+    shown = apply(session, ready, removal="now", check_mode=True)[0].value["plan_id"]
+    etcd = {machine["name"]: machine is not planes[2] for machine in planes}
+    with pytest.raises(FlotillaError) as caught:
+        apply(session, ready, removal="defer", etcd=etcd)
+    assert caught.value.code == "MACHINES_BRAKE"
+    shown = caught.value.details["plan_id"]
+    named, _steps = apply(session, ready, removal="defer", etcd=etcd, plan_id=shown)
+    assert ids(named.value["leaving"]) == [planes[2]["id"]]
+    # With one more that does not serve, nothing may be taken out of etcd.
+    worse = {**etcd, planes[1]["name"]: False}
+    shown = apply(session, ready, removal="now", etcd=worse, check_mode=True)[0].value["plan_id"]
+    kept, steps = apply(session, ready, removal="defer", etcd=worse, plan_id=shown)
+    assert kept.value["leaving"] == [] and any("1 of 3 control planes serve" in step.reason for step in steps)
+    assert len(live(ec2)) == 5
+
+
+def test_only_machines_of_the_cluster_are_removed_by_their_ids(session, ec2, ready):
+    stranger = ec2.run_instances(ImageId=ready["image"]["id"], MinCount=1, MaxCount=1, InstanceType="m7i.large")["Instances"][0][
+        "InstanceId"
+    ]
+    made, _steps = apply(session, ready)
+    with pytest.raises(FlotillaError) as caught:
+        machines.removed(session, ready, [made.value["machines"][0]["id"], stranger])
+    assert caught.value.code == "MACHINES_FOREIGN" and stranger in caught.value.message and len(live(ec2)) == 6
+    assert not machines.removed(session, ready, ["i-0123456789abcdef0"])[0].changed
 
 
 def test_a_machine_is_replaced_in_two_runs(session, ec2, ready):
     made, _steps = apply(session, ready)
     old = next(machine["id"] for machine in made.value["machines"] if machine["pool"] == "general")
-    apply(session, ready, replace=[old], allow_removal=True)
+    apply(session, ready, replace=[old], removal="now")
     assert len(live(ec2)) == 6
-    apply(session, ready, replace=[old], allow_removal=True)
+    apply(session, ready, replace=[old], removal="now")
     assert len(live(ec2)) == 5 and old not in {entry["InstanceId"] for entry in live(ec2)}
-    assert not apply(session, ready, replace=[old], allow_removal=True)[0].changed
+    assert not apply(session, ready, replace=[old], removal="now")[0].changed
+
+
+def test_naming_a_machine_is_consent_to_its_removal(session, ec2, ready):
+    ready["pools"] = []
+    made, _steps = apply(session, ready)
+    old = made.value["machines"][0]["id"]
+    assert apply(session, ready, replace=[old], removal="defer")[0].changed and len(live(ec2)) == 4
+    named, _steps = apply(session, ready, replace=[old], removal="defer")
+    assert ids(named.value["leaving"]) == [old] and len(live(ec2)) == 4
+    assert machines.removed(session, ready, [old])[0].changed
+    assert not apply(session, ready, replace=[old], removal="defer")[0].changed
 
 
 def test_machines_of_others_are_refused_or_left_alone(session, ec2, ready):

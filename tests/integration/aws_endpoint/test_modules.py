@@ -30,6 +30,12 @@ def test_check_mode_on_an_empty_account_predicts_everything(capsys, ec2, definit
     assert balancer["changed"] and balancer["endpoint"]["port"] == 6443
     machines = run("aws_machines", capsys, cluster=definition)
     assert machines["changed"] and len(machines["planned"]) == 5 and len(machines["steps"]) == 5
+    assert machines["leaving"] == [] and len(machines["plan_id"]) == 12
+    outdated = run("aws_machines", capsys, cluster=definition, plan_id="0123456789ab")
+    assert outdated["code"] == "MACHINES_PLAN_OUTDATED"
+    gone = run("aws_machines", capsys, cluster=definition, state="absent", ids=["i-0123456789abcdef0"])
+    assert not gone["changed"] and gone["machines"] == [] and gone["plan_id"] == ""
+    assert "state=absent" in run("aws_machines", capsys, cluster=definition, ids=[])["msg"]
     for name in ("aws_network", "aws_load_balancer", "aws_machines"):
         assert not run(name, capsys, cluster=definition, state="absent")["changed"]
     assert run("aws_image_info", capsys, region="eu-west-1", id=definition["image"]["id"])["image"]["id"] == definition["image"]["id"]

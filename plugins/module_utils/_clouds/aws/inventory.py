@@ -261,6 +261,11 @@ def base(session: Session, where: Place, *, once: bool = False) -> Base:
     return Base(uid, vpc, subnets, groups)
 
 
+def removal_base(session: Session, where: Place) -> Base:
+    """Return what is to be known for a removal: the identity, where it can be found without the user's VPC, which may have gone first."""
+    return base(session, where) if not where.vpc else Base("", "", {}, {})
+
+
 _USERS_SUBNETS = {"private": "machines", "load_balancer": "load_balancer"}
 
 

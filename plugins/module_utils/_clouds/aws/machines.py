@@ -9,7 +9,7 @@ import dataclasses
 import hashlib
 import json
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Callable
 
@@ -22,6 +22,7 @@ from ..._machines.model import (
     DEAD_STATES,
     DELETE,
     GONE,
+    INCOMPLETE,
     KEEP,
     LEAVING,
     PENDING,
@@ -47,6 +48,9 @@ from .layout import Place
 from .session import CONSISTENCY, Session, session_for
 
 GENERATION = "1"
+REFUSE, DEFER, NOW = "refuse", "defer", "now"
+"""What becomes of machines that serve and that a plan takes away."""
+BRAKE_PERCENT = 10
 DISK_GIB = 40
 """Size of a root disk that the definition does not say: that of most images has no room for container images."""
 SECURITY_GROUPS, METADATA_TOKENS = "security_groups", "metadata_tokens"
@@ -89,6 +93,12 @@ class Ec2:
         if len(wanted) <= _FILTER_VALUES:
             filters.append({"Name": "instance-id", "Values": sorted(wanted)})
         return [machine for machine in self._read(filters) if machine.id in wanted]
+
+    def find(self, ids: Sequence[str]) -> list[Machine]:
+        """Return at most 200 instances by their ids, whoever owns them."""
+        wanted = [{"Name": "instance-id", "Values": list(ids)}]
+        found = self.session.pages("ec2", "describe_instances", "Reservations", once=True, Filters=wanted, MaxResults=_PAGE)
+        return [to_machine(entry) for reservation in found for entry in reservation.get("Instances") or ()]
 
     def request_hash(self, group: MachineGroup, zone: str) -> str:
         return hashlib.sha256(json.dumps(self.request(group, zone), sort_keys=True).encode()).hexdigest()
@@ -292,9 +302,11 @@ def present(
     *,
     wait_timeout: float,
     wait_for: str = "ssh",
-    allow_removal: bool = False,
+    removal: str = REFUSE,
+    plan_id: str = "",
     roll_out: bool = False,
     replace: Sequence[str] = (),
+    etcd: Mapping[str, bool] | None = None,
     check_mode: bool = False,
     report: Callable[[str], None] = lambda _line: None,
     scan: Callable[[dict[str, Any], Machine], str] | None = None,
@@ -303,7 +315,10 @@ def present(
 
     :param wait_timeout: seconds for a machine from its creation or start until it is ready.
     :param wait_for: ``ssh`` or ``running``.
-    :param replace: ids of machines that get a successor.
+    :param removal: `REFUSE`, `DEFER` (what is to go is returned as ``leaving`` and stays) or `NOW`.
+    :param plan_id: consent to a plan that takes away more than it may without.
+    :param replace: ids of machines that get a successor; naming a machine is consent to its removal.
+    :param etcd: name of each control plane that is a member of etcd, and whether that serves; None where nobody knows.
     :param scan: returns the host key of a machine or nothing; stands in for `scan_host_key` in tests.
     """
     where = names.place(definition)
@@ -312,21 +327,26 @@ def present(
     call = Caller(session.clock, patience=Patience(ready=wait_timeout))
     groups = [cloud.group(group) for group in planning.desired_groups(definition)]
     observed = call(cloud.observe) if check_mode else applying.look(cloud, groups, call)
-    steps = planning.plan(groups, observed, roll_out=roll_out, replace=replace)
-    if not allow_removal:
-        planning.check_brake(steps, observed)
-    making = {step.pool for step in steps if step.action in (CREATE, REPLACE)}
+
+    def plan(machines: Sequence[Machine]) -> list[Step]:
+        members = None if etcd is None else {machine.id: etcd[machine.name] for machine in machines if machine.name in etcd}
+        return planning.plan(groups, machines, roll_out=roll_out, replace=replace, etcd=members)
+
+    steps = plan(observed)
+    if removal != NOW or plan_id:
+        planning.check_brake(steps, observed, percent=BRAKE_PERCENT if removal == DEFER else 0, consent=plan_id or replace)
+    leaving = _leaving(steps) if removal == DEFER else []
+    deferred = {machine.id for machine in leaving}
+    own = [step for step in steps if not (step.machine and step.machine.id in deferred)]
+    making = {step.pool for step in own if step.action in (CREATE, REPLACE)}
     if making:
         cloud.choose_images([group for group in groups if group.pool in making], observed)
-    result = Result(any(step.action != KEEP for step in steps), _diff(observed), _predicted(where.cluster, steps, observed))
+    result = Result(any(step.action != KEEP for step in own), _diff(observed), _predicted(where.cluster, own, observed))
     alive = sorted((machine for machine in observed if machine.state not in DEAD_STATES), key=lambda machine: machine.name)
     if check_mode:
-        gone = {step.machine.id for step in steps if step.action == DELETE and step.machine}
+        gone = {step.machine.id for step in own if step.action == DELETE and step.machine}
         kept = [machine for machine in alive if machine.id not in gone]
-        result.value = {
-            "machines": [machine.as_dict() for machine in kept],
-            "planned": [m.as_dict() for m in _planned(where.cluster, steps)],
-        }
+        result.value = _value(kept, _planned(where.cluster, own), leaving, planning.plan_id(steps))
         return result, steps
     keys: dict[str, str] = {}
     look = scan or scan_host_key
@@ -343,7 +363,7 @@ def present(
     # Those of a run that was killed before their first contact.
     unknown = [machine.id for machine in alive if machine.state == RUNNING and not machine.host_key] if wait_for == "ssh" else []
     outcome = applying.apply(
-        steps,
+        own,
         groups,
         observed,
         cloud,
@@ -355,9 +375,27 @@ def present(
     )
     result.changed = result.changed or bool(keys)
     outcome.raise_failures(where.cluster)
+    if leaving:
+        # A machine that a killed run removed a moment ago may have looked alive, and then another one looks like the one too many.
+        session.clock.sleep(CONSISTENCY)
+        still = {machine.id for machine in _leaving(plan(call(cloud.observe)))}
+        leaving = [machine for machine in leaving if machine.id in still]
     machines = [dataclasses.replace(machine, host_key=machine.host_key or keys.get(machine.id, "")) for machine in outcome.machines]
-    result.value = {"machines": [machine.as_dict() for machine in machines], "planned": []}
+    result.value = _value(machines, [], leaving, planning.plan_id(steps))
     return result, steps
+
+
+def _leaving(steps: Sequence[Step]) -> list[Machine]:
+    """Return the machines that a plan takes away, in its order; leftovers, which never served, are none."""
+    return [step.machine for step in steps if step.action == DELETE and step.machine and step.machine.state != INCOMPLETE]
+
+
+def _value(
+    machines: Sequence[Machine], planned: Sequence[Machine] = (), leaving: Sequence[Machine] = (), plan_id: str = ""
+) -> dict[str, Any]:
+    """Return what the module returns about machines."""
+    lists = {"machines": machines, "planned": planned, "leaving": leaving}
+    return {**{key: [machine.as_dict() for machine in found] for key, found in lists.items()}, "plan_id": plan_id}
 
 
 def observed(session: Session, definition: dict[str, Any]) -> Result:
@@ -365,8 +403,42 @@ def observed(session: Session, definition: dict[str, Any]) -> Result:
     where = names.place(definition)
     cloud = Ec2(session, where, definition, inventory.Base("", "", {}, {}))
     found = sorted(Caller(session.clock)(cloud.observe), key=lambda machine: machine.name)
-    alive = [machine.as_dict() for machine in found if machine.state not in DEAD_STATES]
-    return Result(value={"machines": alive, "planned": []})
+    return Result(value=_value([machine for machine in found if machine.state not in DEAD_STATES]))
+
+
+def removed(session: Session, definition: dict[str, Any], ids: Sequence[str], *, check_mode: bool = False) -> tuple[Result, list[Step]]:
+    """Remove exactly these machines of the cluster, with their disks, and wait until they are gone. One that is gone is no error.
+
+    :raises FlotillaError: ``MACHINES_FOREIGN`` for machines that are not the cluster's; then nothing was removed.
+    """
+    where = names.place(definition)
+    cloud = Ec2(session, where, definition, inventory.removal_base(session, where))
+    call = Caller(session.clock)
+    wanted = set(ids)
+    found = call(cloud.observe)
+    if wanted - {machine.id for machine in found}:
+        # One that was made a moment ago may not show yet.
+        session.clock.sleep(CONSISTENCY)
+        found = call(cloud.observe)
+    unknown = sorted(wanted - {machine.id for machine in found})
+    parts = [unknown[start : start + _FILTER_VALUES] for start in range(0, len(unknown), _FILTER_VALUES)]
+    foreign = [machine.id for part in parts for machine in call(cloud.find, part) if machine.state not in DEAD_STATES]
+    if foreign:
+        raise FlotillaError(
+            "MACHINES_FOREIGN",
+            f"Not of cluster '{where.cluster}', but there in {where.region}: {', '.join(foreign)}.",
+            "Correct ids; nothing was removed.",
+        )
+    chosen = sorted((machine for machine in found if machine.id in wanted), key=lambda machine: machine.name)
+    alive = [machine for machine in chosen if machine.state not in DEAD_STATES]
+    left = sorted((m for m in found if m.state not in DEAD_STATES and m.id not in wanted), key=lambda machine: machine.name)
+    steps = [Step(DELETE, m.pool, m.role, m.zone, m, "its removal was asked for") for m in alive]
+    result = Result(bool(alive), _diff(found), _diff(left), _value(left))
+    if not check_mode:
+        if alive:
+            _terminate(call, cloud, alive)
+        _wait_until_gone(session, call, cloud, [machine.id for machine in chosen if machine.state != GONE])
+    return result, steps
 
 
 def absent(session: Session, definition: dict[str, Any], *, check_mode: bool = False) -> tuple[Result, list[Step]]:
@@ -375,10 +447,10 @@ def absent(session: Session, definition: dict[str, Any], *, check_mode: bool = F
     Two looks, apart by the time that a read may lag, have to see nothing.
     """
     where = names.place(definition)
-    cloud = Ec2(session, where, definition, inventory.base(session, where) if not where.vpc else inventory.Base("", "", {}, {}))
+    cloud = Ec2(session, where, definition, inventory.removal_base(session, where))
     call = Caller(session.clock)
     steps: list[Step] = []
-    result = Result(value={"machines": [], "planned": []})
+    result = Result(value=_value([]))
     clean = False
     for number in range(_ROUNDS):
         found = call(cloud.observe)
@@ -395,21 +467,22 @@ def absent(session: Session, definition: dict[str, Any], *, check_mode: bool = F
         if clean and not alive and not leaving:
             return result, steps
         clean = not alive and not leaving
-        for start in range(0, len(alive), cloud.limits.per_call):
-            _terminate(call, cloud, alive[start : start + cloud.limits.per_call])
+        _terminate(call, cloud, alive)
         _wait_until_gone(session, call, cloud, [machine.id for machine in (*alive, *leaving)])
         session.clock.sleep(CONSISTENCY)
     return result, steps
 
 
 def _terminate(call: Caller, cloud: Ec2, machines: Sequence[Machine]) -> None:
-    try:
-        call(cloud.delete, machines)
-    except NotFound:
-        # One unknown machine makes EC2 refuse the whole call.
-        if len(machines) > 1:
-            for machine in machines:
-                _terminate(call, cloud, [machine])
+    for start in range(0, len(machines), cloud.limits.per_call):
+        part = machines[start : start + cloud.limits.per_call]
+        try:
+            call(cloud.delete, part)
+        except NotFound:
+            # One unknown machine makes EC2 refuse the whole call.
+            if len(part) > 1:
+                for machine in part:
+                    _terminate(call, cloud, [machine])
 
 
 def _wait_until_gone(session: Session, call: Caller, cloud: Ec2, ids: list[str]) -> None:

@@ -59,7 +59,7 @@ class Adapter(AwsEndpoint):
         return Task(f"{MODULES}.{name}", f"flotilla.kubernetes.{name}", {"cluster": self.definition(wanted), **options})
 
     def apply(self, wanted: Wanted) -> list[Task]:
-        options = {"allow_removal": True, "roll_out": True, "wait_for": "running"}
+        options = {"removal": "now", "roll_out": True, "wait_for": "running"}
         machines = [self._task("aws_machines", wanted, **options)] if self.makes_machines else []
         return [self._task("aws_network", wanted), self._task("aws_load_balancer", wanted), *machines]
 
@@ -68,4 +68,4 @@ class Adapter(AwsEndpoint):
         return [self._task(name, wanted, state="absent") for name in (*names, "aws_load_balancer", "aws_network")]
 
     def replace(self, wanted: Wanted, machine: Machine) -> list[Task]:
-        return [self._task("aws_machines", wanted, allow_removal=True, wait_for="running", replace=[machine.id])]
+        return [self._task("aws_machines", wanted, removal="now", wait_for="running", replace=[machine.id])]
