@@ -32,7 +32,9 @@ class ActionModule(ActionBase):
         if present and self._task.check_mode:
             # A machine that check mode only plans has no key yet, and a run would write it.
             wanted += "".join(
-                f"{machine['addresses']['private']} (made with the machine)\n" for machine in machines if not machine.get("host_key")
+                f"{machine['addresses']['private'] or machine['name']} (made with the machine)\n"
+                for machine in machines
+                if not machine.get("host_key")
             )
         try:
             with clear_os_errors(path, "read"):

@@ -10,7 +10,7 @@ from typing import Any
 
 import boto3
 import pytest
-from ansible_collections.flotilla.kubernetes.plugins.module_utils._clouds.aws import image, machines, network
+from ansible_collections.flotilla.kubernetes.plugins.module_utils._clouds.aws import image, load_balancer, machines, network
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._errors import FlotillaError
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIHostKeyOfATest"
@@ -213,6 +213,29 @@ def test_machines_of_others_are_refused_or_left_alone(session, ec2, ready):
             change(session, ready)
         assert caught.value.code == "CLUSTER_FOREIGN_FOUNDATION"
     assert [entry["InstanceId"] for entry in live(ec2)] == [stranger]
+
+
+def test_the_end_of_a_whole_cluster_is_predicted_and_what_others_attached_is_in_its_way(session, ec2, ready):
+    made, _steps = apply(session, ready)
+    load_balancer.present(session, ready, [])
+    assert network.absent(session, ready, check_mode=True).changed and len(live(ec2)) == 5
+    with pytest.raises(FlotillaError) as caught:
+        network.absent(session, ready)
+    assert caught.value.code == "AWS_NETWORK_IN_USE" and len(caught.value.details["attached"]) >= 5
+    # Another cluster's machine in this network, of the same name but with another identity.
+    first = made.value["machines"][0]["id"]
+    ec2.create_tags(Resources=[first], Tags=[{"Key": "flotilla-uid", "Value": "0123456789abcdef"}])
+    with pytest.raises(FlotillaError) as caught:
+        network.absent(session, ready, check_mode=True)
+    assert [first in thing for thing in caught.value.details["attached"]] == [True]
+
+
+def test_sizes_that_are_not_offered_are_named_before_anything_is_made(session, ec2, ready):
+    ready["pools"][0]["machine"]["size"] = "m7i.enormous"
+    with pytest.raises(FlotillaError) as caught:
+        apply(session, ready, check_mode=True)
+    assert caught.value.code == "AWS_SIZE_UNKNOWN" and "m7i.enormous in eu-west-1a" in caught.value.message and live(ec2) == []
+    assert "machine.size" in caught.value.remedy
 
 
 def test_images_are_found_by_parameter_and_by_name(session, ec2, ready):

@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+import difflib
 import re
+from collections.abc import Sequence
 from typing import Any
 
 from ..._machines.cloud import CloudError, NoCapacity, NotFound, QuotaExceeded, Refused, Throttled, Transient, Unauthorised
@@ -144,12 +146,27 @@ def _credentials_remedy(operation: str, code: str, message: str) -> str:
     return "Set valid credentials as boto3 finds them: environment, ~/.aws, SSO, or the role of the machine that runs this."
 
 
-def unreachable(operation: str, error: BaseException) -> CloudError:
-    """Return what an interrupted call means: nobody knows whether it was done."""
-    return Transient(
+def unreachable(operation: str, error: BaseException, again: bool = True) -> CloudError:
+    """Return what an interrupted call means: nobody knows whether it was done.
+
+    :param again: whether to repeat it.
+    """
+    return (Transient if again else CloudError)(
         "AWS_UNREACHABLE",
         f"AWS did not answer {operation}: {' '.join(str(error).split())}.",
         "Check aws.region, the network and the proxy of the machine that runs this, then run again.",
+        error,
+        {"operation": operation},
+    )
+
+
+def unknown_region(operation: str, region: str, known: Sequence[str], error: BaseException) -> CloudError:
+    """Return what it means that nothing answers in a region that boto3 does not know."""
+    near = difflib.get_close_matches(region, known, n=3) or ["eu-west-1", "us-east-1"]
+    return Refused(
+        "AWS_REGION_UNKNOWN",
+        f"aws.region '{region}' is not known, and nothing answers there: {' '.join(str(error).split())}.",
+        f"Use a region such as {', '.join(near)}; for one that is newer than that, upgrade boto3.",
         error,
         {"operation": operation},
     )

@@ -150,6 +150,11 @@ def _network(text: str) -> ipaddress.IPv4Network:
     return found
 
 
+def balancer_name(where: Place) -> str:
+    """Return the name of load balancer and target group, which AWS keeps unique in account and region."""
+    return f"{where.cluster}-api"
+
+
 def check_owner(tags: dict[str, str], where: Place, uid: str, what: str) -> None:
     """Fail unless ``tags`` say that ``what`` belongs to this cluster of this foundation.
 

@@ -29,9 +29,10 @@ _BALANCER_ATTRIBUTES = {"load_balancing.cross_zone.enabled": "true"}
 _GROUP_ATTRIBUTES = {"preserve_client_ip.enabled": "false", "deregistration_delay.connection_termination.enabled": "true"}
 _DELAY = "deregistration_delay.timeout_seconds"
 _CHECK = {"HealthCheckProtocol": "HTTPS", "HealthCheckPath": "/readyz", "HealthCheckPort": str(API_PORT), "HealthCheckEnabled": True}
+# An API server that is told to end goes on serving for 20 s while its /readyz fails: by then no connection comes any more.
 _CHECK_SPEED = {
-    "HealthCheckIntervalSeconds": 10,
-    "HealthCheckTimeoutSeconds": 6,
+    "HealthCheckIntervalSeconds": 5,
+    "HealthCheckTimeoutSeconds": 4,
     "HealthyThresholdCount": 2,
     "UnhealthyThresholdCount": 2,
 }
@@ -64,15 +65,10 @@ class Seen:
         return {member for member, health in self.health.items() if health.get("State") not in ("draining", "unhealthy.draining")}
 
 
-def name_of(where: Place) -> str:
-    """Return the name of load balancer and target group, which AWS keeps unique in account and region."""
-    return f"{where.cluster}-api"
-
-
 def observe(session: Session, where: Place, definition: dict[str, Any]) -> Seen:
     """Read everything; changes nothing. A load balancer of somebody else's under the name is an error."""
     seen = Seen()
-    named = {"Names": [name_of(where)]}
+    named = {"Names": [names.balancer_name(where)]}
     seen.balancer = _first(session, "describe_load_balancers", "LoadBalancers", **named)
     seen.group = _first(session, "describe_target_groups", "TargetGroups", **named)
     arns = [arn for arn in (seen.balancer_arn, seen.group_arn) if arn]
@@ -80,7 +76,7 @@ def observe(session: Session, where: Place, definition: dict[str, Any]) -> Seen:
         answer = _or_nothing(lambda: session.repeat("elbv2", "describe_tags", ResourceArns=arns))
         seen.tags = {str(entry["ResourceArn"]): names.to_tags(entry.get("Tags")) for entry in answer.get("TagDescriptions") or ()}
         for arn in arns:
-            names.check_owner(seen.tags.get(arn, {}), where, "", f"The load balancer {name_of(where)}")
+            names.check_owner(seen.tags.get(arn, {}), where, "", f"The load balancer {names.balancer_name(where)}")
     if seen.balancer_arn:
         arn = seen.balancer_arn
         answer = _or_nothing(lambda: session.repeat("elbv2", "describe_listeners", LoadBalancerArn=arn))
@@ -191,7 +187,7 @@ def _dns(definition: dict[str, Any]) -> tuple[str, str]:
 def _points_here(where: Place, record: dict[str, Any]) -> bool:
     """Tell whether a record leads to a load balancer of the cluster's, this one or one before it."""
     target = str((record.get("AliasTarget") or {}).get("DNSName") or "").lower()
-    return target.removeprefix("dualstack.").removeprefix("internal-").startswith(f"{name_of(where)}-")
+    return target.removeprefix("dualstack.").removeprefix("internal-").startswith(f"{names.balancer_name(where)}-")
 
 
 def _same_name(one: str, other: str) -> bool:
@@ -291,7 +287,7 @@ class _Builder:
         self.wanted = {str(member["id"]) for member in members if member["state"] == ACTIVE}
         self.scheme = "internet-facing" if where.public_endpoint else "internal"
         self.subnets = sorted(base.subnets["load_balancer"].values())
-        self.tags = where.own_tags(LOAD_BALANCER, base.uid, name_of(where))
+        self.tags = where.own_tags(LOAD_BALANCER, base.uid, names.balancer_name(where))
         self.actions: list[Action] = []
 
     def plan(self) -> list[Action]:
@@ -332,7 +328,7 @@ class _Builder:
         tags = {what: {**now["tags"].get(what, {}), **self.tags} for what in ("load_balancer", "target_group")}
         return {
             "load_balancer": {
-                "name": name_of(self.where),
+                "name": names.balancer_name(self.where),
                 "scheme": self.scheme,
                 "zones": sorted(zones | set(had.get("zones") or ())),
                 "security_groups": sorted(self.base.groups[LOAD_BALANCER]),
@@ -359,7 +355,7 @@ class _Builder:
             if not str(error.details.get("aws_code")).startswith("Duplicate"):
                 raise
             self.session.clock.sleep(CONSISTENCY)
-            found = _first(self.session, read, key, Names=[name_of(self.where)])
+            found = _first(self.session, read, key, Names=[names.balancer_name(self.where)])
             if not found:
                 raise
             return found
@@ -369,7 +365,7 @@ class _Builder:
             "create_target_group",
             "describe_target_groups",
             "TargetGroups",
-            Name=name_of(self.where),
+            Name=names.balancer_name(self.where),
             Protocol="TCP",
             Port=API_PORT,
             VpcId=self.base.vpc_id,
@@ -397,7 +393,7 @@ class _Builder:
             "create_load_balancer",
             "describe_load_balancers",
             "LoadBalancers",
-            Name=name_of(self.where),
+            Name=names.balancer_name(self.where),
             Type="network",
             Scheme=self.scheme,
             Subnets=self.subnets,
@@ -409,8 +405,8 @@ class _Builder:
         if balancer.get("Scheme") != self.scheme:
             raise FlotillaError(
                 "AWS_ENDPOINT_FIXED",
-                f"The load balancer {name_of(self.where)} is {balancer.get('Scheme')}, and api_endpoint.visibility asks for {self.scheme}:"
-                " AWS can not change that.",
+                f"The load balancer {names.balancer_name(self.where)} is {balancer.get('Scheme')},"
+                f" and api_endpoint.visibility asks for {self.scheme}: AWS can not change that.",
                 "Set api_endpoint.visibility back, or delete the cluster and make it anew.",
             )
         have = {str(entry.get("ZoneName")) for entry in balancer.get("AvailabilityZones") or ()}
@@ -505,12 +501,12 @@ class _Builder:
         """Wait until the load balancer takes connections."""
 
         def active() -> bool:
-            found = _first(self.session, "describe_load_balancers", "LoadBalancers", Names=[name_of(self.where)])
+            found = _first(self.session, "describe_load_balancers", "LoadBalancers", Names=[names.balancer_name(self.where)])
             state = found.get("State") or {}
             if state.get("Code") == "failed":
                 raise FlotillaError(
                     "AWS_LOAD_BALANCER_FAILED",
-                    f"AWS did not make the load balancer {name_of(self.where)}: {state.get('Reason') or 'it gives no reason'}.",
+                    f"AWS did not make the load balancer {names.balancer_name(self.where)}: {state.get('Reason') or 'it gives no reason'}.",
                     "Delete it in the AWS console and run again.",
                 )
             return state.get("Code") in ("active", "active_impaired")
@@ -518,6 +514,6 @@ class _Builder:
         if not self.session.wait(active, ACTIVE_TIMEOUT, pause=5):
             raise FlotillaError(
                 "AWS_LOAD_BALANCER_SLOW",
-                f"The load balancer {name_of(self.where)} is not active after {ACTIVE_TIMEOUT} s.",
+                f"The load balancer {names.balancer_name(self.where)} is not active after {ACTIVE_TIMEOUT} s.",
                 "Run again: it goes on waiting.",
             )

@@ -193,6 +193,29 @@ class Ec2:
                 known[key] = images.resolve(self.session, wanted, architecture)
             self.images[group.pool] = known[key]
 
+    def check_sizes(self, groups: Sequence[MachineGroup]) -> None:
+        """Fail when a zone of a group does not offer its machine size, which RunInstances would say only after the network is made.
+
+        :raises FlotillaError: ``AWS_SIZE_UNKNOWN``.
+        """
+        wanted = {
+            (str((pool_of(self.definition, group.pool).get("machine") or {})["size"]), zone) for group in groups for zone in group.zones
+        }
+        filters = [{"Name": "instance-type", "Values": sorted({size for size, _zone in wanted})}]
+        parameters = {"LocationType": "availability-zone", "Filters": filters}
+        found = self.session.pages("ec2", "describe_instance_type_offerings", "InstanceTypeOfferings", **parameters)
+        offered = {(str(entry["InstanceType"]), str(entry["Location"])) for entry in found}
+        missing = sorted(wanted - offered)
+        if missing:
+            listed = ", ".join(f"{size} in {zone}" for size, zone in missing)
+            elsewhere = sorted({zone for size, zone in offered if size in {size for size, _zone in missing}})
+            remedy = (
+                f"Use other zones ({', '.join(elsewhere)} have it), or another size."
+                if elsewhere
+                else "Correct machine.size, or aws.region."
+            )
+            raise FlotillaError("AWS_SIZE_UNKNOWN", f"EC2 does not offer {listed}.", remedy)
+
     def _keys(self) -> list[str]:
         access = self.definition["access"]
         if not self.login and access.get("ssh_private_key_file"):
@@ -340,7 +363,10 @@ def present(
     own = [step for step in steps if not (step.machine and step.machine.id in deferred)]
     making = {step.pool for step in own if step.action in (CREATE, REPLACE)}
     if making:
-        cloud.choose_images([group for group in groups if group.pool in making], observed)
+        orders = [group for group in groups if group.pool in making]
+        cloud.choose_images(orders, observed)
+        if check_mode:
+            cloud.check_sizes(orders)
     result = Result(any(step.action != KEEP for step in own), _diff(observed), _predicted(where.cluster, own, observed))
     alive = sorted((machine for machine in observed if machine.state not in DEAD_STATES), key=lambda machine: machine.name)
     if check_mode:
@@ -570,10 +596,10 @@ def _predicted(cluster: str, steps: Sequence[Step], observed: Sequence[Machine])
 
 
 def _planned(cluster: str, steps: Sequence[Step]) -> list[Machine]:
-    """Return the machines that steps would make, under names that only tell them apart."""
+    """Return the machines that steps would make, under names and ids that only tell them apart."""
     made = [step for step in steps if step.action in (CREATE, REPLACE)]
     found = []
     for number, step in enumerate(made, start=1):
         name = f"{cluster}-{step.pool}-new-{number}"
-        found.append(Machine("", name, cluster, step.pool, step.role, step.zone, PLANNED, {"private": None, "public": None}))
+        found.append(Machine(name, name, cluster, step.pool, step.role, step.zone, PLANNED, {"private": None, "public": None}))
     return found

@@ -74,7 +74,7 @@ def absent(session: Session, definition: dict[str, Any], check_mode: bool = Fals
     seen = _observe_for_removal(session, where)
     result = Result(not seen.empty, _state(where, seen), {})
     if seen.vpc and not seen.empty:
-        _refuse_attached(session, where, seen, wait=not check_mode)
+        _refuse_attached(session, where, seen, check_mode)
     if check_mode:
         return result
     for _round in range(_ROUNDS):
@@ -756,16 +756,18 @@ def _delete_nats(session: Session, entries: list[Entry]) -> None:
         )
 
 
-def _refuse_attached(session: Session, where: Place, seen: Seen, wait: bool) -> None:
-    """Fail with what is in the way of a removal and is not the network's: machines, load balancers, things of other people."""
+def _refuse_attached(session: Session, where: Place, seen: Seen, check_mode: bool) -> None:
+    """Fail with what is in the way of a removal and is not the network's: machines, load balancers, things of other people.
+
+    In check mode the cluster's own machines and load balancer may be there: a run removes them first, with their modules.
+    """
 
     def look() -> list[str]:
-        return _attached_things(session, where, seen)
+        return _attached_things(session, where, seen, _goes_before(session, where, seen) if check_mode else lambda _entry: False)
 
     found = look()
     # Interfaces of a load balancer outlive it by minutes.
-    leaving = f"of ELB net/{where.cluster}-api/"
-    if wait and found and all(leaving in thing for thing in found):
+    if not check_mode and found and all(_balancer_words(where) in thing for thing in found):
         session.wait(lambda: not look(), LEAVE_TIMEOUT, pause=10)
         found = look()
     if found:
@@ -777,22 +779,65 @@ def _refuse_attached(session: Session, where: Place, seen: Seen, wait: bool) -> 
         )
 
 
-def _attached_things(session: Session, where: Place, seen: Seen) -> list[str]:
-    """Return what is in the VPC, or in the user's VPC uses the cluster's groups, and is not the network's own."""
+def _balancer_words(where: Place) -> str:
+    """Return what the description of each interface of the cluster's load balancer begins with after its first word."""
+    return f"ELB net/{names.balancer_name(where)}/"
+
+
+def _goes_before(session: Session, where: Place, seen: Seen) -> Callable[[Entry], bool]:
+    """Return what tells of an interface whether it goes with a machine or the load balancer of this very cluster."""
+
+    def own(tags: list[dict[str, str]] | None) -> bool:
+        found = names.to_tags(tags)
+        return (found.get(names.TAG_CLUSTER), found.get(names.TAG_FOUNDATION), found.get(names.TAG_UID)) == (
+            where.cluster,
+            where.foundation,
+            seen.uid,
+        )
+
+    filters = [inventory.by_tag(names.TAG_CLUSTER, where.cluster)]
+    found = session.pages("ec2", "describe_instances", "Reservations", Filters=filters, MaxResults=1000)
+    instances = {str(entry["InstanceId"]) for part in found for entry in part.get("Instances") or () if own(entry.get("Tags"))}
+    balancers: list[Entry] = []
+    _gone(
+        lambda: balancers.extend(
+            session.repeat("elbv2", "describe_load_balancers", Names=[names.balancer_name(where)]).get("LoadBalancers") or ()
+        )
+    )
+    arns = [str(entry["LoadBalancerArn"]) for entry in balancers]
+    tags = session.repeat("elbv2", "describe_tags", ResourceArns=arns).get("TagDescriptions") or () if arns else ()
+    with_balancer = any(own(entry.get("Tags")) for entry in tags)
+
+    def goes(entry: Entry) -> bool:
+        attachment = entry.get("Attachment") or {}
+        if attachment.get("InstanceId") in instances:
+            # One that somebody attached later stays behind.
+            return bool(attachment.get("DeleteOnTermination", True))
+        return with_balancer and _balancer_words(where) in str(entry.get("Description") or "")
+
+    return goes
+
+
+def _attached_things(session: Session, where: Place, seen: Seen, goes_before: Callable[[Entry], bool]) -> list[str]:
+    """Return what is in the VPC, or in the user's VPC uses the cluster's groups, and is not the network's own.
+
+    :param goes_before: tells of an interface that it is gone when the network goes.
+    """
     if seen.vpc is None:
         return []
     inside = {"Name": "vpc-id", "Values": [str(seen.vpc["VpcId"])]}
     if where.vpc:
         ids = [str(entry["GroupId"]) for entry in seen.items[GROUP]]
         only = {"Name": "group-id", "Values": ids}
-        return [_interface(entry) for entry in session.pages("ec2", "describe_network_interfaces", "NetworkInterfaces", Filters=[only])]
+        used = session.pages("ec2", "describe_network_interfaces", "NetworkInterfaces", Filters=[only])
+        return [_interface(entry) for entry in used if not goes_before(entry)]
     nats = session.pages("ec2", "describe_nat_gateways", "NatGateways", Filters=[inside])
     own = {str(item.get("NetworkInterfaceId")) for entry in nats for item in entry.get("NatGatewayAddresses") or ()}
     own_ids = {str(entry[inventory.READS[kind][2]]) for kind in inventory.READS for entry in seen.items[kind]}
     own_subnets = {str(entry["SubnetId"]) for entry in seen.items[SUBNET]}
     found = []
     for entry in session.pages("ec2", "describe_network_interfaces", "NetworkInterfaces", Filters=[inside]):
-        if entry.get("InterfaceType") != "nat_gateway" and str(entry["NetworkInterfaceId"]) not in own:
+        if entry.get("InterfaceType") != "nat_gateway" and str(entry["NetworkInterfaceId"]) not in own and not goes_before(entry):
             found.append(_interface(entry))
     for entry in nats:
         if entry["NatGatewayId"] not in own_ids and entry.get("State") not in ("deleted", "failed"):

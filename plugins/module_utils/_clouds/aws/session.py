@@ -23,7 +23,9 @@ from . import errors
 CONSISTENCY = 6.0
 ATTEMPTS = 12
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 20.0
-_CALL_TIMEOUT = 60
+_CONNECT_TIMEOUT, _CALL_TIMEOUT = 5, 25
+_FIRST_ANSWER = 8.0
+"""Seconds for which a session that never got an answer tries again: after that it is no passing fault but a wrong address."""
 
 
 class Session:
@@ -45,10 +47,13 @@ class Session:
         self.clock = clock
         self.calls: dict[str, int] = {}
         self._spread = spread
+        self._answered = False
+        self._begun: float | None = None
         self._clients: dict[str, Any] = {}
         try:
             import boto3
             import botocore.exceptions
+            import botocore.parsers
             from botocore.config import Config
         except ImportError as error:
             raise FlotillaError(
@@ -58,9 +63,10 @@ class Session:
                 cause=error,
             ) from error
         self._exceptions = botocore.exceptions
+        self._unreadable = botocore.parsers.ResponseParserError
         self._config = Config(
             region_name=region,
-            connect_timeout=10,
+            connect_timeout=_CONNECT_TIMEOUT,
             read_timeout=_CALL_TIMEOUT,
             retries={"total_max_attempts": 1, "mode": "standard"},
             max_pool_connections=16,
@@ -83,9 +89,14 @@ class Session:
         known = self._exceptions
         try:
             client = self._client(service)
+            if self._begun is None:
+                self._begun = self.clock.monotonic()
             self.calls[name] = self.calls.get(name, 0) + 1
-            return getattr(client, operation)(**parameters)
+            reply = getattr(client, operation)(**parameters)
+            self._answered = True
+            return reply
         except known.ClientError as error:
+            self._answered = True
             answer = error.response.get("Error") or {}
             meta = error.response.get("ResponseMetadata") or {}
             pause = str((meta.get("HTTPHeaders") or {}).get("retry-after") or "")
@@ -103,12 +114,32 @@ class Session:
             known.TokenRetrievalError,
         ) as error:
             raise errors.without_credentials(name, error) from error
-        except (known.HTTPClientError, known.ConnectionError, known.IncompleteReadError) as error:
-            raise errors.unreachable(name, error) from error
+        except (known.HTTPClientError, known.ConnectionError, known.IncompleteReadError, self._unreadable) as error:
+            raise self._unreachable(name, error) from error
         except known.BotoCoreError as error:
             raise FlotillaError(
                 "AWS_SDK", f"boto3 refused {name}: {' '.join(str(error).split())}.", "Correct the definition's section aws.", cause=error
             ) from error
+
+    def _unreachable(self, name: str, error: Exception) -> CloudError:
+        """Return what a connection means that failed."""
+        if self._answered:
+            return errors.unreachable(name, error)
+        regions = self._regions()
+        if self.region not in regions and isinstance(error, self._exceptions.EndpointConnectionError):
+            return errors.unknown_region(name, self.region, regions, error)
+        waited = self.clock.monotonic() - (self._begun or 0.0)
+        return errors.unreachable(name, error, again=waited < _FIRST_ANSWER)
+
+    def _regions(self) -> list[str]:
+        """Return the regions that this release of boto3 knows; newer ones work without."""
+        return sorted(
+            {
+                region
+                for partition in self._factory.get_available_partitions()
+                for region in self._factory.get_available_regions("ec2", partition)
+            }
+        )
 
     def repeat(self, service: str, operation: str, *, repeatable: bool = True, fresh: bool = False, **parameters: Any) -> dict[str, Any]:
         """Make a call, and repeat it with growing pauses while AWS only asks for patience.
