@@ -1,0 +1,12 @@
+# Copyright: (c) 2026, the flotilla.kubernetes authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The account of the contract suite at an endpoint that can be backed."""
+
+from __future__ import annotations
+
+from clouds.aws.account import AwsEndpoint
+
+
+class Account(AwsEndpoint):
+    endpoint = "backing.aws.endpoint"
