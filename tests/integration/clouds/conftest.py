@@ -21,7 +21,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--cloud", default="aws", help="folder of tests/support/clouds")
     parser.addoption("--seeds", type=int, default=3, help="how many stories in bad weather")
     parser.addoption("--seed", type=int, default=1, help="the first of them")
-    parser.addoption("--speed", type=float, default=40.0, help="how much faster than real the test's clock goes")
+    parser.addoption("--speed", type=float, default=10.0, help="how much faster than real the test's clock goes")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -75,7 +75,7 @@ def test_a_machine_without_a_token_is_found_when_answers_are_lost(tell: Tell, pl
     for defect, clean in (("duplicate", False), ("", True)):
         before = tell(defect).place.reset()
         place.weather(Faults("lost", reset=0.5, burst=1))
-        outcomes = list(run(place.cloud.apply(BASE), place.environment, place.clock))
+        outcomes = list(run(place.cloud.apply(BASE), place))
         assert not outcomes[-1].failed, outcomes
         found = place.cloud.machines(judge.added(before, place.cloud.dump(place.direct)))
         assert (judge.check_machines(BASE.machines, found) == []) is clean
@@ -94,14 +94,14 @@ def _be_impatient(place: Place) -> None:
         place.reset()
         place.weather(CALM)
         tasks = place.cloud.apply(BASE)
-        list(run(tasks, place.environment, place.clock))
+        list(run(tasks, place))
         first = [call["mutates"] for call in place.calls()].index(True)
         before = place.reset()
         place.weather(Faults("old", stale_for=5.0, stale=1.0))
-        (outcome,) = run(tasks, place.environment, place.clock, kill=(0, 2 * first + 1))
+        (outcome,) = run(tasks, place, kill=(0, 2 * first + 1))
         assert outcome.killed
         place.calls()
-        list(run(tasks, place.environment, place.clock))
+        list(run(tasks, place))
         networks = [thing for thing in judge.added(before, place.cloud.dump(place.direct)) if thing.kind == "vpc"]
         assert (len(networks) == 1) is clean, networks
 
@@ -126,13 +126,13 @@ def test_planted_things_are_found(tell: Tell, place: Place) -> None:
 def test_a_kill_ends_the_run_at_its_moment(tell: Tell, place: Place, how: str) -> None:
     tell("").place.reset()
     place.weather(CALM)
-    list(run(place.cloud.apply(BASE), place.environment, place.clock))
+    list(run(place.cloud.apply(BASE), place))
     first = [call["mutates"] for call in place.calls()].index(True)
     # The first call that changes something was not sent, or was sent and its answer not read.
     for moment, done in ((2 * first, 0), (2 * first + 1, 1)):
         before = place.reset()
         place.weather(CALM)
-        (outcome,) = run(place.cloud.apply(BASE), place.environment, place.clock, how=how, kill=(0, moment))
+        (outcome,) = run(place.cloud.apply(BASE), place, how=how, kill=(0, moment))
         assert outcome.killed
         assert (len(place.calls()), sum(call["mutates"] for call in place.calls())) == (first + done, done)
         assert sum(thing.kind == "vpc" for thing in judge.added(before, place.cloud.dump(place.direct))) == done
@@ -205,7 +205,7 @@ def test_a_zone_gives_what_it_has(tell: Tell, place: Place) -> None:
 
 def test_what_is_in_use_is_not_deleted(tell: Tell, place: Place) -> None:
     tell("").place.reset()
-    list(run(place.cloud.apply(BASE), place.environment, place.clock))
+    list(run(place.cloud.apply(BASE), place))
     ec2 = client("ec2", place.direct)
     ids = {thing.kind: thing.id for thing in place.cloud.dump(place.direct) if thing.owner == "contract"}
     for delete, name, kind in (

@@ -6,25 +6,19 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import importlib
-import json
-import os
-import subprocess
-import sys
-import time
-import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 from clouds.clock import Clock
-from clouds.faults import CALM, Faults
+from clouds.faults import CALM, Dialect, Faults
 from clouds.judge import Machine, Thing
+from clouds.proxy import Proxy
 from clouds.runner import Task
+from clouds.wire import PORT, Handler, Wire
 
-SUPPORT = Path(__file__).resolve().parents[1]
 CLUSTER = "contract"
 """Name of the cluster under test."""
 WORKERS = "general"
@@ -50,16 +44,20 @@ class Wanted:
 class Cloud(Protocol):
     """A cloud's folder has a module `adapter` with a class `Adapter`, made without arguments."""
 
-    dialect: str
-    """The proxy's `faults.Dialect`, as ``module:class``."""
-    endpoint: str
-    """The module that is run as the endpoint; its options are ``--clock`` and ``--ready``."""
+    dialect: Dialect
+    """How it says things."""
     volatile_tags: tuple[str, ...]
     """Tags whose values are drawn at random."""
     zones: tuple[str, ...]
     """Where the machines of the definitions are."""
     makes_machines: bool
     """Whether there is a module for machines yet: without it the story is one of network and load balancer."""
+
+    def endpoint(self, clock: Clock, folder: Path) -> contextlib.AbstractContextManager[Handler]:
+        """Run the endpoint: in this process, or as a program that `wire.forward` asks.
+
+        :param folder: for files.
+        """
 
     def environment(self, url: str) -> dict[str, str]:
         """Return the environment in which the modules find the endpoint and its credentials."""
@@ -106,16 +104,13 @@ class Place:
     clock: Clock
     direct: str
     proxied: str
-
-    def _ask(self, method: str, path: str, body: Any = None) -> Any:
-        data = None if body is None else json.dumps(body).encode()
-        with urllib.request.urlopen(urllib.request.Request(self.proxied + path, data, method=method), timeout=120) as answer:
-            return json.loads(answer.read())
+    proxy: Proxy
+    wire: Wire
 
     def reset(self) -> list[Thing]:
         """Prepare the endpoint and return what it holds."""
         self.calls()
-        self._ask("PUT", "/_proxy/forget")
+        self.proxy.forget()
         self.weather(CALM)
         self.cloud.prepare(self.direct)
         self.clock.advance(60)
@@ -123,11 +118,11 @@ class Place:
 
     def weather(self, faults: Faults) -> None:
         """Set the weather and begin a new list of calls."""
-        self._ask("PUT", "/_proxy/faults", dataclasses.asdict(faults))
+        self.proxy.change_weather(faults)
 
     def calls(self) -> list[dict[str, Any]]:
         """Wait until no call is under way and return those since the weather last changed."""
-        return list(self._ask("GET", "/_proxy/calls"))
+        return self.proxy.calls()
 
     @property
     def environment(self) -> dict[str, str]:
@@ -136,29 +131,11 @@ class Place:
 
 @contextlib.contextmanager
 def started(cloud: Cloud, folder: Path, speed: float) -> Iterator[Place]:
-    """Run a cloud's endpoint and its proxy, each in a process of its own.
+    """Run a cloud's endpoint and its proxy.
 
     :param folder: for files; empty.
     """
-    clock = Clock.create(folder / "clock", speed)
-    processes: list[subprocess.Popen[bytes]] = []
-
-    def start(module: str, *options: str) -> str:
-        ready = folder / module
-        command = [sys.executable, "-m", module, "--clock", str(clock.path), "--ready", str(ready), *options]
-        with (folder / f"{module}.log").open("wb") as log:
-            processes.append(subprocess.Popen(command, env={**os.environ, "PYTHONPATH": str(SUPPORT)}, stdout=log, stderr=log))
-        deadline = time.monotonic() + 60
-        while not ready.exists():
-            if processes[-1].poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError(f"{module} does not start: {(folder / f'{module}.log').read_text()[-2000:]}")
-            time.sleep(0.02)
-        return ready.read_text(encoding="utf-8")
-
-    try:
-        direct = start(cloud.endpoint)
-        yield Place(cloud, clock, direct, start("clouds.proxy", "--upstream", direct, "--dialect", cloud.dialect))
-    finally:
-        for process in processes:
-            process.kill()
-            process.wait()
+    clock, wire = Clock.create(folder / "clock", speed), Wire()
+    with cloud.endpoint(clock, folder) as endpoint, wire.installed():
+        proxy = Proxy(endpoint, clock, cloud.dialect)
+        yield Place(cloud, clock, wire.publish(endpoint, PORT), wire.publish(proxy), proxy, wire)

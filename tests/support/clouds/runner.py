@@ -15,24 +15,39 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+import traceback
+import warnings
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 from unittest import mock
 
 from ansible.module_utils import basic
 
-from clouds import clock as clocks
 from clouds import edge as edges
 from clouds.clock import Clock
 from clouds.edge import Edge
+from clouds.wire import Wire
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[2]
 INSIDE, CHILD, PLAYBOOK = "inside", "child", "playbook"
 LIMIT = 120
 """Real seconds that one module may take: it only ends what hangs."""
+
+
+class Surroundings(Protocol):
+    """Where modules run."""
+
+    clock: Clock
+    wire: Wire
+
+    @property
+    def environment(self) -> dict[str, str]: ...
+
+    def calls(self) -> list[dict[str, Any]]:
+        """Return when no call is under way."""
 
 
 @dataclass(frozen=True)
@@ -65,13 +80,27 @@ class Outcome:
         return f"{self.task.action}: {'killed' if self.killed else self.result.get('msg') or self.result}"
 
 
-@functools.cache
-def _share_service_models() -> None:
-    """Read each of botocore's descriptions of services once and not for every client: it is most of the time of a short run."""
-    with contextlib.suppress(ImportError):
-        from botocore.loaders import JSONFileLoader
+def _once(method: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a method that is called once for the same arguments, by whatever object."""
+    known: dict[Any, Any] = {}
 
-        JSONFileLoader.load_file = functools.cache(JSONFileLoader.load_file)  # type: ignore[method-assign]
+    def call(self: Any, *arguments: Any, **options: Any) -> Any:
+        key = (arguments, tuple(options.items()))
+        if key not in known:
+            known[key] = method(self, *arguments, **options)
+        return known[key]
+
+    return call
+
+
+@functools.cache
+def share_service_models() -> None:
+    """Read each of botocore's descriptions of services once and not for every session: it is most of the time of a short run."""
+    with contextlib.suppress(ImportError):
+        from botocore.loaders import JSONFileLoader, Loader
+
+        for owner, name in ((JSONFileLoader, "load_file"), (Loader, "list_available_services"), (Loader, "list_api_versions")):
+            setattr(owner, name, _once(getattr(owner, name)))
 
 
 @contextlib.contextmanager
@@ -88,20 +117,19 @@ def _limited(seconds: int) -> Iterator[None]:
         signal.signal(signal.SIGALRM, before)
 
 
-def inside(task: Task, environment: dict[str, str], clock: Clock, check: bool, kill_at: int | None) -> Outcome:
-    """Call the module's ``main()`` here; a kill is an exception."""
-    _share_service_models()
+def _main(task: Task, environment: dict[str, str], clock: Clock, check: bool, edge: Edge) -> Outcome:
+    """Call the module's ``main()`` here."""
+    share_service_models()
     module = importlib.import_module(task.module)
     text = json.dumps({"ANSIBLE_MODULE_ARGS": {**task.arguments, "_ansible_check_mode": check, "_ansible_diff": True}})
-    edge, printed = Edge(kill_at), io.StringIO()
+    printed = io.StringIO()
     with contextlib.ExitStack() as stack:
         stack.enter_context(mock.patch.dict(os.environ, environment))
         stack.enter_context(mock.patch.object(basic, "_ANSIBLE_ARGS", text.encode()))
         stack.enter_context(mock.patch.object(basic, "_ANSIBLE_PROFILE", "legacy", create=True))
-        stack.enter_context(clocks.installed(clock, edge.check))
+        stack.enter_context(clock.installed(edge.check))
         stack.enter_context(edges.installed(edge))
         stack.enter_context(contextlib.redirect_stdout(printed))
-        stack.enter_context(_limited(LIMIT))
         try:
             module.main()
         except SystemExit:
@@ -110,10 +138,49 @@ def inside(task: Task, environment: dict[str, str], clock: Clock, check: bool, k
             pass
         except Exception as error:  # noqa: BLE001  a module that raises has failed, as under Ansible
             if not edge.dead:
-                return Outcome(
-                    task, {"failed": True, "msg": f"it raised {type(error).__name__}: {error}", "traceback": True}, moments=edge.moments
-                )
+                said = "".join(traceback.format_exception(error)[-4:])
+                result = {"failed": True, "msg": f"it raised {type(error).__name__}: {error} {said}", "traceback": True}
+                return Outcome(task, result, moments=edge.moments)
     return Outcome(task, {} if edge.dead else _read(printed.getvalue()), edge.dead, edge.moments)
+
+
+def inside(task: Task, place: Surroundings, check: bool, kill_at: int | None) -> Outcome:
+    """Run the module in this process; a kill is an exception."""
+    with _limited(LIMIT):
+        return _main(task, place.environment, place.clock, check, Edge(kill_at))
+
+
+def child(task: Task, place: Surroundings, check: bool, kill_at: int | None) -> Outcome:
+    """Run the module in a process of its own, split off this one, which has everything imported; a kill is SIGKILL."""
+    place.calls()
+    source, sink = os.pipe()
+    with warnings.catch_warnings():
+        # The threads of this process wait for requests, so they hold no lock.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        process = os.fork()
+    if process == 0:
+        status = 1
+        try:
+            os.close(source)
+            signal.signal(signal.SIGALRM, signal.SIG_DFL)
+            signal.alarm(LIMIT)
+            place.wire.forget()
+            outcome = _main(task, place.environment, place.clock, check, Edge(kill_at, real=True))
+            with os.fdopen(sink, "w") as pipe:
+                json.dump([outcome.result, outcome.moments], pipe)
+            status = 0
+        finally:
+            os._exit(status)
+    os.close(sink)
+    with os.fdopen(source) as pipe:
+        said = pipe.read()
+    status = os.waitpid(process, 0)[1]
+    if os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL:
+        return Outcome(task, killed=True)
+    if status:
+        return Outcome(task, {"failed": True, "msg": f"its process ended with {os.waitstatus_to_exitcode(status)}", "traceback": True})
+    result, moments = json.loads(said)
+    return Outcome(task, result, moments=moments)
 
 
 def _read(text: str) -> dict[str, Any]:
@@ -123,29 +190,12 @@ def _read(text: str) -> dict[str, Any]:
     return {"failed": True, "msg": f"it printed no result: {text[-2000:]}", "traceback": True}
 
 
-def _environment(environment: dict[str, str], clock: Clock, kill_at: int | None) -> dict[str, str]:
-    kill = {} if kill_at is None else {"FLOTILLA_TEST_KILL_AT": str(kill_at)}
+def _environment(place: Surroundings) -> dict[str, str]:
     path = os.pathsep.join([str(HERE / "site"), str(HERE.parent), str(ROOT / "collection")])
-    return {**os.environ, **environment, **kill, "FLOTILLA_TEST_CLOCK": str(clock.path), "PYTHONPATH": path}
+    return {**os.environ, **place.environment, "FLOTILLA_TEST_CLOCK": str(place.clock.path), "PYTHONPATH": path}
 
 
-def child(task: Task, environment: dict[str, str], clock: Clock, check: bool, kill_at: int | None) -> Outcome:
-    """Run the module in a process of its own; a kill is SIGKILL."""
-    text = json.dumps({"ANSIBLE_MODULE_ARGS": {**task.arguments, "_ansible_check_mode": check, "_ansible_diff": True}})
-    code = (
-        "import importlib, sys; from ansible.module_utils import basic; basic._ANSIBLE_PROFILE = 'legacy'; "
-        "basic._ANSIBLE_ARGS = sys.stdin.buffer.read(); importlib.import_module(sys.argv[1]).main()"
-    )
-    command = [sys.executable, "-c", code, task.module]
-    variables = _environment(environment, clock, kill_at)
-    done = subprocess.run(command, input=text.encode(), env=variables, capture_output=True, timeout=LIMIT, check=False)
-    if done.returncode == -9:
-        return Outcome(task, killed=True)
-    result = _read(done.stdout.decode())
-    return Outcome(task, {**result, "msg": f"{result['msg']} {done.stderr.decode()[-2000:]}"} if result.get("traceback") else result)
-
-
-def playbook(tasks: list[Task], environment: dict[str, str], clock: Clock, check: bool) -> list[Outcome]:
+def playbook(tasks: list[Task], place: Surroundings, check: bool) -> list[Outcome]:
     """Run tasks by `ansible-playbook`, as users do."""
     with tempfile.TemporaryDirectory() as folder:
         play = {
@@ -173,7 +223,7 @@ def playbook(tasks: list[Task], environment: dict[str, str], clock: Clock, check
             ],
         }
         (Path(folder) / "play.yml").write_text(json.dumps([play]), encoding="utf-8")
-        variables = _environment(environment, clock, None)
+        variables = _environment(place)
         variables.update(
             ANSIBLE_LOCALHOST_WARNING="false", ANSIBLE_LIBRARY=str(HERE / "examples"), ANSIBLE_CONFIG=str(ROOT / "ansible.cfg")
         )
@@ -194,24 +244,18 @@ def playbook(tasks: list[Task], environment: dict[str, str], clock: Clock, check
 
 
 def run(
-    tasks: list[Task],
-    environment: dict[str, str],
-    clock: Clock,
-    *,
-    how: str = INSIDE,
-    check: bool = False,
-    kill: tuple[int, int] | None = None,
+    tasks: list[Task], place: Surroundings, *, how: str = INSIDE, check: bool = False, kill: tuple[int, int] | None = None
 ) -> Iterator[Outcome]:
     """Run tasks one after another until one fails or is killed.
 
     :param kill: number of a task, and of the moment in it.
     """
     if how == PLAYBOOK:
-        yield from playbook(tasks, environment, clock, check)
+        yield from playbook(tasks, place, check)
         return
     for number, task in enumerate(tasks):
         call = child if how == CHILD else inside
-        outcome = call(task, environment, clock, check, kill[1] if kill and kill[0] == number else None)
+        outcome = call(task, place, check, kill[1] if kill and kill[0] == number else None)
         yield outcome
         if outcome.failed:
             return

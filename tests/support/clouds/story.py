@@ -102,7 +102,7 @@ class Story:
         return things, self.place.cloud.machines(things)
 
     def _run(self, tasks: list[Task], **options: Any) -> list[Outcome]:
-        return list(run(tasks, self.place.environment, self.place.clock, **options))
+        return list(run(tasks, self.place, **options))
 
     def _mutations(self) -> list[str]:
         return [call["action"] for call in self.place.calls() if call["mutates"]]

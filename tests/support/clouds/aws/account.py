@@ -5,23 +5,33 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
+from clouds.aws import endpoint
+from clouds.aws.dialect import AwsDialect
 from clouds.aws.inventory import REGION, Inventory, client
+from clouds.clock import Clock
 from clouds.cloud import CLUSTER, WORKERS
 from clouds.judge import Machine, Thing
+from clouds.wire import Handler
 
 
 class AwsEndpoint:
     """What is the same for whatever modules are tried on AWS."""
 
-    dialect = "clouds.aws.dialect:AwsDialect"
-    endpoint = "clouds.aws.endpoint"
+    dialect = AwsDialect()
     volatile_tags: tuple[str, ...] = ("flotilla-uid", "flotilla-host-key")
     zones: tuple[str, ...] = (f"{REGION}a", f"{REGION}b", f"{REGION}c")
+
+    @contextlib.contextmanager
+    def endpoint(self, clock: Clock, _folder: Path) -> Iterator[Handler]:
+        yield endpoint.create(clock)
 
     def environment(self, url: str) -> dict[str, str]:
         return {

@@ -16,16 +16,22 @@ from __future__ import annotations
 import argparse
 import collections
 import copy
+import datetime
+import functools
+import io
 import json
 import logging
 import os
+import sys
 import threading
-from collections.abc import Iterator
+import urllib.parse
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 os.environ.update(MOTO_EC2_ENABLE_INSTANCE_TYPE_VALIDATION="1", MOTO_ENABLE_KEYPAIR_VALIDATION="0", MOTO_ENABLE_AMI_VALIDATION="1")
 
+import moto.backends
 from moto.backends import get_backend
 from moto.core import DEFAULT_ACCOUNT_ID
 from moto.core.base_backend import BaseBackend
@@ -41,6 +47,7 @@ from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_ba
 from werkzeug.serving import WSGIRequestHandler, make_server
 
 from clouds.clock import Clock
+from clouds.faults import Answer, Request
 
 DAY, HOUR = 86400.0, 3600.0
 PENDING = 4.0
@@ -57,8 +64,9 @@ SERVICES = ("ec2", "elbv2", "iam", "route53", "ssm", "kms", "autoscaling", "sqs"
 class World:
     """What moto does not keep."""
 
-    def __init__(self, clock: Clock) -> None:
-        self.clock = clock
+    clock: Clock
+
+    def __init__(self) -> None:
         self.clear()
 
     def clear(self) -> None:
@@ -178,8 +186,10 @@ def add_what_moto_lacks(world: World) -> None:
         made = run(self, image_id, fits, user_data, security_group_names, **options)
         if zone in world.capacity:
             world.capacity[zone] -= fits
+        begun = datetime.datetime.fromtimestamp(world.clock.time(), datetime.timezone.utc).replace(tzinfo=None)
         for instance in made.instances:
             instance._state.name, instance._state.code = "pending", 0
+            instance.launch_time = begun
             world.age(instance.id, "pending")
         if token:
             world.tokens[("instance", token)] = (parameters, made, list(made.instances))
@@ -422,6 +432,53 @@ class Application:
             return [json.dumps(reply).encode()]
 
 
+def create(clock: Clock) -> Callable[[Request], Answer]:
+    """Return the endpoint for this process. There is one account: the clock of the last call is its clock."""
+    world = _world()
+    application = Application(world)
+    unwanted = {"connection", "content-length", "date", "keep-alive", "server", "transfer-encoding"}
+
+    def ask(request: Request) -> Answer:
+        world.clock = clock
+        path, _mark, query = request.path.partition("?")
+        environ = {
+            "REQUEST_METHOD": request.method,
+            "PATH_INFO": urllib.parse.unquote(path, "latin1"),
+            "QUERY_STRING": query,
+            "REQUEST_URI": request.path,
+            "SCRIPT_NAME": "",
+            "SERVER_NAME": "127.0.0.1",
+            "SERVER_PORT": "80",
+            "SERVER_PROTOCOL": "HTTP/1.1",
+            "CONTENT_TYPE": request.headers.get("content-type", ""),
+            "CONTENT_LENGTH": str(len(request.body)),
+            "wsgi.version": (1, 0),
+            "wsgi.url_scheme": "http",
+            "wsgi.input": io.BytesIO(request.body),
+            "wsgi.errors": sys.stderr,
+            "wsgi.multithread": True,
+            "wsgi.multiprocess": False,
+            "wsgi.run_once": False,
+            **{f"HTTP_{name.upper().replace('-', '_')}": value for name, value in request.headers.items()},
+        }
+        head: list[Any] = []
+        body = b"".join(application(environ, lambda status, headers, _error=None: head.extend((status, headers))))
+        return Answer(int(head[0][:3]), {name: value for name, value in head[1] if name.lower() not in unwanted}, body)
+
+    return ask
+
+
+@functools.cache
+def _world() -> World:
+    """Return what moto's classes know, which are changed once."""
+    world = World()
+    add_what_moto_lacks(world)
+    # It looks through its folders for each request.
+    modules = tuple(moto.backends.list_of_moto_modules())
+    moto.backends.list_of_moto_modules = lambda: modules
+    return world
+
+
 class Quiet(WSGIRequestHandler):
     protocol_version = "HTTP/1.1"
 
@@ -435,8 +492,8 @@ def main() -> None:
     parser.add_argument("--ready", required=True, type=Path, help="file that gets the URL")
     options = parser.parse_args()
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    world = World(Clock(options.clock))
-    add_what_moto_lacks(world)
+    world = _world()
+    world.clock = Clock(options.clock)
     server = make_server("127.0.0.1", 0, Application(world), threaded=True, request_handler=Quiet)
     ready = options.ready.with_suffix(".new")
     ready.write_text(f"http://127.0.0.1:{server.server_port}", encoding="utf-8")
