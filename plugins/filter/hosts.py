@@ -38,6 +38,13 @@ def control_plane_group(cluster: Any) -> str:
     return hosts.cluster_group(cluster, part=hosts.CONTROL_PLANE)
 
 
+def leaving_group(cluster: Any) -> str:
+    """Return the inventory group of the machines of a cluster that are about to go."""
+    if not isinstance(cluster, str) or not cluster:
+        raise AnsibleFilterError("flotilla.kubernetes.leaving_group needs the name of a cluster.")
+    return hosts.cluster_group(cluster, part=hosts.LEAVING)
+
+
 def defined_machines(definition: Any) -> list[dict[str, Any]]:
     """Return the machines that a definition lists, in the shape of `*_machines` modules."""
     try:
@@ -58,6 +65,7 @@ class FilterModule:
     def filters(self) -> dict[str, Callable[..., Any]]:
         return {
             "control_plane_group": control_plane_group,
+            "leaving_group": leaving_group,
             "defined_machines": defined_machines,
             "machine_findings": machine_findings,
             "machine_hosts": machine_hosts,

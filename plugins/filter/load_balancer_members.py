@@ -19,6 +19,11 @@ options:
     type: list
     elements: dict
     required: true
+  drained:
+    description: Names of machines that are to get no new connections.
+    type: list
+    elements: str
+    default: []
 """
 
 EXAMPLES = r"""
@@ -35,13 +40,17 @@ _value:
   elements: dict
 """
 
+from collections.abc import Collection
 from typing import Any, Callable
 
 
-def load_balancer_members(machines: list[dict[str, Any]]) -> list[dict[str, str]]:
-    """Return the members that the control planes among ``machines`` are."""
+def load_balancer_members(machines: list[dict[str, Any]], drained: Collection[str] = ()) -> list[dict[str, str]]:
+    """Return the members that the control planes among ``machines`` are.
+
+    :param drained: names of those that get no new connections.
+    """
     return [
-        {"id": machine["id"], "address": machine["addresses"]["private"], "state": "active"}
+        {"id": machine["id"], "address": machine["addresses"]["private"], "state": "drained" if machine["name"] in drained else "active"}
         for machine in machines
         if machine["role"] == "control_plane"
     ]

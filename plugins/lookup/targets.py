@@ -19,7 +19,7 @@ options:
   _terms:
     description:
       - V(cluster) is the cluster's own host, C(<name>.cluster).
-      - V(control_plane) and V(workers) are its machines of that role, V(machines) are both.
+      - V(control_plane) and V(workers) are its machines of that role, V(machines) are both; without those that are about to leave.
       - V(existing) are its machines if they are of the cloud C(existing), else no host at all.
       - V(definitions) are the own hosts of all clusters, as far as they are there, once every definition of the inventory is valid. No
         cloud has to answer. It stands alone.
@@ -233,12 +233,14 @@ class LookupModule(LookupBase):
     def _pattern(term: str, name: str, groups: dict[str, Any]) -> str:
         if term == "cluster":
             return hosts.cluster_host_name(name)
+        leaving = hosts.cluster_group(name, part=hosts.LEAVING)
+        staying = f":!{leaving}" if leaving in groups else ""
         if term == "control_plane":
-            return hosts.cluster_group(name, part=hosts.CONTROL_PLANE)
+            return hosts.cluster_group(name, part=hosts.CONTROL_PLANE) + staying
         if term == "workers":
-            return f"{hosts.cluster_group(name)}:!{hosts.cluster_group(name, part=hosts.CONTROL_PLANE)}"
+            return f"{hosts.cluster_group(name)}:!{hosts.cluster_group(name, part=hosts.CONTROL_PLANE)}{staying}"
         if term == "existing":
             # A group that is not there would be a warning.
             existing = hosts.cloud_group("existing")
             return f"{hosts.cluster_group(name)}:&{existing}" if existing in groups else "all:!all"
-        return hosts.cluster_group(name)
+        return hosts.cluster_group(name) + staying

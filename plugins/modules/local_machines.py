@@ -36,13 +36,41 @@ options:
     description: Seconds that a machine has to answer SSH after it was started.
     type: int
     default: 120
-  allow_removal:
+  ids:
+    description: With O(state=absent) the ids of the machines that go; the others stay. Left out, all go.
+    type: list
+    elements: str
+  removal:
     description:
-      - Whether the run may remove machines that serve.
-      - Without it such a plan fails before anything changed. O(state=absent) does not need it.
-      - The module removes machines only. Draining nodes and removing etcd members comes before and is the caller's part.
-    type: bool
-    default: false
+      - What becomes of machines that serve and that the plan takes away.
+      - With V(refuse) such a plan fails before anything changed.
+      - With V(defer) they stay and are returned in RV(leaving), so that the caller can drain their nodes, take them out of etcd and then
+        remove them by O(ids). Without consent that is at most 10 % of a pool (at least one machine), no whole pool and no control plane.
+      - With V(now) they are removed.
+    type: str
+    choices: [refuse, defer, now]
+    default: refuse
+  plan_id:
+    description: Consent to the plan with this RV(plan_id), whatever it takes away. Fails when the plan is another one by now.
+    type: str
+    default: ''
+  consent:
+    description:
+      - Ids of machines that may go.
+      - What RV(consented) of an earlier call of the same run says, because a plan that is half done has another id.
+    type: list
+    elements: str
+    default: []
+  replace:
+    description: Ids of machines that get a successor and then leave. Naming a machine is consent.
+    type: list
+    elements: str
+    default: []
+  etcd:
+    description:
+      - Names of the control planes that are members of etcd, each with whether it serves. The plan keeps etcd's quorum by it.
+      - Left out, every control plane is taken for a member, and those that run for serving.
+    type: dict
 requirements:
   - podman and the OpenSSH client on the host where the module runs
   - root, or sudo without a password
@@ -122,7 +150,7 @@ steps:
   returned: success
   contains:
     action:
-      description: V(create), V(start), V(keep) or V(delete).
+      description: V(create), V(start), V(replace), V(keep) or V(delete).
       type: str
     pool:
       description: Name of the pool.
@@ -139,6 +167,21 @@ steps:
     reason:
       description: Why, in words.
       type: str
+leaving:
+  description: With O(removal=defer) the machines that the caller is to take away next, in this order; with the fields of RV(machines).
+  type: list
+  elements: dict
+  returned: when O(state=present)
+consented:
+  description: Ids of all machines that this plan and those after it take away.
+  type: list
+  elements: str
+  returned: when O(state=present)
+plan_id:
+  description: Identity of the plan, the same as long as cloud and definition ask for the same steps.
+  type: str
+  returned: when O(state=present)
+  sample: 5f2b8a91c0d4
 failed:
   description: Names of the machines that did not become reachable.
   type: list
@@ -151,6 +194,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ..module_utils._clouds.local import machines
 from ..module_utils._clouds.local.session import Session
 from ..module_utils._errors import FlotillaError
+from ..module_utils._machines.decision import ARGUMENTS, Wish
 
 
 def main() -> None:
@@ -160,36 +204,26 @@ def main() -> None:
             "cluster": {"type": "dict", "required": True},
             "state": {"type": "str", "choices": ["present", "absent", "observed"], "default": "present"},
             "wait_timeout": {"type": "int", "default": 120},
-            "allow_removal": {"type": "bool", "default": False},
+            "ids": {"type": "list", "elements": "str"},
+            **ARGUMENTS,
         },
         supports_check_mode=True,
     )
     params = module.params
-    steps = []
     try:
         if params["state"] == "observed":
             result = machines.observed(Session(), params["cluster"])
         elif params["state"] == "present":
-            result, steps = machines.present(
-                Session(),
-                params["cluster"],
-                wait_timeout=params["wait_timeout"],
-                allow_removal=params["allow_removal"],
-                check_mode=module.check_mode,
+            result = machines.present(
+                Session(), params["cluster"], wait_timeout=params["wait_timeout"], wish=Wish.of(params), check_mode=module.check_mode
             )
         else:
-            result, steps = machines.absent(Session(), params["cluster"], check_mode=module.check_mode)
+            result = machines.absent(Session(), params["cluster"], ids=params["ids"], check_mode=module.check_mode)
     except FlotillaError as error:
         module.fail_json(**error.as_result())
     for warning in result.warnings:
         module.warn(warning)
-    module.exit_json(
-        changed=result.changed,
-        machines=result.value["machines"],
-        planned=result.value["planned"],
-        steps=[step.as_dict() for step in steps],
-        diff={"before": result.before, "after": result.after},
-    )
+    module.exit_json(changed=result.changed, diff={"before": result.before, "after": result.after}, **result.value)
 
 
 if __name__ == "__main__":

@@ -395,7 +395,8 @@ class Tale:
             return ""
         how = way(str(self.content["seed"]), event)
         # A worker that lives on does the rest of its task, and of what is done nothing can be killed any more.
-        goes_on = event.place == "controller" and (event.kind == "command" or (event.kind, event.phase) == ("module", BEFORE))
+        works = event.kind == "command" or (event.kind, event.phase) == ("module", BEFORE)
+        goes_on = event.kind == "transfer" or (event.place == "controller" and works)
         return "all" if goes_on else how
 
     def add(self, stage: Stage, commit: str) -> None:

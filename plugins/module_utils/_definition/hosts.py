@@ -40,6 +40,10 @@ def group_name(text: str) -> str:
     return re.sub(r"[^A-Za-z0-9_]", "_", text)
 
 
+LEAVING = "leaving"
+"""Part of a cluster's group names: machines that are about to go, on which a run does nothing any more."""
+
+
 def cluster_host_name(cluster: str) -> str:
     """Return the name of the cluster's own host."""
     return f"{cluster}.cluster"

@@ -126,7 +126,7 @@ class Drain:
             self.refuse(plan)
             seen = {"began": time.monotonic(), "before": state(node, plan), "evicted": [], "held": {}}
         if not is_cordoned(node):
-            self._cordon(True)
+            self.cordon()
         began, until, held = seen["began"], time.monotonic() + seconds, seen["held"]
         not_before: dict[str, float] = {}
         while True:
@@ -150,6 +150,10 @@ class Drain:
             if time.monotonic() >= until:
                 return {"finished": False, "progress": [self._progress(left, held, spent)], "progress_token": json.dumps(seen)}
             time.sleep(LOOK)
+
+    def cordon(self) -> None:
+        """Let no new pods come to the node."""
+        self._cordon(True)
 
     def uncordon(self) -> None:
         """Let pods come to the node again."""

@@ -276,7 +276,7 @@ def check_brake(steps: Sequence[Step], observed: Iterable[Machine], *, percent: 
     Counted is everything that leaves, now and by the plans that follow. Without consent that is at most max(1, ``percent`` %) of a
     pool, never a pool as a whole and never a control plane. Machines that never served do not count.
 
-    :param percent: 0 refuses every removal: for callers that do not drain nodes before.
+    :param percent: 0 refuses every removal.
     :param consent: the id of this very plan (`plan_id`), or the ids of the machines that may go.
     """
     leaving = removals(steps)
@@ -292,10 +292,11 @@ def check_brake(steps: Sequence[Step], observed: Iterable[Machine], *, percent: 
         consent = ()
     sizes = Counter(machine.pool for machine in observed if machine.state not in (INCOMPLETE, *DEAD_STATES))
     counts = Counter(machine.pool for machine in leaving if machine.id not in consent)
+    all_counts = Counter(machine.pool for machine in leaving)
     successors = {step.pool for step in steps if REPLACE in (step.action, step.later) or step.action == CREATE}
     refused = []
     for pool, count in sorted(counts.items()):
-        whole = count == sizes[pool] and pool not in successors
+        whole = all_counts[pool] == sizes[pool] and pool not in successors
         control_plane = any(machine.role == CONTROL_PLANE for machine in leaving if machine.pool == pool and machine.id not in consent)
         if not percent or whole or control_plane or count > max(1, math.floor(sizes[pool] * percent / 100)):
             refused.append(f"{count} of {sizes[pool]} in pool {pool}")
@@ -312,8 +313,8 @@ def check_brake(steps: Sequence[Step], observed: Iterable[Machine], *, percent: 
         )
     raise FlotillaError(
         "MACHINES_BRAKE",
-        f"Cluster '{leaving[0].cluster}' would lose {', '.join(refused)}, and this release drains no node before.",
-        "Correct the counts in the definition; or drain the nodes, delete them with kubectl and run with allow_removal set to true.",
+        f"Cluster '{leaving[0].cluster}' would lose {', '.join(refused)}, and this call was not to take away any machine.",
+        "Correct the counts in the definition; or take them away with cluster_apply, which drains their nodes (removal: defer).",
         details={"machines": names},
     )
 

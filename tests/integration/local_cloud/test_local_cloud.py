@@ -338,7 +338,7 @@ def test_machine_deleted_by_hand_is_made_anew_and_the_others_stay(machines):
 def test_killed_run_leaves_no_duplicate_and_no_orphan(machines, moment, volumes, created, running):
     """A real SIGKILL to the whole process group, at moments that podman itself shows, of a run that makes two machines."""
     refused("MACHINES_BRAKE", "local_machines", definition(**workers(1)))
-    ok("local_machines", definition(**workers(1)), allow_removal=True)
+    ok("local_machines", definition(**workers(1)), removal="now")
 
     def counts():
         labelled = ["--filter", f"label=flotilla-cluster={NAME}"]
@@ -364,7 +364,7 @@ def test_killed_run_leaves_no_duplicate_and_no_orphan(machines, moment, volumes,
     listed = lines("podman", "ps", "--all", "--format", "{{.Names}}")
     assert sum(1 for name in listed if name.startswith(MACHINES)) == 4
     assert all(machine_ssh(machine, "sudo", "true").returncode == 0 for machine in result["machines"])
-    ok("local_machines", definition(**workers(2)), allow_removal=True)
+    ok("local_machines", definition(**workers(2)), removal="now")
 
 
 def test_brake_holds_and_consent_releases_it(machines):
@@ -372,7 +372,7 @@ def test_brake_holds_and_consent_releases_it(machines):
     result = refused("MACHINES_BRAKE", "local_machines", definition(**workers(0)))
     assert "2 of 2 in pool workers" in result["msg"]
     assert container_ids() == ids
-    ok("local_machines", definition(**workers(0)), allow_removal=True)
+    ok("local_machines", definition(**workers(0)), removal="now")
     assert len(ok("local_machines")["machines"]) == 3
 
 

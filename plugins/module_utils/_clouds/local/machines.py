@@ -11,6 +11,7 @@ import re
 import tempfile
 import threading
 import time
+from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +19,22 @@ from typing import Any
 
 from ..._errors import FlotillaError
 from ..._machines import plan as planning
-from ..._machines.model import CONTROL_PLANE, INCOMPLETE, PLANNED, RUNNING, STOPPED, WORKER, Machine, Step
+from ..._machines.decision import NO_REMOVAL, Wish, decide
+from ..._machines.model import (
+    CONTROL_PLANE,
+    CREATE,
+    DELETE,
+    INCOMPLETE,
+    KEEP,
+    PLANNED,
+    REPLACE,
+    RUNNING,
+    START,
+    STOPPED,
+    WORKER,
+    Machine,
+    Step,
+)
 from ..._paths import cache_dir
 from ..result import Result
 from . import containers, host, image, locking, network, probes
@@ -29,6 +45,7 @@ VOLUMES = {"containerd": "/var/lib/containerd", "kubelet": "/var/lib/kubelet", "
 """What has to be on a disk of its own: overlay on overlay does not work, and etcd wants a real file system."""
 
 GENERATION = "1"
+_MAKING = (CREATE, REPLACE)
 
 
 def observe_machines(definition: dict[str, Any], session: Session | None = None) -> list[Machine]:
@@ -79,12 +96,13 @@ def present(
     definition: dict[str, Any],
     *,
     wait_timeout: float,
-    allow_removal: bool = False,
+    wish: Wish = NO_REMOVAL,
     check_mode: bool = False,
-) -> tuple[Result, list[Step]]:
+) -> Result:
     """Bring the machines to what the definition asks for, or with ``check_mode`` say how.
 
     :param wait_timeout: seconds for each machine from its start to its SSH server's greeting.
+    :param wish: what else the caller wants, and what it takes on itself.
     """
     with locking.hold(definition, check_mode):
         place = names.layout(definition)
@@ -97,13 +115,11 @@ def present(
         observed = to_machines(found, place)
         groups = planning.desired_groups(definition)
         specs = {group.pool: group.spec_hash for group in groups}
-        steps = planning.plan(groups, observed)
-        if not allow_removal:
-            planning.check_brake(steps, observed)
+        decision = decide(groups, observed, wish)
+        steps = decision.steps
         orphans = _orphan_volumes(session, place, found)
-        creates = [step for step in steps if step.action == "create"]
-        result = Result(before=_diff_state(observed, orphans))
-        result.changed = any(step.action != "keep" for step in steps) or bool(orphans)
+        creates = [step for step in steps if step.action in _MAKING]
+        result = Result(decision.changes or bool(orphans), _diff_state(observed, orphans))
         if creates:
             family = definition["image"]["family"]
             host.require_disk(session, [step.role for step in creates], not image.exists(session, family))
@@ -111,7 +127,7 @@ def present(
             if warning:
                 result.warnings.append(warning)
         if check_mode:
-            gone = {step.machine.name for step in steps if step.action == "delete" and step.machine}
+            gone = {step.machine.name for step in steps if step.action == DELETE and step.machine}
             kept = [machine for machine in observed if machine.name not in gone]
             result.after = _diff_state(
                 [replace(machine, state=RUNNING if machine.state == STOPPED else machine.state) for machine in kept], []
@@ -121,23 +137,26 @@ def present(
                 for step, (name, address) in zip(creates, _plan_names(place, uid, steps, found, specs))
             ]
             result.after["machines"].update(_diff_state([replace(machine, state=RUNNING) for machine in planned], [])["machines"])
-            result.value = {"machines": [machine.as_dict() for machine in kept], "planned": [machine.as_dict() for machine in planned]}
-            return result, steps
-        _apply(session, definition, place, uid, steps, found, orphans, specs, wait_timeout)
+            result.value = _value(kept, planned, decision.as_result())
+            return result
+        _apply(session, definition, place, uid, steps, found, orphans, specs, wait_timeout, wish.replace)
         machines = observe_machines(definition, session) if result.changed else observed
         result.after = _diff_state(machines, [])
-        result.value = {"machines": [machine.as_dict() for machine in machines], "planned": []}
-        return result, steps
+        result.value = _value(machines, [], decision.as_result())
+        return result
 
 
 def observed(session: Session, definition: dict[str, Any]) -> Result:
     """Return the machines that there are, whatever the definition asks for: nothing is planned, so nothing can be refused."""
     machines = observe_machines(definition, session)
-    return Result(value={"machines": [machine.as_dict() for machine in machines], "planned": []})
+    return Result(value=_value(machines))
 
 
-def absent(session: Session, definition: dict[str, Any], *, check_mode: bool = False) -> tuple[Result, list[Step]]:
-    """Remove every machine of the cluster with its disks; nothing there is nothing to do."""
+def absent(session: Session, definition: dict[str, Any], *, ids: Sequence[str] | None = None, check_mode: bool = False) -> Result:
+    """Remove machines of the cluster with their disks; nothing there is nothing to do.
+
+    :param ids: of the machines that go; None for all of them and for whatever else is left of any.
+    """
     with locking.hold(definition, check_mode):
         place = names.layout(definition)
         session.require("podman")
@@ -146,14 +165,31 @@ def absent(session: Session, definition: dict[str, Any], *, check_mode: bool = F
         for name, container in sorted(found.items()):
             names.check_owner(container.labels, place, uid, f"Container {name}")
         observed = to_machines(found, place)
-        steps = [Step("delete", machine.pool, machine.role, machine.zone, machine, "the cluster is to be absent") for machine in observed]
-        gone = {name: container for name, container in found.items() if name not in {machine.name for machine in observed}}
+        leaving = [machine for machine in observed if ids is None or machine.id in ids]
+        staying = [machine for machine in observed if machine not in leaving]
+        # A machine that a killed run has removed leaves its volumes.
+        gone = {name: container for name, container in found.items() if name not in {machine.name for machine in leaving}}
         volumes = _orphan_volumes(session, place, gone)
-        result = Result(bool(steps or volumes), _diff_state(observed, volumes), _diff_state([], []), {"machines": [], "planned": []})
+        if ids is not None:
+            volumes = [volume for volume in volumes if volume.rsplit("-", 1)[0] in ids]
+        reason = "the cluster is to be absent" if ids is None else "it was asked for"
+        steps = [Step(DELETE, machine.pool, machine.role, machine.zone, machine, reason) for machine in leaving]
+        result = Result(bool(leaving or volumes), _diff_state(observed, volumes), _diff_state(staying, []))
+        result.value = _value(staying, steps={"steps": [step.as_dict() for step in steps]})
         if not check_mode:
-            containers.remove(session, [machine.name for machine in observed])
+            containers.remove(session, [machine.name for machine in leaving])
             _remove_volumes(session, volumes)
-        return result, steps
+        return result
+
+
+def _value(machines: Sequence[Machine], planned: Sequence[Machine] = (), steps: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Return what the module returns besides ``changed`` and ``diff``."""
+    return {
+        "machines": [machine.as_dict() for machine in machines],
+        "planned": [machine.as_dict() for machine in planned],
+        "steps": [],
+        **(steps or {}),
+    }
 
 
 def _apply(
@@ -166,23 +202,25 @@ def _apply(
     orphans: list[str],
     specs: dict[str, str],
     wait_timeout: float,
+    parting: Collection[str],
 ) -> None:
     failures: dict[str, FlotillaError] = {}
     deadline = time.monotonic() + wait_timeout
     # First of all: a machine that can not be reached stops the run before anything is changed.
     for step in steps:
-        if step.action == "keep" and step.machine and step.machine.state == RUNNING:
+        stays = step.action == KEEP and not step.later and step.machine and step.machine.id not in parting
+        if stays and step.machine and step.machine.state == RUNNING:
             left = max(0.0, deadline - time.monotonic())
             _wait(session, step.machine.name, str(step.machine.addresses["private"]), left, failures)
     _raise_unreachable(place, failures)
-    leftovers = [step.machine.name for step in steps if step.action == "delete" and step.machine and step.machine.state == INCOMPLETE]
+    leftovers = [step.machine.name for step in steps if step.action == DELETE and step.machine and step.machine.state == INCOMPLETE]
     containers.remove(session, leftovers)
     _remove_volumes(session, [*orphans, *(f"{name}-{part}" for name in leftovers for part in VOLUMES)])
     for step in steps:
-        if step.action == "start" and step.machine:
+        if step.action == START and step.machine:
             containers.start(session, step.machine.name, found[step.machine.name].state)
             _wait(session, step.machine.name, str(step.machine.addresses["private"]), wait_timeout, failures)
-    creates = [step for step in steps if step.action == "create"]
+    creates = [step for step in steps if step.action in _MAKING]
     if creates:
         family = definition["image"]["family"]
         image_ref = image.ensure(session, family)
@@ -210,7 +248,7 @@ def _apply(
             finally:
                 stopped.set()
     _raise_unreachable(place, failures)
-    leaving = [step.machine.name for step in steps if step.action == "delete" and step.machine and step.machine.state != INCOMPLETE]
+    leaving = [step.machine.name for step in steps if step.action == DELETE and step.machine and step.machine.state != INCOMPLETE]
     containers.remove(session, leaving)
     _remove_volumes(session, [f"{name}-{part}" for name in leaving for part in VOLUMES])
 
@@ -222,12 +260,12 @@ def _plan_names(
 
     Both follow from what is there, so that a run that was cut off and repeated chooses the same ones.
     """
-    leftovers = {step.machine.name for step in steps if step.action == "delete" and step.machine and step.machine.state == INCOMPLETE}
+    leftovers = {step.machine.name for step in steps if step.action == DELETE and step.machine and step.machine.state == INCOMPLETE}
     names_taken = set(found) - leftovers
     addresses = {container.labels.get(names.LABEL_ADDRESS, "") for name, container in found.items() if name not in leftovers}
     chosen = []
     for step in steps:
-        if step.action != "create":
+        if step.action not in _MAKING:
             continue
         live = [name for name in names_taken if name.startswith(f"{place.cluster}-{step.pool}-")]
         attempt = 0

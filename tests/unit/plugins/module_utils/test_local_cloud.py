@@ -28,6 +28,7 @@ from ansible_collections.flotilla.kubernetes.plugins.module_utils._clouds.local 
 )
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._clouds.local.session import Session
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._errors import FlotillaError
+from ansible_collections.flotilla.kubernetes.plugins.module_utils._machines.decision import Wish
 
 DEFINITION = {
     "name": "demo",
@@ -260,14 +261,14 @@ def absent(session):
 
 
 def test_create_then_nothing_to_do(fake, session):
-    first, _steps = present(session)
+    first = present(session)
     assert first.changed and len(first.value["machines"]) == 3
     assert sorted(item["addresses"]["private"] for item in first.value["machines"]) == ["172.30.86.10", "172.30.86.11", "172.30.86.12"]
     assert all(re.fullmatch(r"demo-(control-plane|workers)-[0-9a-f]{8}", item["name"]) for item in first.value["machines"])
     fake.changes.clear()
     assert not network.present(session, DEFINITION).changed
-    again, steps = machines.present(session, DEFINITION, wait_timeout=5)
-    assert not again.changed and {step.action for step in steps} == {"keep"}
+    again = machines.present(session, DEFINITION, wait_timeout=5)
+    assert not again.changed and {step["action"] for step in again.value["steps"]} == {"keep"}
     assert fake.changes == []
 
 
@@ -306,22 +307,24 @@ def test_after_a_machine_that_can_not_be_made_no_other_is_begun(fake, session, m
 
 def test_check_mode_changes_nothing_and_predicts(fake, session):
     assert network.present(session, DEFINITION, True).changed
-    predicted, steps = machines.present(session, DEFINITION, wait_timeout=5, check_mode=True)
-    assert predicted.changed and [step.action for step in steps] == ["create"] * 3 and predicted.value["machines"] == []
+    predicted = machines.present(session, DEFINITION, wait_timeout=5, check_mode=True)
+    assert (
+        predicted.changed and [step["action"] for step in predicted.value["steps"]] == ["create"] * 3 and predicted.value["machines"] == []
+    )
     assert load_balancer.present(session, DEFINITION, [], check_mode=True).value["endpoint"] == {"host": "172.30.86.3", "port": 6443}
     assert fake.changes == []
     network.present(session, DEFINITION)
     fake.changes.clear()
-    predicted, _steps = machines.present(session, DEFINITION, wait_timeout=5, check_mode=True)
+    predicted = machines.present(session, DEFINITION, wait_timeout=5, check_mode=True)
     assert fake.changes == []
-    made, _steps = machines.present(session, DEFINITION, wait_timeout=5)
+    made = machines.present(session, DEFINITION, wait_timeout=5)
     assert predicted.after == made.after, "with the network there, check mode even knows the names"
     assert [(m["name"], m["role"], m["addresses"]) for m in sorted(predicted.value["planned"], key=lambda m: m["name"])] == [
         (m["name"], m["role"], m["addresses"]) for m in made.value["machines"]
     ]
     assert made.value["planned"] == []
     fake.changes.clear()
-    assert machines.absent(session, DEFINITION, check_mode=True)[0].changed
+    assert machines.absent(session, DEFINITION, check_mode=True).changed
     assert fake.changes == []
 
 
@@ -349,7 +352,7 @@ def test_a_run_killed_at_any_command_converges_without_duplicate_or_orphan(fake,
         with pytest.raises(Killed):
             present(session)
         fake.kill_after = None
-        result, _steps = present(session)
+        result = present(session)
         names = [item["name"] for item in result.value["machines"]]
         assert len(names) == 3 and {item["state"] for item in result.value["machines"]} == {"running"}, moment
         assert {volume.rsplit("-", 1)[0] for volume in fake.volumes} == set(names) and len(fake.volumes) == 9, moment
@@ -398,8 +401,8 @@ def test_stopped_machines_are_started(fake, session):
     for item in fake.containers.values():
         item["state"] = "exited"
     fake.tables.clear()
-    result, steps = present(session)
-    assert [step.action for step in steps] == ["start"] * 3
+    result = present(session)
+    assert [step["action"] for step in result.value["steps"]] == ["start"] * 3
     assert {item["state"] for item in fake.containers.values()} == {"running"} and fake.tables
     assert {item["state"] for item in result.value["machines"]} == {"running"}
 
@@ -478,7 +481,43 @@ def test_brake_and_network_in_use(fake, session):
         network.absent(session, DEFINITION)
     assert caught.value.code == "LOCAL_NETWORK_IN_USE" and len(caught.value.details["containers"]) == 3
     assert fake.changes == []
-    assert len(machines.present(session, none, wait_timeout=1, allow_removal=True)[0].value["machines"]) == 1
+    assert len(machines.present(session, none, wait_timeout=1, wish=Wish("now")).value["machines"]) == 1
+
+
+def test_what_serves_leaves_when_its_caller_has_drained_it(fake, session):
+    present(session)
+    fewer = changed(pools=[{**DEFINITION["pools"][0], "count": 1}])
+    fake.changes.clear()
+
+    deferred = machines.present(session, fewer, wait_timeout=5, wish=Wish("defer"))
+    assert fake.changes == [] and not deferred.changed and len(deferred.value["machines"]) == 3
+    (leaving,) = deferred.value["leaving"]
+    assert deferred.value["consented"] == [leaving["id"]]
+    (step,) = [step for step in deferred.value["steps"] if step["action"] == "delete"]
+    assert step["machine"] == leaving["name"]
+
+    assert machines.absent(session, fewer, ids=[leaving["id"]], check_mode=True).changed and fake.changes == []
+    result = machines.absent(session, fewer, ids=[leaving["id"]])
+    assert [machine["id"] for machine in result.value["machines"]] == sorted(
+        {item["id"] for item in deferred.value["machines"]} - {leaving["id"]}
+    )
+    assert leaving["id"] not in fake.containers and not [volume for volume in fake.volumes if volume.startswith(leaving["id"])]
+    fake.changes.clear()
+    assert not machines.absent(session, fewer, ids=[leaving["id"]]).changed and fake.changes == []
+    assert not machines.present(session, fewer, wait_timeout=5, wish=Wish("defer")).changed
+
+
+def test_a_successor_is_made_before_the_machine_that_it_replaces_leaves(fake, session):
+    made = present(session).value["machines"]
+    victim = next(machine["id"] for machine in made if machine["role"] == "worker")
+    wish = Wish("defer", replace=(victim,))
+    first = machines.present(session, DEFINITION, wait_timeout=5, wish=wish)
+    assert first.changed and len(first.value["machines"]) == 4 and first.value["leaving"] == []
+    second = machines.present(session, DEFINITION, wait_timeout=5, wish=wish)
+    assert not second.changed and [machine["id"] for machine in second.value["leaving"]] == [victim]
+    machines.absent(session, DEFINITION, ids=[victim])
+    third = machines.present(session, DEFINITION, wait_timeout=5, wish=wish)
+    assert not third.changed and third.value["leaving"] == [] and len(third.value["machines"]) == 3
 
 
 def test_private_host_key_and_login_are_in_the_machine_and_nowhere_else(fake, session, tmp_path):

@@ -10,7 +10,7 @@ import json
 import pytest
 from ansible.module_utils import basic
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._errors import FlotillaError
-from ansible_collections.flotilla.kubernetes.plugins.module_utils._machines.model import Step
+from ansible_collections.flotilla.kubernetes.plugins.module_utils._machines.decision import Wish
 from ansible_collections.flotilla.kubernetes.plugins.modules import local_load_balancer, local_machines, local_network
 
 CLUSTER = {"name": "demo"}
@@ -59,15 +59,14 @@ def test_network(run, monkeypatch, state, check):
 @pytest.mark.parametrize("check", [True, False])
 def test_machines_present(run, monkeypatch, check):
     calls = []
-    step = Step("create", "workers", "worker", "local", None, "why")
     monkeypatch.setattr(
         local_machines.machines,
         "present",
-        lambda _session, cluster, **options: calls.append((cluster, options)) or (result(machines=[], planned=[]), [step]),
+        lambda _session, cluster, **options: calls.append((cluster, options)) or result(machines=[], steps=[{"action": "create"}]),
     )
-    answer = run(local_machines, check, wait_timeout=7, allow_removal=True)
-    assert calls == [(CLUSTER, {"wait_timeout": 7, "allow_removal": True, "check_mode": check})]
-    assert answer["steps"] == [{"action": "create", "pool": "workers", "role": "worker", "zone": "local", "machine": None, "reason": "why"}]
+    answer = run(local_machines, check, wait_timeout=7, removal="defer", replace=["a"], etcd={"n": True})
+    assert calls == [(CLUSTER, {"wait_timeout": 7, "wish": Wish("defer", replace=("a",), etcd={"n": True}), "check_mode": check})]
+    assert answer["steps"] == [{"action": "create"}]
 
 
 @pytest.mark.parametrize("check", [True, False])
@@ -76,10 +75,11 @@ def test_machines_absent(run, monkeypatch, check):
     monkeypatch.setattr(
         local_machines.machines,
         "absent",
-        lambda _session, _cluster, **options: calls.append(options) or (result(machines=[], planned=[]), []),
+        lambda _session, _cluster, **options: calls.append(options) or result(machines=[]),
     )
     assert run(local_machines, check, state="absent")["machines"] == []
-    assert calls == [{"check_mode": check}]
+    run(local_machines, check, state="absent", ids=["a"])
+    assert calls == [{"ids": None, "check_mode": check}, {"ids": ["a"], "check_mode": check}]
 
 
 @pytest.mark.parametrize("check", [True, False])
