@@ -20,7 +20,7 @@ options:
     elements: dict
     required: true
   drained:
-    description: Names of machines that are to get no new connections.
+    description: Ids of machines that are to get no new connections.
     type: list
     elements: str
     default: []
@@ -47,10 +47,10 @@ from typing import Any, Callable
 def load_balancer_members(machines: list[dict[str, Any]], drained: Collection[str] = ()) -> list[dict[str, str]]:
     """Return the members that the control planes among ``machines`` are.
 
-    :param drained: names of those that get no new connections.
+    :param drained: ids of those that get no new connections.
     """
     return [
-        {"id": machine["id"], "address": machine["addresses"]["private"], "state": "drained" if machine["name"] in drained else "active"}
+        {"id": machine["id"], "address": machine["addresses"]["private"], "state": "drained" if machine["id"] in drained else "active"}
         for machine in machines
         if machine["role"] == "control_plane"
     ]

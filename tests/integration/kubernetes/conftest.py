@@ -14,6 +14,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "support"))
 
 import control_plane
+from nodes import Node
 
 
 @pytest.fixture(scope="session")
@@ -28,3 +29,24 @@ def etcd(tmp_path: Path, programs: Path) -> Iterator[control_plane.EtcdMembers]:
     program = control_plane.program(control_plane.bundle(tmp_path), "etcd", programs)
     yield control_plane.EtcdMembers(processes, program, control_plane.Authority(tmp_path / "etcd-pki"))
     processes.end()
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory, programs: Path) -> Iterator[control_plane.ApiServer]:
+    """An API server with an etcd of its own, and nothing else."""
+    folder = tmp_path_factory.mktemp("server")
+    processes = control_plane.Processes(folder)
+    program = control_plane.program(control_plane.bundle(folder), "etcd", programs)
+    members = control_plane.EtcdMembers(processes, program, control_plane.Authority(folder / "etcd-pki"))
+    try:
+        members.reserve("m1")
+        members.start("m1", ("m1",))
+        yield control_plane.start_api_server(folder, programs, control_plane.Authority(folder / "pki"), members)
+    finally:
+        processes.end()
+
+
+@pytest.fixture
+def node(server: control_plane.ApiServer) -> Node:
+    """A node of its own for each test."""
+    return Node(server)

@@ -5,102 +5,27 @@
 
 from __future__ import annotations
 
-import itertools
 import json
-import ssl
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-import control_plane
 import pytest
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._errors import FlotillaError
-from ansible_collections.flotilla.kubernetes.plugins.module_utils._kubernetes.client import Client
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._kubernetes.drain import DRAIN_ANNOTATION, Drain, Options
 from ansible_collections.flotilla.kubernetes.plugins.modules import node_drain
-
-NUMBERS = itertools.count(1)
-
-
-@dataclass
-class Node:
-    """A node of its own for each test. No kubelet ends its pods, so an eviction without grace is what takes one away."""
-
-    server: control_plane.ApiServer
-    name: str = field(default_factory=lambda: f"node-{next(NUMBERS)}")
-
-    def __post_init__(self) -> None:
-        self.call("POST", "/api/v1/nodes", {"metadata": {"name": self.name}})
-        self.call("POST", "/api/v1/namespaces", {"metadata": {"name": self.name}})
-
-    def call(self, method: str, path: str, body: Any = None) -> dict[str, Any]:
-        status, answer = self.server.call(method, path, body)
-        assert status < 300, (method, path, answer)
-        return answer
-
-    def pod(self, name: str, owner: str | None = "ReplicaSet", ready: bool = True, **spec: Any) -> None:
-        references = [{"apiVersion": "apps/v1", "kind": owner, "name": "web", "uid": "u", "controller": True}] if owner else []
-        metadata = {"name": name, "labels": {"app": name.split("-")[0]}, "ownerReferences": references, **spec.pop("metadata", {})}
-        container = {"name": "main", "image": "registry.k8s.io/pause:3.10"}
-        body = {"metadata": metadata, "spec": {"nodeName": self.name, "containers": [container], **spec}}
-        self.call("POST", f"/api/v1/namespaces/{self.name}/pods", body)
-        made = self.call("GET", f"/api/v1/namespaces/{self.name}/pods/{name}")
-        made["status"] = {"phase": "Running", "conditions": [{"type": "Ready", "status": "True" if ready else "False"}]}
-        self.call("PUT", f"/api/v1/namespaces/{self.name}/pods/{name}/status", made)
-
-    def budget(self, app: str, allowed: int) -> None:
-        """A budget as the disruption controller would leave it."""
-        path = f"/apis/policy/v1/namespaces/{self.name}/poddisruptionbudgets"
-        self.call("POST", path, {"metadata": {"name": app}, "spec": {"minAvailable": 1, "selector": {"matchLabels": {"app": app}}}})
-        self.allow(app, allowed)
-
-    def allow(self, app: str, allowed: int) -> None:
-        path = f"/apis/policy/v1/namespaces/{self.name}/poddisruptionbudgets/{app}"
-        made = self.call("GET", path)
-        numbers = {"disruptionsAllowed": allowed, "currentHealthy": 1 + allowed, "desiredHealthy": 1, "expectedPods": 1 + allowed}
-        made["status"] = {**made.get("status", {}), **numbers, "observedGeneration": made["metadata"]["generation"]}
-        self.call("PUT", f"{path}/status", made)
-
-    @property
-    def pods(self) -> list[str]:
-        return sorted(pod["metadata"]["name"] for pod in self.call("GET", f"/api/v1/namespaces/{self.name}/pods")["items"])
-
-    @property
-    def schedulable(self) -> bool:
-        return not self.call("GET", f"/api/v1/nodes/{self.name}")["spec"].get("unschedulable", False)
-
-    def drain(self, **options: Any) -> Drain:
-        context = ssl.create_default_context(cafile=str(self.server.authority.file))
-        context.load_cert_chain(f"{self.server.authority.folder / 'admin'}.crt", f"{self.server.authority.folder / 'admin'}.key")
-        given = {"timeout": 60, "grace_period": 0, **options}
-        return Drain(Client("127.0.0.1", self.server.port, context), self.name, Options(**given))
-
-    def run(self, state: str = "drained", check_mode: bool = False, token: str | None = None, **options: Any) -> dict[str, Any]:
-        while True:
-            answer = node_drain.run(self.drain(**options), state, token, check_mode)
-            if answer.get("finished", True):
-                return answer
-            token = answer["progress_token"]
+from nodes import Node
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory, programs: Path) -> Iterator[control_plane.ApiServer]:
-    folder = tmp_path_factory.mktemp("drain")
-    processes = control_plane.Processes(folder)
-    program = control_plane.program(control_plane.bundle(folder), "etcd", programs)
-    etcd = control_plane.EtcdMembers(processes, program, control_plane.Authority(folder / "etcd-pki"))
-    try:
-        etcd.reserve("m1")
-        etcd.start("m1", ("m1",))
-        yield control_plane.start_api_server(folder, programs, control_plane.Authority(folder / "pki"), etcd)
-    finally:
-        processes.end()
+def drain(node: Node, **options: Any) -> Drain:
+    given = {"timeout": 60, "grace_period": 0, **options}
+    return Drain(node.client(), node.name, Options(**given))
 
 
-@pytest.fixture
-def node(server: control_plane.ApiServer) -> Node:
-    return Node(server)
+def run(node: Node, state: str = "drained", check_mode: bool = False, token: str | None = None, **options: Any) -> dict[str, Any]:
+    while True:
+        answer = node_drain.run(drain(node, **options), state, token, check_mode)
+        if answer.get("finished", True):
+            return answer
+        token = answer["progress_token"]
 
 
 def test_takes_the_pods_off_and_leaves_those_of_the_node(node: Node) -> None:
@@ -108,21 +33,21 @@ def test_takes_the_pods_off_and_leaves_those_of_the_node(node: Node) -> None:
         node.pod(f"web-{number}")
     node.pod("proxy", "DaemonSet")
     node.pod("static", None, metadata={"annotations": {"kubernetes.io/config.mirror": "x"}, "ownerReferences": []})
-    predicted = node.run(check_mode=True)
+    predicted = run(node, check_mode=True)
     assert predicted["changed"] and len(predicted["evicted"]) == 12 and len(node.pods) == 14 and node.schedulable
-    done = node.run()
+    done = run(node)
     assert {key: done[key] for key in ("changed", "evicted", "diff")} == {key: predicted[key] for key in ("changed", "evicted", "diff")}
     assert node.pods == ["proxy", "static"] and not node.schedulable
-    again = node.run()
+    again = run(node)
     assert again["changed"] is False and again["evicted"] == []
 
 
 def test_lets_pods_come_again(node: Node) -> None:
-    node.run()
-    assert node.run("schedulable", check_mode=True)["changed"] and not node.schedulable
-    assert node.run("schedulable")["changed"] and node.schedulable
+    run(node)
+    assert run(node, "schedulable", check_mode=True)["changed"] and not node.schedulable
+    assert run(node, "schedulable")["changed"] and node.schedulable
     assert DRAIN_ANNOTATION not in node.call("GET", f"/api/v1/nodes/{node.name}")["metadata"].get("annotations", {})
-    assert node.run("schedulable")["changed"] is False
+    assert run(node, "schedulable")["changed"] is False
 
 
 @pytest.mark.parametrize(
@@ -134,10 +59,10 @@ def test_what_would_be_lost_is_refused_before_anything_is_changed(node: Node, op
     node.pod("web-1", **pod)
     for check_mode in (True, False):
         with pytest.raises(FlotillaError) as caught:
-            node.run(check_mode=check_mode)
+            run(node, check_mode=check_mode)
         assert caught.value.code == "DRAIN_REFUSED" and option in str(caught.value) and f"{node.name}/web-1" in str(caught.value)
     assert node.schedulable and node.pods == ["other-1", "web-1"]
-    node.run(**{option: True})
+    run(node, **{option: True})
     assert node.pods == []
 
 
@@ -145,14 +70,14 @@ def test_a_budget_holds_back_until_it_has_room(node: Node) -> None:
     for name in ("web-1", "web-2", "free-1"):
         node.pod(name)
     node.budget("web", 0)
-    answer = node.drain().advance(None, 0)
+    answer = drain(node).advance(None, 0)
     assert answer["finished"] is False and "2 held back, such as" in answer["progress"][0]
     assert "The disruption budget web needs 1 healthy pods and has 1 currently" in answer["progress"][0]
     assert node.pods == ["web-1", "web-2"], "what no budget holds goes at once"
     node.allow("web", 1)
     seen = set()
     for _attempt in range(60):
-        answer = node.drain().advance(answer["progress_token"], 3)
+        answer = drain(node).advance(answer["progress_token"], 3)
         seen.add(len(node.pods))
         if answer["finished"]:
             break
@@ -167,7 +92,7 @@ def test_the_deadline_names_what_is_left_and_gives_the_node_back(node: Node) -> 
     node.pod("free-1")
     node.budget("web", 0)
     with pytest.raises(FlotillaError) as caught:
-        node.run(timeout=1)
+        run(node, timeout=1)
     assert caught.value.code == "DRAIN_TIMEOUT" and f"{node.name}/web-1: The disruption budget web" in str(caught.value)
     assert [entry["pod"] for entry in caught.value.details["blocked"]] == [f"{node.name}/web-1"]
     assert node.schedulable and node.pods == ["web-1"]
@@ -180,17 +105,17 @@ def test_a_node_that_somebody_else_closed_stays_closed(node: Node) -> None:
     found["spec"]["unschedulable"] = True
     node.call("PUT", f"/api/v1/nodes/{node.name}", found)
     with pytest.raises(FlotillaError) as caught:
-        node.run(timeout=1)
+        run(node, timeout=1)
     assert not node.schedulable and "stays unschedulable" in str(caught.value)
 
 
 def test_the_node_of_a_killed_run_is_given_back_too(node: Node) -> None:
     node.pod("web-1")
     node.budget("web", 0)
-    assert node.drain().advance(None, 0)["finished"] is False  # the run ends here, and its token with it
+    assert drain(node).advance(None, 0)["finished"] is False  # the run ends here, and its token with it
     assert not node.schedulable
     with pytest.raises(FlotillaError):
-        node.run(timeout=1)
+        run(node, timeout=1)
     assert node.schedulable
 
 
@@ -199,19 +124,19 @@ def test_pods_that_are_over_or_leaving_need_no_option(node: Node) -> None:
     made = node.call("GET", f"/api/v1/namespaces/{node.name}/pods/done-1")
     made["status"]["phase"] = "Succeeded"
     node.call("PUT", f"/api/v1/namespaces/{node.name}/pods/done-1/status", made)
-    node.run()
+    run(node)
     assert node.pods == []
 
 
 def test_a_node_that_is_not_there(node: Node) -> None:
     node.name = "nobody"
     with pytest.raises(FlotillaError) as caught:
-        node.run()
+        run(node)
     assert caught.value.code == "NODE_UNKNOWN"
 
 
 def test_a_token_holds_what_the_next_slice_needs(node: Node) -> None:
     node.pod("web-1")
     node.budget("web", 0)
-    first = json.loads(node.drain().advance(None, 0)["progress_token"])
+    first = json.loads(drain(node).advance(None, 0)["progress_token"])
     assert first["before"] == {"schedulable": True, "pods": [f"{node.name}/web-1"]}

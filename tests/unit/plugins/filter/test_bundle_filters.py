@@ -44,3 +44,4 @@ def test_only_control_planes_are_members() -> None:
     plane = {"id": "a", "role": "control_plane", "addresses": {"private": "192.0.2.1", "public": None}}
     members = load_balancer_members([plane, {**plane, "id": "b", "role": "worker"}])
     assert members == [{"id": "a", "address": "192.0.2.1", "state": "active"}]
+    assert load_balancer_members([plane, {**plane, "id": "b"}], ["b"])[1]["state"] == "drained"

@@ -70,7 +70,7 @@ def test_a_wrong_definition_is_one_clear_error(definition):
 
 
 def test_every_filter_is_offered():
-    own = {"control_plane_group", "defined_machines", "machine_findings", "machine_hosts"}
+    own = {"control_plane_group", "defined_machines", "leaving_group", "machine_findings", "machine_hosts"}
     assert set(filters.FilterModule().filters()) == own
 
 

@@ -66,6 +66,17 @@ def test_one_cluster_is_the_target(fleet):
     assert found == ["a-b.cluster", "cluster_a_b__control_plane", "cluster_a_b:!cluster_a_b__control_plane", "cluster_a_b"]
 
 
+def test_a_run_does_nothing_more_on_machines_that_are_about_to_leave(fleet):
+    groups = {"flotilla_clusters": ["small.cluster"], "cluster_small": ["w1"], "cluster_small__leaving": ["w1"]}
+    chosen = {"sources": [fleet / "clusters/small.yml"], "clusters": ["small"], "variables": {"groups": groups}}
+    assert targets("control_plane", "workers", "machines", "cluster", **chosen) == [
+        "cluster_small__control_plane:!cluster_small__leaving",
+        "cluster_small:!cluster_small__control_plane:!cluster_small__leaving",
+        "cluster_small:!cluster_small__leaving",
+        "small.cluster",
+    ]
+
+
 def test_of_several_clusters_one_is_chosen_by_name(fleet):
     chosen = {"flotilla_cluster_name": "small"}
     assert targets("cluster", sources=[fleet], clusters=["a-b", "small"], variables=chosen) == ["small.cluster"]
