@@ -7,6 +7,10 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import os
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,8 +21,9 @@ from clouds.faults import CALM, Dialect, Faults
 from clouds.judge import Machine, Thing
 from clouds.proxy import Proxy
 from clouds.runner import Task
-from clouds.wire import PORT, Handler, Wire
+from clouds.wire import PORT, Handler, Wire, forward
 
+SUPPORT = Path(__file__).resolve().parents[1]
 CLUSTER = "contract"
 """Name of the cluster under test."""
 WORKERS = "general"
@@ -53,8 +58,8 @@ class Cloud(Protocol):
     makes_machines: bool
     """Whether there is a module for machines yet: without it the story is one of network and load balancer."""
 
-    def endpoint(self, clock: Clock, folder: Path) -> contextlib.AbstractContextManager[Handler]:
-        """Run the endpoint: in this process, or as a program that `wire.forward` asks.
+    def endpoint(self, clock: Clock, folder: Path) -> contextlib.AbstractContextManager[Handler | str]:
+        """Run the endpoint: what answers in this process, or the URL of a `program`.
 
         :param folder: for files.
         """
@@ -137,5 +142,25 @@ def started(cloud: Cloud, folder: Path, speed: float) -> Iterator[Place]:
     """
     clock, wire = Clock.create(folder / "clock", speed), Wire()
     with cloud.endpoint(clock, folder) as endpoint, wire.installed():
-        proxy = Proxy(endpoint, clock, cloud.dialect)
-        yield Place(cloud, clock, wire.publish(endpoint, PORT), wire.publish(proxy), proxy, wire)
+        proxy = Proxy(forward(endpoint) if isinstance(endpoint, str) else endpoint, clock, cloud.dialect)
+        direct = endpoint if isinstance(endpoint, str) else wire.publish(endpoint, PORT)
+        yield Place(cloud, clock, direct, wire.publish(proxy), proxy, wire)
+
+
+@contextlib.contextmanager
+def program(module: str, clock: Clock, folder: Path) -> Iterator[str]:
+    """Run a module as an endpoint with the options ``--clock`` and ``--ready``, and give its URL."""
+    ready, log = folder / module, folder / f"{module}.log"
+    command = [sys.executable, "-m", module, "--clock", str(clock.path), "--ready", str(ready)]
+    with log.open("wb") as file:
+        process = subprocess.Popen(command, env={**os.environ, "PYTHONPATH": str(SUPPORT)}, stdout=file, stderr=file)
+    try:
+        deadline = time.monotonic() + 60
+        while not ready.exists():
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"{module} does not start: {log.read_text(encoding='utf-8')[-2000:]}")
+            time.sleep(0.02)
+        yield ready.read_text(encoding="utf-8")
+    finally:
+        process.kill()
+        process.wait()

@@ -5,8 +5,18 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
 from clouds.aws.account import AwsEndpoint
+from clouds.clock import Clock
+from clouds.cloud import program
+from clouds.wire import Handler
 
 
 class Account(AwsEndpoint):
-    endpoint = "backing.aws.endpoint"
+    @contextlib.contextmanager
+    def endpoint(self, clock: Clock, folder: Path) -> Iterator[Handler | str]:
+        with program("backing.aws.endpoint", clock, folder) as url:
+            yield url

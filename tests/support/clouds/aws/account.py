@@ -30,7 +30,7 @@ class AwsEndpoint:
     zones: tuple[str, ...] = (f"{REGION}a", f"{REGION}b", f"{REGION}c")
 
     @contextlib.contextmanager
-    def endpoint(self, clock: Clock, _folder: Path) -> Iterator[Handler]:
+    def endpoint(self, clock: Clock, folder: Path) -> Iterator[Handler | str]:
         yield endpoint.create(clock)
 
     def environment(self, url: str) -> dict[str, str]:
