@@ -53,36 +53,39 @@ options:
     elements: str
   removal:
     description:
-      - What becomes of machines that serve and that the definition does not ask for any more.
-      - With V(refuse) such a plan fails with C(MACHINES_BRAKE) before anything changed, unless O(plan_id) or O(replace) consents to it.
-      - With V(defer) they stay and are returned in RV(leaving), to be drained and then removed with O(state=absent) and O(ids). A plan that
-        takes away more than 10 % of a pool (at least one machine), a whole pool or a control plane needs O(plan_id) or O(replace).
-      - With V(now) they are removed by this call, without a question. For callers that have drained them.
+      - What becomes of machines that serve and that the plan takes away.
+      - With V(refuse) such a plan fails before anything changed.
+      - With V(defer) they stay and are returned in RV(leaving), so that the caller can drain their nodes, take them out of etcd and then
+        remove them by O(ids). Without consent that is at most 10 % of a pool (at least one machine), no whole pool and no control plane.
+      - With V(now) they are removed.
     type: str
     choices: [refuse, defer, now]
     default: refuse
   plan_id:
-    description:
-      - Consent to a plan, by the id under which it was shown (RV(plan_id)).
-      - When machines or definition have changed since, the module fails with C(MACHINES_PLAN_OUTDATED) before anything changed.
+    description: Consent to the plan with this RV(plan_id), whatever it takes away. Fails when the plan is another one by now.
     type: str
     default: ''
-  roll_out:
-    description: Whether machines that are not what the definition asks for any more get successors, one after another, and are removed.
-    type: bool
-    default: false
-  replace:
+  consent:
     description:
-      - Ids of machines to replace. A run makes the successor, the next run with the same ids takes the machine away.
-      - Naming a machine here is consent to its removal.
+      - Ids of machines that may go.
+      - What RV(consented) of an earlier call of the same run says, because a plan that is half done has another id.
+    type: list
+    elements: str
+    default: []
+  replace:
+    description: Ids of machines that get a successor and then leave. Naming a machine is consent.
     type: list
     elements: str
     default: []
   etcd:
     description:
-      - The control planes that are members of etcd, by name, and whether each serves. No removal may cost the quorum of these.
-      - Left out, each control plane is taken for a member and each one that runs for serving.
+      - Names of the control planes that are members of etcd, each with whether it serves. The plan keeps etcd's quorum by it.
+      - Left out, every control plane is taken for a member, and those that run for serving.
     type: dict
+  roll_out:
+    description: Whether machines that are not what the definition asks for any more get successors, one after another, and are removed.
+    type: bool
+    default: false
 requirements:
   - boto3 and the OpenSSH client, where the module runs
 notes:
@@ -170,17 +173,20 @@ planned:
   elements: dict
   returned: success
 leaving:
-  description:
-    - With O(removal=defer) the machines that are to go, with the fields of RV(machines), in the order in which they may.
-    - At most one control plane is among them; the next one is named when it is gone.
+  description: With O(removal=defer) the machines that the caller is to take away next, in this order; with the fields of RV(machines).
   type: list
   elements: dict
-  returned: success
+  returned: when O(state=present)
+consented:
+  description: Ids of all machines that this plan and those after it take away.
+  type: list
+  elements: str
+  returned: when O(state=present)
 plan_id:
-  description: Id of the plan that RV(steps) is; empty where nothing was planned.
+  description: Identity of the plan, the same as long as cloud and definition ask for the same steps.
   type: str
-  returned: success
-  sample: 4f1d09ab3c2e
+  returned: when O(state=present)
+  sample: 5f2b8a91c0d4
 steps:
   description: What was done, or in check mode would be done, with the reason of each step; what is in RV(leaving) was not done.
   type: list
@@ -234,11 +240,11 @@ made:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.parsing.convert_bool import boolean
 
 from ..module_utils._clouds.aws import machines
 from ..module_utils._clouds.aws.session import session_for
 from ..module_utils._errors import FlotillaError
+from ..module_utils._machines.decision import ARGUMENTS, Wish
 
 
 def main() -> None:
@@ -250,49 +256,37 @@ def main() -> None:
             "wait_timeout": {"type": "int", "default": 600},
             "wait_for": {"type": "str", "choices": ["ssh", "running"], "default": "ssh"},
             "ids": {"type": "list", "elements": "str"},
-            "removal": {"type": "str", "choices": ["refuse", "defer", "now"], "default": "refuse"},
-            "plan_id": {"type": "str", "default": ""},
             "roll_out": {"type": "bool", "default": False},
-            "replace": {"type": "list", "elements": "str", "default": []},
-            "etcd": {"type": "dict"},
+            **ARGUMENTS,
         },
         supports_check_mode=True,
     )
     params = module.params
     if params["ids"] is not None and params["state"] != "absent":
         module.fail_json(msg="ids is for state=absent.")
-    steps = []
     try:
         session = session_for(params["cluster"])
         if params["state"] == "observed":
             result = machines.observed(session, params["cluster"])
         elif params["state"] == "present":
-            result, steps = machines.present(
+            result = machines.present(
                 session,
                 params["cluster"],
                 wait_timeout=params["wait_timeout"],
                 wait_for=params["wait_for"],
-                removal=params["removal"],
-                plan_id=params["plan_id"],
+                wish=Wish.of(params),
                 roll_out=params["roll_out"],
-                replace=params["replace"],
-                etcd=params["etcd"] and {str(name): boolean(serves) for name, serves in params["etcd"].items()},
                 check_mode=module.check_mode,
             )
         elif params["ids"] is not None:
-            result, steps = machines.removed(session, params["cluster"], params["ids"], check_mode=module.check_mode)
+            result = machines.removed(session, params["cluster"], params["ids"], check_mode=module.check_mode)
         else:
-            result, steps = machines.absent(session, params["cluster"], check_mode=module.check_mode)
+            result = machines.absent(session, params["cluster"], check_mode=module.check_mode)
     except FlotillaError as error:
         module.fail_json(**error.as_result())
     for warning in result.warnings:
         module.warn(warning)
-    module.exit_json(
-        changed=result.changed,
-        **result.value,
-        steps=[step.as_dict() for step in steps],
-        diff={"before": result.before, "after": result.after},
-    )
+    module.exit_json(changed=result.changed, diff={"before": result.before, "after": result.after}, **result.value)
 
 
 if __name__ == "__main__":

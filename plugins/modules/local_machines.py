@@ -210,6 +210,8 @@ def main() -> None:
         supports_check_mode=True,
     )
     params = module.params
+    if params["ids"] is not None and params["state"] != "absent":
+        module.fail_json(msg="ids is for state=absent.")
     try:
         if params["state"] == "observed":
             result = machines.observed(Session(), params["cluster"])

@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from ansible.module_utils.parsing.convert_bool import boolean
+
 from . import plan as planning
 from .model import DELETE, INCOMPLETE, KEEP, Machine, MachineGroup, Step
 
@@ -32,8 +34,8 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
 class Wish:
     """What a caller wants besides the definition.
 
-    :param removal: `REFUSE` fails where the plan takes away a machine that serves; `DEFER` leaves these to the caller, who drains them
-        first; `NOW` takes them away without asking anybody.
+    :param removal: `REFUSE` fails where the plan takes away a machine that serves and nobody consented; `DEFER` leaves these to the
+        caller, who drains them first; `NOW` takes them away without asking anybody.
     :param plan_id: consent to the plan of this id, see `plan.plan_id`.
     :param consent: ids of machines that may go; what `Decision.consented` of an earlier call of the same run says.
     :param replace: ids of machines to replace, which is consent, too.
@@ -49,7 +51,8 @@ class Wish:
     @classmethod
     def of(cls, params: Mapping[str, Any]) -> Wish:
         """Return the wish in a module's parameters, see `ARGUMENTS`."""
-        return cls(params["removal"], params["plan_id"], tuple(params["consent"]), tuple(params["replace"]), params["etcd"])
+        etcd = params["etcd"] and {str(name): boolean(serves) for name, serves in params["etcd"].items()}
+        return cls(params["removal"], params["plan_id"], tuple(params["consent"]), tuple(params["replace"]), etcd)
 
 
 NO_REMOVAL = Wish()
@@ -96,11 +99,9 @@ def decide(groups: Sequence[MachineGroup], observed: Sequence[Machine], wish: Wi
     if wish.etcd is not None:
         etcd = {machine.id: bool(wish.etcd[machine.name]) for machine in observed if machine.name in wish.etcd}
     steps = planning.plan(groups, observed, roll_out=roll_out, replace=wish.replace, etcd=etcd)
-    if wish.removal == REFUSE:
-        planning.check_brake(steps, observed)
-    elif wish.removal == DEFER:
+    if wish.removal != NOW or wish.plan_id:
         consent: str | tuple[str, ...] = wish.plan_id or (*wish.consent, *wish.replace)
-        planning.check_brake(steps, observed, percent=BRAKE_PERCENT, consent=consent)
+        planning.check_brake(steps, observed, percent=BRAKE_PERCENT if wish.removal == DEFER else 0, consent=consent)
     leaving: list[Machine] = []
     doing = steps
     if wish.removal == DEFER:

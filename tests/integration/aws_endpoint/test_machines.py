@@ -12,6 +12,7 @@ import boto3
 import pytest
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._clouds.aws import image, load_balancer, machines, network
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._errors import FlotillaError
+from ansible_collections.flotilla.kubernetes.plugins.module_utils._machines.decision import Wish
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIHostKeyOfATest"
 
@@ -31,14 +32,15 @@ def ready(session, ec2, definition) -> dict[str, Any]:
     return definition
 
 
-def apply(session, definition, **more):
-    return machines.present(session, definition, wait_timeout=60, scan=lambda _definition, _machine: KEY, **more)
+def apply(session, definition, check_mode=False, roll_out=False, wait_for="ssh", **wish):
+    options = {"scan": lambda _definition, _machine: KEY, "check_mode": check_mode, "roll_out": roll_out, "wait_for": wait_for}
+    return machines.present(session, definition, wait_timeout=60, wish=Wish(**wish), **options)
 
 
 def test_machines_are_made_as_asked_for_kept_and_removed(session, ec2, ready):
-    predicted, _steps = apply(session, ready, check_mode=True)
+    predicted = apply(session, ready, check_mode=True)
     assert predicted.changed and len(predicted.value["planned"]) == 5 and live(ec2) == []
-    made, _steps = apply(session, ready)
+    made = apply(session, ready)
     found = live(ec2)
     assert Counter(entry["Placement"]["AvailabilityZone"] for entry in found) == {"eu-west-1a": 2, "eu-west-1b": 2, "eu-west-1c": 1}
     assert Counter(entry["InstanceType"] for entry in found) == {"m7i.large": 3, "m7i.xlarge": 2}
@@ -48,15 +50,15 @@ def test_machines_are_made_as_asked_for_kept_and_removed(session, ec2, ready):
     assert {entry["MetadataOptions"]["HttpTokens"] for entry in found} == {"required"}
 
     session.calls.clear()
-    again, steps = apply(session, ready)
-    assert not again.changed and {step.action for step in steps} == {"keep"} and again.before == again.after
+    again = apply(session, ready)
+    assert not again.changed and {step["action"] for step in again.value["steps"]} == {"keep"} and again.before == again.after
     assert sum(session.calls.values()) <= 6, session.calls
     assert [machine["id"] for machine in again.value["machines"]] == [machine["id"] for machine in made.value["machines"]]
     assert machines.observed(session, ready).value["machines"] == again.value["machines"]
 
-    assert machines.absent(session, ready, check_mode=True)[0].changed and len(live(ec2)) == 5
-    assert machines.absent(session, ready)[0].changed and live(ec2) == []
-    assert not machines.absent(session, ready)[0].changed
+    assert machines.absent(session, ready, check_mode=True).changed and len(live(ec2)) == 5
+    assert machines.absent(session, ready).changed and live(ec2) == []
+    assert not machines.absent(session, ready).changed
     assert network.absent(session, ready).changed
 
 
@@ -71,29 +73,29 @@ def test_a_create_takes_few_calls(session, ec2, ready):
 
 
 def test_drift_is_put_right_in_place(session, ec2, ready):
-    made, _steps = apply(session, ready)
+    made = apply(session, ready)
     victim = made.value["machines"][-1]
     ec2.delete_tags(Resources=[victim["id"]], Tags=[{"Key": "team"}])
     default = next(group["GroupId"] for group in ec2.describe_security_groups()["SecurityGroups"] if group["GroupName"] == "default")
     ec2.modify_instance_attribute(InstanceId=victim["id"], Groups=[default])
     ec2.stop_instances(InstanceIds=[made.value["machines"][0]["id"]])
-    predicted, _steps = apply(session, ready, check_mode=True)
-    put_right, steps = apply(session, ready)
-    assert sorted(step.action for step in steps if step.action != "keep") == ["start", "update"]
+    predicted = apply(session, ready, check_mode=True)
+    put_right = apply(session, ready)
+    assert sorted(step["action"] for step in put_right.value["steps"] if step["action"] != "keep") == ["start", "update"]
     assert put_right.changed and put_right.after == predicted.after
-    assert not apply(session, ready)[0].changed
+    assert not apply(session, ready).changed
 
 
 def test_a_machine_that_is_gone_is_made_anew_and_removal_needs_consent(session, ec2, ready):
-    made, _steps = apply(session, ready)
+    made = apply(session, ready)
     workers = [machine["id"] for machine in made.value["machines"] if machine["pool"] == "general"]
     ec2.terminate_instances(InstanceIds=workers[:1])
-    assert apply(session, ready)[0].changed and len(live(ec2)) == 5
+    assert apply(session, ready).changed and len(live(ec2)) == 5
     ready["pools"][0]["count"] = 1
     with pytest.raises(FlotillaError) as caught:
         apply(session, ready)
     assert caught.value.code == "MACHINES_BRAKE" and len(live(ec2)) == 5
-    assert apply(session, ready, removal="now")[0].changed and len(live(ec2)) == 4
+    assert apply(session, ready, removal="now").changed and len(live(ec2)) == 4
 
 
 def pools(found: list[dict[str, Any]]) -> Counter[str]:
@@ -106,24 +108,26 @@ def ids(found: list[dict[str, Any]]) -> list[str]:
 
 def test_what_is_to_go_is_named_and_stays_until_it_is_asked_for(session, ec2, ready):
     ready["pools"][0]["count"] = 3
-    made, _steps = apply(session, ready)
+    made = apply(session, ready)
     ready["pools"][0]["count"] = 2
-    predicted, _steps = apply(session, ready, removal="defer", check_mode=True)
-    named, steps = apply(session, ready, removal="defer")
+    predicted = apply(session, ready, removal="defer", check_mode=True)
+    named = apply(session, ready, removal="defer")
     assert predicted.value == named.value and not named.changed and not predicted.changed
     assert len(named.value["machines"]) == 6 and pools(named.value["leaving"]) == {"general": 1}
-    assert [step.machine.id for step in steps if step.action == "delete"] == ids(named.value["leaving"])
+    assert [step["machine"] for step in named.value["steps"] if step["action"] == "delete"] == [
+        one["name"] for one in named.value["leaving"]
+    ]
     assert named.value["plan_id"] and len(live(ec2)) == 6
 
     going = ids(named.value["leaving"])
     left = [machine for machine in made.value["machines"] if machine["id"] not in going]
     for check_mode in (True, False):
-        gone, _steps = machines.removed(session, ready, going, check_mode=check_mode)
-        assert gone.changed and gone.value["machines"] == left and gone.value["leaving"] == []
+        gone = machines.removed(session, ready, going, check_mode=check_mode)
+        assert gone.changed and gone.value["machines"] == left
         assert len(live(ec2)) == (6 if check_mode else 5)
-    assert not machines.removed(session, ready, going)[0].changed
-    assert not machines.removed(session, ready, [])[0].changed and len(live(ec2)) == 5
-    assert not apply(session, ready, removal="defer")[0].changed
+    assert not machines.removed(session, ready, going).changed
+    assert not machines.removed(session, ready, []).changed and len(live(ec2)) == 5
+    assert not apply(session, ready, removal="defer").changed
 
 
 def test_a_plan_that_takes_much_away_needs_its_id(session, ec2, ready):
@@ -137,34 +141,34 @@ def test_a_plan_that_takes_much_away_needs_its_id(session, ec2, ready):
     with pytest.raises(FlotillaError) as caught:
         apply(session, ready, removal="defer", plan_id="0123456789ab")
     assert caught.value.code == "MACHINES_PLAN_OUTDATED"
-    named, _steps = apply(session, ready, removal="defer", plan_id=shown)
+    named = apply(session, ready, removal="defer", plan_id=shown)
     assert pools(named.value["leaving"]) == {"general": 2} and named.value["plan_id"] == shown and len(live(ec2)) == 7
     machines.removed(session, ready, ids(named.value["leaving"])[:1])
     with pytest.raises(FlotillaError) as caught:
         apply(session, ready, removal="defer", plan_id=shown)
     assert caught.value.code == "MACHINES_PLAN_OUTDATED" and len(live(ec2)) == 6
     # One machine needs nobody's consent, and `now` asks for none.
-    assert len(apply(session, ready, removal="defer")[0].value["leaving"]) == 1
-    assert apply(session, ready, removal="now")[0].changed and len(live(ec2)) == 5
+    assert len(apply(session, ready, removal="defer").value["leaving"]) == 1
+    assert apply(session, ready, removal="now").changed and len(live(ec2)) == 5
 
 
 def test_control_planes_leave_one_by_one_and_the_one_that_etcd_misses_first(session, ec2, ready):
-    made, _steps = apply(session, ready)
+    made = apply(session, ready)
     planes = [machine for machine in made.value["machines"] if machine["role"] == "control_plane"]
     ready["control_plane"]["count"] = 1
-    shown = apply(session, ready, removal="now", check_mode=True)[0].value["plan_id"]
+    shown = apply(session, ready, removal="now", check_mode=True).value["plan_id"]
     etcd = {machine["name"]: machine is not planes[2] for machine in planes}
     with pytest.raises(FlotillaError) as caught:
         apply(session, ready, removal="defer", etcd=etcd)
     assert caught.value.code == "MACHINES_BRAKE"
     shown = caught.value.details["plan_id"]
-    named, _steps = apply(session, ready, removal="defer", etcd=etcd, plan_id=shown)
+    named = apply(session, ready, removal="defer", etcd=etcd, plan_id=shown)
     assert ids(named.value["leaving"]) == [planes[2]["id"]]
     # With one more that does not serve, nothing may be taken out of etcd.
     worse = {**etcd, planes[1]["name"]: False}
-    shown = apply(session, ready, removal="now", etcd=worse, check_mode=True)[0].value["plan_id"]
-    kept, steps = apply(session, ready, removal="defer", etcd=worse, plan_id=shown)
-    assert kept.value["leaving"] == [] and any("1 of 3 control planes serve" in step.reason for step in steps)
+    shown = apply(session, ready, removal="now", etcd=worse, check_mode=True).value["plan_id"]
+    kept = apply(session, ready, removal="defer", etcd=worse, plan_id=shown)
+    assert kept.value["leaving"] == [] and any("1 of 3 control planes serve" in step["reason"] for step in kept.value["steps"])
     assert len(live(ec2)) == 5
 
 
@@ -172,32 +176,32 @@ def test_only_machines_of_the_cluster_are_removed_by_their_ids(session, ec2, rea
     stranger = ec2.run_instances(ImageId=ready["image"]["id"], MinCount=1, MaxCount=1, InstanceType="m7i.large")["Instances"][0][
         "InstanceId"
     ]
-    made, _steps = apply(session, ready)
+    made = apply(session, ready)
     with pytest.raises(FlotillaError) as caught:
         machines.removed(session, ready, [made.value["machines"][0]["id"], stranger])
     assert caught.value.code == "MACHINES_FOREIGN" and stranger in caught.value.message and len(live(ec2)) == 6
-    assert not machines.removed(session, ready, ["i-0123456789abcdef0"])[0].changed
+    assert not machines.removed(session, ready, ["i-0123456789abcdef0"]).changed
 
 
 def test_a_machine_is_replaced_in_two_runs(session, ec2, ready):
-    made, _steps = apply(session, ready)
+    made = apply(session, ready)
     old = next(machine["id"] for machine in made.value["machines"] if machine["pool"] == "general")
-    apply(session, ready, replace=[old], removal="now")
+    apply(session, ready, replace=(old,), removal="now")
     assert len(live(ec2)) == 6
-    apply(session, ready, replace=[old], removal="now")
+    apply(session, ready, replace=(old,), removal="now")
     assert len(live(ec2)) == 5 and old not in {entry["InstanceId"] for entry in live(ec2)}
-    assert not apply(session, ready, replace=[old], removal="now")[0].changed
+    assert not apply(session, ready, replace=(old,), removal="now").changed
 
 
 def test_naming_a_machine_is_consent_to_its_removal(session, ec2, ready):
     ready["pools"] = []
-    made, _steps = apply(session, ready)
+    made = apply(session, ready)
     old = made.value["machines"][0]["id"]
-    assert apply(session, ready, replace=[old], removal="defer")[0].changed and len(live(ec2)) == 4
-    named, _steps = apply(session, ready, replace=[old], removal="defer")
+    assert apply(session, ready, replace=(old,), removal="defer").changed and len(live(ec2)) == 4
+    named = apply(session, ready, replace=(old,), removal="defer")
     assert ids(named.value["leaving"]) == [old] and len(live(ec2)) == 4
-    assert machines.removed(session, ready, [old])[0].changed
-    assert not apply(session, ready, replace=[old], removal="defer")[0].changed
+    assert machines.removed(session, ready, [old]).changed
+    assert not apply(session, ready, replace=(old,), removal="defer").changed
 
 
 def test_machines_of_others_are_refused_or_left_alone(session, ec2, ready):
@@ -216,7 +220,7 @@ def test_machines_of_others_are_refused_or_left_alone(session, ec2, ready):
 
 
 def test_the_end_of_a_whole_cluster_is_predicted_and_what_others_attached_is_in_its_way(session, ec2, ready):
-    made, _steps = apply(session, ready)
+    made = apply(session, ready)
     load_balancer.present(session, ready, [])
     assert network.absent(session, ready, check_mode=True).changed and len(live(ec2)) == 5
     with pytest.raises(FlotillaError) as caught:

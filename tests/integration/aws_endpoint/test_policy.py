@@ -25,7 +25,7 @@ def test_a_cluster_lives_and_dies_within_the_documented_policy(session, ec2, def
     definition["image"] = {"id": next(e["ImageId"] for e in ec2.describe_images()["Images"] if e.get("Architecture") == "x86_64")}
     network.present(session, definition)
     machines.present(session, definition, wait_timeout=60, check_mode=True)
-    made, _steps = machines.present(session, definition, wait_timeout=60, scan=lambda _definition, _machine: KEY)
+    made = machines.present(session, definition, wait_timeout=60, scan=lambda _definition, _machine: KEY)
     members = [{"id": m["id"], "address": m["addresses"]["private"]} for m in made.value["machines"] if m["role"] == "control_plane"]
     load_balancer.present(session, definition, members)
     load_balancer.present(session, definition, members[1:], drain_timeout=1)

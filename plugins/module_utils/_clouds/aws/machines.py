@@ -9,7 +9,7 @@ import dataclasses
 import hashlib
 import json
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Callable
 
@@ -17,13 +17,12 @@ from ..._errors import FlotillaError
 from ..._machines import apply as applying
 from ..._machines import plan as planning
 from ..._machines.cloud import Limits, NotFound, Refused
+from ..._machines.decision import NO_REMOVAL, Wish, decide
 from ..._machines.model import (
     CREATE,
     DEAD_STATES,
     DELETE,
     GONE,
-    INCOMPLETE,
-    KEEP,
     LEAVING,
     PENDING,
     PLANNED,
@@ -48,9 +47,6 @@ from .layout import Place
 from .session import CONSISTENCY, Session, session_for
 
 GENERATION = "1"
-REFUSE, DEFER, NOW = "refuse", "defer", "now"
-"""What becomes of machines that serve and that a plan takes away."""
-BRAKE_PERCENT = 10
 DISK_GIB = 40
 """Size of a root disk that the definition does not say: that of most images has no room for container images."""
 SECURITY_GROUPS, METADATA_TOKENS = "security_groups", "metadata_tokens"
@@ -325,23 +321,17 @@ def present(
     *,
     wait_timeout: float,
     wait_for: str = "ssh",
-    removal: str = REFUSE,
-    plan_id: str = "",
+    wish: Wish = NO_REMOVAL,
     roll_out: bool = False,
-    replace: Sequence[str] = (),
-    etcd: Mapping[str, bool] | None = None,
     check_mode: bool = False,
     report: Callable[[str], None] = lambda _line: None,
     scan: Callable[[dict[str, Any], Machine], str] | None = None,
-) -> tuple[Result, list[Step]]:
+) -> Result:
     """Bring the machines to what the definition asks for, or with ``check_mode`` say how.
 
     :param wait_timeout: seconds for a machine from its creation or start until it is ready.
     :param wait_for: ``ssh`` or ``running``.
-    :param removal: `REFUSE`, `DEFER` (what is to go is returned as ``leaving`` and stays) or `NOW`.
-    :param plan_id: consent to a plan that takes away more than it may without.
-    :param replace: ids of machines that get a successor; naming a machine is consent to its removal.
-    :param etcd: name of each control plane that is a member of etcd, and whether that serves; None where nobody knows.
+    :param wish: what else the caller wants, and what it takes on itself.
     :param scan: returns the host key of a machine or nothing; stands in for `scan_host_key` in tests.
     """
     where = names.place(definition)
@@ -350,30 +340,21 @@ def present(
     call = Caller(session.clock, patience=Patience(ready=wait_timeout))
     groups = [cloud.group(group) for group in planning.desired_groups(definition)]
     observed = call(cloud.observe) if check_mode else applying.look(cloud, groups, call)
-
-    def plan(machines: Sequence[Machine]) -> list[Step]:
-        members = None if etcd is None else {machine.id: etcd[machine.name] for machine in machines if machine.name in etcd}
-        return planning.plan(groups, machines, roll_out=roll_out, replace=replace, etcd=members)
-
-    steps = plan(observed)
-    if removal != NOW or plan_id:
-        planning.check_brake(steps, observed, percent=BRAKE_PERCENT if removal == DEFER else 0, consent=plan_id or replace)
-    leaving = _leaving(steps) if removal == DEFER else []
-    deferred = {machine.id for machine in leaving}
-    own = [step for step in steps if not (step.machine and step.machine.id in deferred)]
+    decision = decide(groups, observed, wish, roll_out=roll_out)
+    own = decision.steps
     making = {step.pool for step in own if step.action in (CREATE, REPLACE)}
     if making:
         orders = [group for group in groups if group.pool in making]
         cloud.choose_images(orders, observed)
         if check_mode:
             cloud.check_sizes(orders)
-    result = Result(any(step.action != KEEP for step in own), _diff(observed), _predicted(where.cluster, own, observed))
+    result = Result(decision.changes, _diff(observed), _predicted(where.cluster, own, observed))
     alive = sorted((machine for machine in observed if machine.state not in DEAD_STATES), key=lambda machine: machine.name)
     if check_mode:
         gone = {step.machine.id for step in own if step.action == DELETE and step.machine}
         kept = [machine for machine in alive if machine.id not in gone]
-        result.value = _value(kept, _planned(where.cluster, own), leaving, planning.plan_id(steps))
-        return result, steps
+        result.value = _value(kept, _planned(where.cluster, own), decision.as_result())
+        return result
     keys: dict[str, str] = {}
     look = scan or scan_host_key
 
@@ -401,27 +382,26 @@ def present(
     )
     result.changed = result.changed or bool(keys)
     outcome.raise_failures(where.cluster)
-    if leaving:
+    named = decision.as_result()
+    if decision.leaving:
         # A machine that a killed run removed a moment ago may have looked alive, and then another one looks like the one too many.
         session.clock.sleep(CONSISTENCY)
-        still = {machine.id for machine in _leaving(plan(call(cloud.observe)))}
-        leaving = [machine for machine in leaving if machine.id in still]
+        again = dataclasses.replace(wish, plan_id="", consent=tuple(decision.consented))
+        still = {machine.id for machine in decide(groups, call(cloud.observe), again, roll_out=roll_out).leaving}
+        named["leaving"] = [machine for machine in named["leaving"] if machine["id"] in still]
     machines = [dataclasses.replace(machine, host_key=machine.host_key or keys.get(machine.id, "")) for machine in outcome.machines]
-    result.value = _value(machines, [], leaving, planning.plan_id(steps))
-    return result, steps
+    result.value = _value(machines, [], named)
+    return result
 
 
-def _leaving(steps: Sequence[Step]) -> list[Machine]:
-    """Return the machines that a plan takes away, in its order; leftovers, which never served, are none."""
-    return [step.machine for step in steps if step.action == DELETE and step.machine and step.machine.state != INCOMPLETE]
-
-
-def _value(
-    machines: Sequence[Machine], planned: Sequence[Machine] = (), leaving: Sequence[Machine] = (), plan_id: str = ""
-) -> dict[str, Any]:
-    """Return what the module returns about machines."""
-    lists = {"machines": machines, "planned": planned, "leaving": leaving}
-    return {**{key: [machine.as_dict() for machine in found] for key, found in lists.items()}, "plan_id": plan_id}
+def _value(machines: Sequence[Machine], planned: Sequence[Machine] = (), more: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Return what the module returns besides ``changed`` and ``diff``."""
+    return {
+        "machines": [machine.as_dict() for machine in machines],
+        "planned": [machine.as_dict() for machine in planned],
+        "steps": [],
+        **(more or {}),
+    }
 
 
 def observed(session: Session, definition: dict[str, Any]) -> Result:
@@ -432,7 +412,7 @@ def observed(session: Session, definition: dict[str, Any]) -> Result:
     return Result(value=_value([machine for machine in found if machine.state not in DEAD_STATES]))
 
 
-def removed(session: Session, definition: dict[str, Any], ids: Sequence[str], *, check_mode: bool = False) -> tuple[Result, list[Step]]:
+def removed(session: Session, definition: dict[str, Any], ids: Sequence[str], *, check_mode: bool = False) -> Result:
     """Remove exactly these machines of the cluster, with their disks, and wait until they are gone. One that is gone is no error.
 
     :raises FlotillaError: ``MACHINES_FOREIGN`` for machines that are not the cluster's; then nothing was removed.
@@ -459,15 +439,15 @@ def removed(session: Session, definition: dict[str, Any], ids: Sequence[str], *,
     alive = [machine for machine in chosen if machine.state not in DEAD_STATES]
     left = sorted((m for m in found if m.state not in DEAD_STATES and m.id not in wanted), key=lambda machine: machine.name)
     steps = [Step(DELETE, m.pool, m.role, m.zone, m, "its removal was asked for") for m in alive]
-    result = Result(bool(alive), _diff(found), _diff(left), _value(left))
+    result = Result(bool(alive), _diff(found), _diff(left), _value(left, more={"steps": [step.as_dict() for step in steps]}))
     if not check_mode:
         if alive:
             _terminate(call, cloud, alive)
         _wait_until_gone(session, call, cloud, [machine.id for machine in chosen if machine.state != GONE])
-    return result, steps
+    return result
 
 
-def absent(session: Session, definition: dict[str, Any], *, check_mode: bool = False) -> tuple[Result, list[Step]]:
+def absent(session: Session, definition: dict[str, Any], *, check_mode: bool = False) -> Result:
     """Remove every machine of the cluster with its disks and wait until they are gone. Nothing there is nothing to do.
 
     Two looks, apart by the time that a read may lag, have to see nothing.
@@ -488,15 +468,16 @@ def absent(session: Session, definition: dict[str, Any], *, check_mode: bool = F
             result.before, result.after = _diff(found), _diff([])
             result.changed = bool(alive)
             if check_mode:
-                return result, steps
+                break
         result.changed = result.changed or bool(alive)
         if clean and not alive and not leaving:
-            return result, steps
+            break
         clean = not alive and not leaving
         _terminate(call, cloud, alive)
         _wait_until_gone(session, call, cloud, [machine.id for machine in (*alive, *leaving)])
         session.clock.sleep(CONSISTENCY)
-    return result, steps
+    result.value["steps"] = [step.as_dict() for step in steps]
+    return result
 
 
 def _terminate(call: Caller, cloud: Ec2, machines: Sequence[Machine]) -> None:
