@@ -84,6 +84,12 @@ class Cloud(Protocol):
     def replace(self, wanted: Wanted, machine: Machine) -> list[Task]:
         """Return the modules that replace one machine; empty where that is done by none of them."""
 
+    def defer(self, wanted: Wanted, plan_id: str = "") -> list[Task]:
+        """Return the modules that bring the cluster to what is wanted but leave there what is to go; empty where none does that."""
+
+    def remove(self, wanted: Wanted, ids: list[str]) -> list[Task]:
+        """Return the modules that remove these machines."""
+
     def limit(self, url: str, zones: dict[str, int]) -> None:
         """Let only so many machines more fit into these zones; empty for no limit."""
 

@@ -10,6 +10,7 @@ and what was just made may not be there. Older than that no answer is ever given
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -56,10 +57,13 @@ class Consistency:
 
 
 class Proxy:
-    """:param upstream: the endpoint."""
+    """:param upstream: the endpoint.
+
+    :ivar asked: real seconds that it took to answer.
+    """
 
     def __init__(self, upstream: Callable[[Request], Answer | None], clock: Clock, dialect: Dialect) -> None:
-        self.upstream = upstream
+        self.asked = 0.0
         self.clock = clock
         self.dialect = dialect
         self.consistency = Consistency(clock, dialect)
@@ -67,6 +71,14 @@ class Proxy:
         self._under_way = 0
         self._calls: list[dict[str, Any]] = []
         self._dice = Dice(Faults())
+        self._upstream = upstream
+
+    def upstream(self, request: Request) -> Answer | None:
+        began = time.perf_counter()
+        try:
+            return self._upstream(request)
+        finally:
+            self.asked += time.perf_counter() - began
 
     def change_weather(self, weather: Faults) -> None:
         """Begin a new list of calls. What the cloud has told before stays known."""

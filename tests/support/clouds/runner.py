@@ -77,7 +77,7 @@ class Outcome:
         return self.killed or bool(self.result.get("failed"))
 
     def __str__(self) -> str:
-        return f"{self.task.action}: {'killed' if self.killed else self.result.get('msg') or self.result}"
+        return f"{self.task.action}: {'killed' if self.killed else self.result.get('msg') or str(self.result)[:600]}"
 
 
 def _once(method: Callable[..., Any]) -> Callable[..., Any]:

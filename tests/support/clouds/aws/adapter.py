@@ -59,8 +59,7 @@ class Adapter(AwsEndpoint):
         return Task(f"{MODULES}.{name}", f"flotilla.kubernetes.{name}", {"cluster": self.definition(wanted), **options})
 
     def apply(self, wanted: Wanted) -> list[Task]:
-        options = {"removal": "now", "roll_out": True, "wait_for": "running"}
-        machines = [self._task("aws_machines", wanted, **options)] if self.makes_machines else []
+        machines = [self._machines(wanted, removal="now", roll_out=True)] if self.makes_machines else []
         return [self._task("aws_network", wanted), self._task("aws_load_balancer", wanted), *machines]
 
     def destroy(self, wanted: Wanted) -> list[Task]:
@@ -68,4 +67,13 @@ class Adapter(AwsEndpoint):
         return [self._task(name, wanted, state="absent") for name in (*names, "aws_load_balancer", "aws_network")]
 
     def replace(self, wanted: Wanted, machine: Machine) -> list[Task]:
-        return [self._task("aws_machines", wanted, removal="now", wait_for="running", replace=[machine.id])]
+        return [self._machines(wanted, removal="now", replace=[machine.id])]
+
+    def defer(self, wanted: Wanted, plan_id: str = "") -> list[Task]:
+        return [self._machines(wanted, removal="defer", plan_id=plan_id)]
+
+    def remove(self, wanted: Wanted, ids: list[str]) -> list[Task]:
+        return [self._task("aws_machines", wanted, state="absent", ids=ids)]
+
+    def _machines(self, wanted: Wanted, **options: Any) -> Task:
+        return self._task("aws_machines", wanted, wait_for="running", **options)

@@ -41,3 +41,9 @@ class Adapter(AwsEndpoint):
 
     def replace(self, wanted: Wanted, machine: Machine) -> list[Task]:
         return self._task(wanted, replace=machine.id)
+
+    def defer(self, wanted: Wanted, plan_id: str = "") -> list[Task]:
+        return []
+
+    def remove(self, wanted: Wanted, ids: list[str]) -> list[Task]:
+        return []
