@@ -138,6 +138,12 @@ AWS = mapping(
             "description": "KMS key of the root disks; `null`: the account's own for EBS.",
             "default": None,
         },
+        "deletion_protection": {
+            "type": "boolean",
+            "description": "Whether machines (not spot ones, which can not have it) and load balancer refuse to be deleted by anything but "
+            "the collection, which lifts it first.",
+            "default": True,
+        },
         # Of the 50 that a resource may have, some are the collection's and some a cloud controller's.
         "tags": {**_tags("Tags of everything that is made, next to the collection's own."), "maxProperties": 30, "default": {}},
     },

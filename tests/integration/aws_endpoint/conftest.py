@@ -44,18 +44,28 @@ DEFINITION: dict[str, Any] = {
 }
 
 
-# moto makes MinCount machines, where EC2 makes MaxCount if it can.
+# moto makes MinCount machines, where EC2 makes MaxCount if it can, and forgets a protection that is asked for with them.
 SERVER = """
 import sys
+import threading
 from moto.ec2.responses.instances import InstanceResponse
 from moto.server import main
 
-run = InstanceResponse.run_instances
+run, lock = InstanceResponse.run_instances, threading.Lock()
 
 def most(self):
     ask = self._get_param
     self._get_param = lambda name, *rest, **more: ask("MaxCount" if name == "MinCount" else name, *rest, **more)
-    return run(self)
+    with lock:
+        known = set(machines(self))
+        answer = run(self)
+        for number, machine in machines(self).items():
+            if number not in known:
+                machine.disable_api_termination = ask("DisableApiTermination") in (True, "true")
+    return answer
+
+def machines(self):
+    return {machine.id: machine for group in self.ec2_backend.reservations.values() for machine in group.instances}
 
 InstanceResponse.run_instances = most
 main(sys.argv[1:])
@@ -122,6 +132,18 @@ def session(endpoint: str) -> Session:
 def ec2(endpoint: str) -> Any:
     """Somebody else's hands, which know nothing of the collection."""
     return boto3.client("ec2", region_name=REGION)
+
+
+@pytest.fixture
+def by_hand(ec2: Any) -> Any:
+    """Somebody who deletes protected machines in the console."""
+
+    def terminate(ids: list[str]) -> None:
+        for instance in ids:
+            ec2.modify_instance_attribute(InstanceId=instance, DisableApiTermination={"Value": False})
+        ec2.terminate_instances(InstanceIds=ids)
+
+    return terminate
 
 
 @pytest.fixture

@@ -48,6 +48,8 @@ def test_a_load_balancer_is_made_once_fed_and_removed(session, ec2, elb, definit
     assert (group["HealthCheckProtocol"], group["HealthCheckPath"], group["TargetType"]) == ("HTTPS", "/readyz", "instance")
     attributes = elb.describe_target_group_attributes(TargetGroupArn=group["TargetGroupArn"])["Attributes"]
     assert {"Key": "preserve_client_ip.enabled", "Value": "false"} in attributes
+    attributes = elb.describe_load_balancer_attributes(LoadBalancerArn=balancer["LoadBalancerArn"])["Attributes"]
+    assert {"Key": "deletion_protection.enabled", "Value": "true"} in attributes
     again = load_balancer.present(session, definition, [])
     assert not again.changed and again.before == again.after
 
@@ -70,8 +72,12 @@ def test_a_load_balancer_is_made_once_fed_and_removed(session, ec2, elb, definit
 
     assert load_balancer.absent(session, definition, check_mode=True).changed
     assert inventory(elb)["balancers"] == ["payments-api"]
+    session.calls.clear()
     assert load_balancer.absent(session, definition).changed
     assert inventory(elb) == {"balancers": [], "groups": []}
+    # The protection is lifted before; moto deletes a protected one, too.
+    called = list(session.calls)
+    assert called.index("elbv2:ModifyLoadBalancerAttributes") < called.index("elbv2:DeleteLoadBalancer")
     assert not load_balancer.absent(session, definition).changed
 
 

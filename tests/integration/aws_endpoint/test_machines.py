@@ -13,6 +13,7 @@ import pytest
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._clouds.aws import image, load_balancer, machines, network
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._errors import FlotillaError
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._machines.decision import Wish
+from botocore.exceptions import ClientError
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIHostKeyOfATest"
 
@@ -86,10 +87,10 @@ def test_drift_is_put_right_in_place(session, ec2, ready):
     assert not apply(session, ready).changed
 
 
-def test_a_machine_that_is_gone_is_made_anew_and_removal_needs_consent(session, ec2, ready):
+def test_a_machine_that_is_gone_is_made_anew_and_removal_needs_consent(session, ec2, ready, by_hand):
     made = apply(session, ready)
     workers = [machine["id"] for machine in made.value["machines"] if machine["pool"] == "general"]
-    ec2.terminate_instances(InstanceIds=workers[:1])
+    by_hand(workers[:1])
     assert apply(session, ready).changed and len(live(ec2)) == 5
     ready["pools"][0]["count"] = 1
     with pytest.raises(FlotillaError) as caught:
@@ -232,6 +233,27 @@ def test_the_end_of_a_whole_cluster_is_predicted_and_what_others_attached_is_in_
     with pytest.raises(FlotillaError) as caught:
         network.absent(session, ready, check_mode=True)
     assert [first in thing for thing in caught.value.details["attached"]] == [True]
+
+
+def protected(ec2: Any) -> list[bool]:
+    answers = [ec2.describe_instance_attribute(InstanceId=entry["InstanceId"], Attribute="disableApiTermination") for entry in live(ec2)]
+    return [answer["DisableApiTermination"]["Value"] for answer in answers]
+
+
+def test_machines_are_protected_until_they_are_removed_here(session, ec2, ready):
+    ready["pools"][0]["machine"]["spot"] = True
+    made = apply(session, ready)
+    assert Counter(protected(ec2)) == {True: 3, False: 2}
+    plane = next(machine["id"] for machine in made.value["machines"] if machine["role"] == "control_plane")
+    with pytest.raises(ClientError, match="OperationNotPermitted"):
+        ec2.terminate_instances(InstanceIds=[plane])
+    ready["aws"]["deletion_protection"] = False
+    assert apply(session, ready).changed and not any(protected(ec2)) and not apply(session, ready).changed
+    ready["aws"]["deletion_protection"] = True
+    assert apply(session, ready).changed and Counter(protected(ec2)) == {True: 3, False: 2}
+    machines.removed(session, ready, [plane])
+    assert len(live(ec2)) == 4
+    assert machines.absent(session, ready).changed and live(ec2) == []
 
 
 def test_sizes_that_are_not_offered_are_named_before_anything_is_made(session, ec2, ready):

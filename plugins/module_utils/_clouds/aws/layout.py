@@ -24,6 +24,7 @@ TAG_FOUNDATION = ownership.FOUNDATION
 TAG_GENERATION = "flotilla-generation"
 TAG_SPEC_HASH = "flotilla-spec-hash"
 TAG_HOST_KEY = "flotilla-host-key"
+TAG_PROTECTED = "flotilla-deletion-protection"
 
 LOAD_BALANCER = "load_balancer"
 GROUP_ROLES = (CONTROL_PLANE, WORKER, LOAD_BALANCER)
@@ -42,6 +43,7 @@ class Place:
     :param vpc: how to find the user's own VPC, or nothing.
     :param nat: ``per_zone``, ``single`` or ``none``.
     :param own_groups: role -> ids of the user's own security groups.
+    :param protected: whether machines and load balancer refuse to be deleted by anything that does not lift that before.
     """
 
     cluster: str
@@ -61,6 +63,7 @@ class Place:
     network_plugin: str
     hands_on: bool
     tags: dict[str, str] = field(default_factory=dict)
+    protected: bool = True
 
     @property
     def owned_tag(self) -> str:
@@ -120,6 +123,7 @@ def place(definition: dict[str, Any]) -> Place:
         network_plugin=str(network.get("plugin") or "flannel"),
         hands_on=(((definition.get("bundle") or {}).get("delivery") or {}).get("method")) == "seed",
         tags={str(key): str(value) for key, value in (aws.get("tags") or {}).items()},
+        protected=bool(aws.get("deletion_protection", True)),
     )
     if not zones:
         raise FlotillaError("AWS_ZONES", f"Cluster '{result.cluster}' names no zone.", f"Set zones, for example [{result.region}a].")

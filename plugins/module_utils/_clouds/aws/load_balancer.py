@@ -23,7 +23,7 @@ ACTIVE_TIMEOUT = 900
 _DRAIN_MARGIN = 60
 _ROUNDS = 6
 _HEALTH = {"healthy": "healthy", "unhealthy": "unhealthy", "unhealthy.draining": "drained", "draining": "drained"}
-_BALANCER_ATTRIBUTES = {"load_balancing.cross_zone.enabled": "true"}
+_PROTECTION = "deletion_protection.enabled"
 # Without the client's address a control plane reaches itself through the balancer, and its firewall needs to know the balancer only.
 # https://docs.aws.amazon.com/elasticloadbalancing/latest/network/edit-target-group-attributes.html#client-ip-preservation
 _GROUP_ATTRIBUTES = {"preserve_client_ip.enabled": "false", "deregistration_delay.connection_termination.enabled": "true"}
@@ -63,6 +63,11 @@ class Seen:
     def serving(self) -> set[str]:
         """Ids of the members that get connections or will when they are healthy."""
         return {member for member, health in self.health.items() if health.get("State") not in ("draining", "unhealthy.draining")}
+
+
+def attributes_of(where: Place) -> dict[str, str]:
+    """Return the attributes of the load balancer itself."""
+    return {"load_balancing.cross_zone.enabled": "true", _PROTECTION: "true" if where.protected else "false"}
 
 
 def observe(session: Session, where: Place, definition: dict[str, Any]) -> Seen:
@@ -160,6 +165,11 @@ def _remove(session: Session, definition: dict[str, Any], seen: Seen, record: di
     if record:
         _change_record(session, definition, "DELETE", record)
     if seen.balancer_arn:
+        if seen.balancer_attributes.get(_PROTECTION) != "false":
+            off = [{"Key": _PROTECTION, "Value": "false"}]
+            _or_nothing(
+                lambda: session.repeat("elbv2", "modify_load_balancer_attributes", LoadBalancerArn=seen.balancer_arn, Attributes=off)
+            )
         _or_nothing(lambda: session.repeat("elbv2", "delete_load_balancer", LoadBalancerArn=seen.balancer_arn))
     if seen.group_arn:
         _or_nothing(lambda: session.repeat("elbv2", "delete_target_group", TargetGroupArn=seen.group_arn))
@@ -232,7 +242,7 @@ def _state(where: Place, seen: Seen) -> dict[str, Any]:
             "scheme": seen.balancer.get("Scheme"),
             "zones": sorted(entry["ZoneName"] for entry in seen.balancer.get("AvailabilityZones") or ()),
             "security_groups": sorted(seen.balancer.get("SecurityGroups") or ()),
-            "attributes": {key: seen.balancer_attributes.get(key) for key in _BALANCER_ATTRIBUTES},
+            "attributes": {key: seen.balancer_attributes.get(key) for key in attributes_of(where)},
         }
         if seen.balancer
         else None,
@@ -304,7 +314,7 @@ class _Builder:
             self._need("make the load balancer", self._make_balancer)
         else:
             self._balancer_drift()
-        attributes = {key: value for key, value in _BALANCER_ATTRIBUTES.items() if seen.balancer_attributes.get(key) != value}
+        attributes = {key: value for key, value in attributes_of(self.where).items() if seen.balancer_attributes.get(key) != value}
         if attributes:
             self._need("set attributes of the load balancer", lambda: self._set_balancer(attributes))
         self._plan_listeners()
@@ -332,7 +342,7 @@ class _Builder:
                 "scheme": self.scheme,
                 "zones": sorted(zones | set(had.get("zones") or ())),
                 "security_groups": sorted(self.base.groups[LOAD_BALANCER]),
-                "attributes": dict(_BALANCER_ATTRIBUTES),
+                "attributes": attributes_of(self.where),
             },
             "target_group": {"health_check": {**_CHECK, **_CHECK_SPEED}, "attributes": dict(_GROUP_ATTRIBUTES)},
             "listeners": [self.where.endpoint_port],

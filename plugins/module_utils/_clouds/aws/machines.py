@@ -10,13 +10,14 @@ import hashlib
 import json
 import subprocess
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Callable
 
 from ..._errors import FlotillaError
 from ..._machines import apply as applying
 from ..._machines import plan as planning
-from ..._machines.cloud import Limits, NotFound, Refused
+from ..._machines.cloud import CloudError, Limits, NotFound, Refused
 from ..._machines.decision import NO_REMOVAL, Wish, decide
 from ..._machines.model import (
     CREATE,
@@ -49,7 +50,9 @@ from .session import CONSISTENCY, Session, session_for
 GENERATION = "1"
 DISK_GIB = 40
 """Size of a root disk that the definition does not say: that of most images has no room for container images."""
-SECURITY_GROUPS, METADATA_TOKENS = "security_groups", "metadata_tokens"
+SECURITY_GROUPS, METADATA_TOKENS, PROTECTION = "security_groups", "metadata_tokens", "deletion_protection"
+_ON, _OFF = "on", "off"
+_LIFTS_AT_ONCE = 8
 _PAGE = 1000
 _FILTER_VALUES = 200
 _ROUNDS = 6
@@ -62,7 +65,14 @@ _STATES = {
     "shutting-down": LEAVING,
     "terminated": GONE,
 }
-_ENGINE_TAGS = (names.TAG_UID, names.TAG_FOUNDATION, names.TAG_CLUSTER, names.TAG_SPEC_HASH, names.TAG_GENERATION)
+_ENGINE_TAGS = (
+    names.TAG_UID,
+    names.TAG_FOUNDATION,
+    names.TAG_CLUSTER,
+    names.TAG_SPEC_HASH,
+    names.TAG_GENERATION,
+    names.TAG_PROTECTED,
+)
 
 
 class Ec2:
@@ -78,6 +88,7 @@ class Ec2:
         self.images: dict[str, Image] = {}
         self.roots: dict[str, str] = {}
         self.login = ""
+        self.lifted: set[str] = set()
         session.prepare("ec2")
 
     def observe(self) -> list[Machine]:
@@ -129,6 +140,8 @@ class Ec2:
             "UserData": user_data(self.definition["access"]["ssh_user"], self._keys()),
             "TagSpecifications": [{"ResourceType": kind, "Tags": tags} for kind in ("instance", "network-interface", "volume")],
         }
+        if self.protection(group) == _ON:
+            request["DisableApiTermination"] = True
         profile = (aws.get("instance_profiles") or {}).get(group.role)
         if profile:
             request["IamInstanceProfile"] = {"Name": profile}
@@ -153,9 +166,39 @@ class Ec2:
         if METADATA_TOKENS in changes.attributes:
             tokens = changes.attributes[METADATA_TOKENS]
             self.session.call("ec2", "modify_instance_metadata_options", InstanceId=machine.id, HttpTokens=tokens, HttpEndpoint="enabled")
+        if PROTECTION in changes.attributes:
+            word = changes.attributes[PROTECTION]
+            self._protect(machine.id, word == _ON)
+            self.session.call("ec2", "create_tags", Resources=[machine.id], Tags=names.from_tags({names.TAG_PROTECTED: word}))
 
     def delete(self, machines: Sequence[Machine]) -> None:
+        protected = [m.id for m in machines if m.attributes.get(PROTECTION) == _ON and m.id not in self.lifted]
+        if protected:
+            with ThreadPoolExecutor(min(_LIFTS_AT_ONCE, len(protected))) as executor:
+                for future in [executor.submit(self._lift, instance) for instance in protected]:
+                    future.result()
         self.session.call("ec2", "terminate_instances", InstanceIds=[machine.id for machine in machines])
+
+    def _lift(self, instance: str) -> None:
+        """Take the deletion protection from a machine that is about to go; EC2 has no call for many."""
+        try:
+            self._protect(instance, False)
+        except CloudError as error:
+            # It is on its way out already, which a read may show late; the call for all of them says what else is wrong.
+            if not isinstance(error, NotFound) and error.details.get("aws_code") not in ("IncorrectInstanceState", "IncorrectState"):
+                raise
+        self.lifted.add(instance)
+
+    def _protect(self, instance: str, on: bool) -> None:
+        self.session.call("ec2", "modify_instance_attribute", InstanceId=instance, DisableApiTermination={"Value": on})
+
+    def protection(self, group: MachineGroup) -> str:
+        """Return whether machines of a group are protected: spot instances can not be.
+
+        https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/Using_ChangingDisableAPITermination.html
+        """
+        spot = (pool_of(self.definition, group.pool).get("machine") or {}).get("spot")
+        return _ON if self.where.protected and not spot else _OFF
 
     def tags(self, group: MachineGroup) -> dict[str, str]:
         """Return all tags of a new machine of a group."""
@@ -164,12 +207,18 @@ class Ec2:
             names.TAG_POOL: group.pool,
             names.TAG_SPEC_HASH: group.spec_hash,
             names.TAG_GENERATION: group.generation or GENERATION,
+            # A read of many does not tell of the protection itself.
+            names.TAG_PROTECTED: self.protection(group),
         }
 
     def group(self, group: MachineGroup) -> MachineGroup:
         """Return a group with what its machines are to carry in AWS."""
         tags = {key: value for key, value in self.tags(group).items() if key not in _ENGINE_TAGS}
-        attributes = {SECURITY_GROUPS: ",".join(sorted(self.base.groups[group.role])), METADATA_TOKENS: "required"}
+        attributes = {
+            SECURITY_GROUPS: ",".join(sorted(self.base.groups[group.role])),
+            METADATA_TOKENS: "required",
+            PROTECTION: self.protection(group),
+        }
         return dataclasses.replace(group, tags=tags, attributes=attributes)
 
     def choose_images(self, groups: Sequence[MachineGroup], observed: Sequence[Machine]) -> None:
@@ -263,7 +312,7 @@ def to_machine(entry: dict[str, Any]) -> Machine:
         reason=str((entry.get("StateReason") or {}).get("Message") or ""),
         created=launched.timestamp() if hasattr(launched, "timestamp") else 0.0,
         tags=tags,
-        attributes={**attributes, METADATA_TOKENS: str(tokens or "")},
+        attributes={**attributes, METADATA_TOKENS: str(tokens or ""), PROTECTION: tags.get(names.TAG_PROTECTED, _OFF)},
     )
 
 

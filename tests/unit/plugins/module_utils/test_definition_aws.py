@@ -64,6 +64,7 @@ def test_what_was_left_out_has_its_default():
         "instance_profiles": {"control_plane": None, "worker": None},
         "hosted_zone_id": None,
         "kms_key_id": None,
+        "deletion_protection": True,
         "tags": {},
     }
     assert found["pools"][0]["zones"] == found["control_plane"]["zones"] == ["eu-west-1a", "eu-west-1b", "eu-west-1c"]
