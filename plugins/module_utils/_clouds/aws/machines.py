@@ -89,7 +89,6 @@ class Ec2:
         self.roots: dict[str, str] = {}
         self.login = ""
         self.lifted: set[str] = set()
-        session.prepare("ec2")
 
     def observe(self) -> list[Machine]:
         return self._read([inventory.by_tag(names.TAG_CLUSTER, self.where.cluster)])

@@ -10,6 +10,7 @@ and only the caller knows.
 from __future__ import annotations
 
 import random
+import threading
 import time
 from typing import Any, Callable
 
@@ -23,7 +24,7 @@ from . import errors
 CONSISTENCY = 6.0
 ATTEMPTS = 12
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 20.0
-_CONNECT_TIMEOUT, _CALL_TIMEOUT = 5, 25
+_CONNECT_TIMEOUT, _CALL_TIMEOUT, _FIRST_CALL_TIMEOUT = 5, 60, 20
 _FIRST_ANSWER = 8.0
 """Seconds for which a session that never got an answer tries again: after that it is no passing fault but a wrong address."""
 
@@ -49,7 +50,8 @@ class Session:
         self._spread = spread
         self._answered = False
         self._begun: float | None = None
-        self._clients: dict[str, Any] = {}
+        self._clients: dict[tuple[str, bool], Any] = {}
+        self._making = threading.Lock()
         try:
             import boto3
             import botocore.exceptions
@@ -64,20 +66,18 @@ class Session:
             ) from error
         self._exceptions = botocore.exceptions
         self._unreadable = botocore.parsers.ResponseParserError
-        self._config = Config(
-            region_name=region,
-            connect_timeout=_CONNECT_TIMEOUT,
-            read_timeout=_CALL_TIMEOUT,
-            retries={"total_max_attempts": 1, "mode": "standard"},
-            max_pool_connections=16,
-            user_agent_extra="flotilla.kubernetes",
-        )
+        self._configs = {
+            answered: Config(
+                region_name=region,
+                connect_timeout=_CONNECT_TIMEOUT,
+                read_timeout=_CALL_TIMEOUT if answered else _FIRST_CALL_TIMEOUT,
+                retries={"total_max_attempts": 1, "mode": "standard"},
+                max_pool_connections=16,
+                user_agent_extra="flotilla.kubernetes",
+            )
+            for answered in (False, True)
+        }
         self._factory = (connect or boto3.session.Session)(region_name=region)
-
-    def prepare(self, *services: str) -> None:
-        """Make the clients before threads use them: making one is not safe in threads, using it is."""
-        for service in services:
-            self._client(service)
 
     def call(self, service: str, operation: str, **parameters: Any) -> dict[str, Any]:
         """Make one call, once, and return the answer.
@@ -191,9 +191,13 @@ class Session:
         return True
 
     def _client(self, service: str) -> Any:
-        if service not in self._clients:
-            self._clients[service] = self._factory.client(service, config=self._config)
-        return self._clients[service]
+        """Return a service's client: one that soon gives up until there was an answer, then one that has patience."""
+        answered = self._answered
+        # Using a client is safe in threads, making one is not.
+        with self._making:
+            if (service, answered) not in self._clients:
+                self._clients[service, answered] = self._factory.client(service, config=self._configs[answered])
+            return self._clients[service, answered]
 
 
 def session_for(definition: dict[str, Any]) -> Session:
