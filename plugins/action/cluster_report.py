@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
 from ..module_utils._paths import kubeconfig_path
+from ..plugin_utils._table import table
 
 display = Display()
 
@@ -85,13 +86,6 @@ def next_commands(cluster: dict[str, Any], nodes: Sequence[dict[str, Any]], unde
         f"ansible-playbook -i {file} flotilla.kubernetes.cluster_status",
         f"ansible-playbook -i {file} flotilla.kubernetes.cluster_delete",
     ]
-
-
-def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    """Return a table with columns as wide as their widest cell."""
-    cells = [tuple(header), *rows]
-    widths = [max(len(str(row[column])) for row in cells) for column in range(len(header))]
-    return ["  ".join(str(cell).ljust(width) for cell, width in zip(row, widths)).rstrip() for row in cells]
 
 
 def _shown(path: str) -> str:

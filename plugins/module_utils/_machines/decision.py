@@ -11,6 +11,7 @@ from typing import Any
 
 from ansible.module_utils.parsing.convert_bool import boolean
 
+from .._errors import FlotillaError
 from . import plan as planning
 from .model import DELETE, INCOMPLETE, KEEP, Machine, MachineGroup, Step
 
@@ -93,7 +94,8 @@ class Decision:
 def decide(groups: Sequence[MachineGroup], observed: Sequence[Machine], wish: Wish, *, roll_out: bool = False) -> Decision:
     """Return the plan and what of it is done now.
 
-    :raises FlotillaError: ``MACHINES_BRAKE`` or ``MACHINES_PLAN_OUTDATED``, see `plan.check_brake`.
+    :raises FlotillaError: ``MACHINES_BRAKE`` or ``MACHINES_PLAN_OUTDATED``, see `plan.check_brake`; ``MACHINE_DEAD`` where the caller goes
+        on to work on the machines and one of them can not be worked on.
     """
     etcd = None
     if wish.etcd is not None:
@@ -105,10 +107,24 @@ def decide(groups: Sequence[MachineGroup], observed: Sequence[Machine], wish: Wi
     leaving: list[Machine] = []
     doing = steps
     if wish.removal == DEFER:
+        if not wish.replace:
+            _refuse_dead(steps)
         leaving = [step.machine for step in steps if _takes_away(step) and step.machine]
         doing = [Step(KEEP, s.pool, s.role, s.zone, s.machine, s.reason, later=DELETE) if _takes_away(s) else s for s in steps]
     consented = [machine.id for machine in planning.removals(steps)]
     return Decision(steps, doing, planning.plan_id(steps), leaving, consented)
+
+
+def _refuse_dead(steps: Sequence[Step]) -> None:
+    dead = [step.machine for step in steps if step.action == KEEP and step.machine and planning.is_dead(step.machine)]
+    if dead:
+        names = ", ".join(machine.name for machine in dead)
+        raise FlotillaError(
+            "MACHINE_DEAD",
+            f"Of cluster '{dead[0].cluster}' can not be worked on: {', '.join(f'{machine.name} ({machine.state})' for machine in dead)}.",
+            f"Bring it back, or replace it: playbook machine_replace with -e flotilla_machine_name={dead[0].name}.",
+            details={"machines": names.split(", ")},
+        )
 
 
 def _takes_away(step: Step) -> bool:

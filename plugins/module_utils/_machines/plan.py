@@ -39,6 +39,8 @@ from .model import (
 )
 
 SPEC_VERSION = "v1"
+AS_WANTED, ON_ITS_WAY = "it is as wanted", "it is on its way"
+"""Reasons of machines that are kept and that nobody has to care for."""
 
 
 def spec_hash(definition: dict[str, Any], pool: dict[str, Any]) -> str:
@@ -151,8 +153,8 @@ def _plan_group(
     leaving = _choose(members, group, drifts, etcd, len(members) - group.count)
     outdated = []
     if len(members) <= group.count:  # else the surplus goes first, and what is to be replaced is the first of it
-        outdated = [machine for machine in members if machine.id in named or (roll_out and (drifts[machine.id] or _is_dead(machine)))]
-        outdated.sort(key=lambda machine: (not _is_dead(machine), machine.id not in named, machine.id))
+        outdated = [machine for machine in members if machine.id in named or (roll_out and (drifts[machine.id] or is_dead(machine)))]
+        outdated.sort(key=lambda machine: (not is_dead(machine), machine.id not in named, machine.id))
     batch = 0
     if len(members) == group.count:  # else what is missing is made first: a rollout never makes a pool smaller
         batch = 1 if group.role == CONTROL_PLANE else max(1, group.surge)
@@ -198,15 +200,15 @@ def _living(group: MachineGroup, machine: Machine, reason: str, later: str = "")
     if machine.state == STOPPED:
         return _step(START, machine, "it is stopped", later=later)
     if machine.state == PENDING:
-        return _step(KEEP, machine, reason or "it is on its way", later=later)
-    if _is_dead(machine):
+        return _step(KEEP, machine, reason or ON_ITS_WAY, later=later)
+    if is_dead(machine):
         return _step(KEEP, machine, reason or f"it is {machine.state}", later=later)
     changes = drift_in_place(group, machine)
     if changes:
         what = ", ".join([*(f"tag {key}" for key in sorted(changes.tags)), *sorted(changes.attributes)])
         differs = f"{what} {'differ' if len(changes.tags) + len(changes.attributes) > 1 else 'differs'} from the definition"
         return Step(UPDATE, machine.pool, machine.role, machine.zone, machine, differs, changes, later)
-    return _step(KEEP, machine, reason or "it is as wanted", later=later)
+    return _step(KEEP, machine, reason or AS_WANTED, later=later)
 
 
 def drift_in_place(group: MachineGroup, machine: Machine) -> Changes | None:
@@ -227,7 +229,8 @@ def _drift(group: MachineGroup, machine: Machine) -> str:
     return ""
 
 
-def _is_dead(machine: Machine) -> bool:
+def is_dead(machine: Machine) -> bool:
+    """Tell whether the cloud has the machine and it neither runs nor can be started."""
     return machine.state not in (RUNNING, STOPPED, PENDING)
 
 

@@ -5,7 +5,8 @@
 
 from __future__ import annotations
 
-from ansible_collections.flotilla.kubernetes.plugins.action.cluster_report import next_commands, report, table
+from ansible_collections.flotilla.kubernetes.plugins.action.cluster_report import next_commands, report
+from ansible_collections.flotilla.kubernetes.plugins.plugin_utils._table import table
 
 CLUSTER = {"name": "demo", "kubernetes_version": "1.36.3", "file": "/somewhere/clusters/demo.yml"}
 ENDPOINT = {"host": "192.0.2.3", "port": 6443}

@@ -57,6 +57,16 @@ def test_leftovers_are_nobody_to_wait_for():
     assert actions(decision.steps) == ["delete", "keep", "keep"] and decision.leaving == []
 
 
+def test_a_dead_machine_is_named_before_anything_is_done():
+    dead = [*THREE[:2], machine(7, state="impaired")]
+    with pytest.raises(FlotillaError) as caught:
+        decide([group(3)], dead, Wish(DEFER))
+    assert caught.value.code == "MACHINE_DEAD" and "demo-a-7 (impaired)" in str(caught.value) and "machine_replace" in str(caught.value)
+    assert not decide([group(3)], dead, Wish(NOW)).changes, "a plan shows it"
+    assert decide([group(3)], dead, Wish(DEFER, replace=("i-7",))).changes
+    assert [one.id for one in decide([group(2)], dead, Wish(DEFER)).leaving] == ["i-7"]
+
+
 def test_consent_by_plan_then_by_the_ids_that_it_named():
     assert code([group(1)], THREE, Wish(DEFER)) == "MACHINES_BRAKE"
     plan_id = decide([group(1)], THREE, Wish(NOW)).plan_id

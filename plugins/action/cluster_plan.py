@@ -1,0 +1,143 @@
+# Copyright: (c) 2026, the flotilla.kubernetes authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Action of `cluster_plan`: makes one plan of what the tasks of a run in check mode have found, without a connection."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ansible.errors import AnsibleActionFail
+from ansible.plugins.action import ActionBase
+from ansible.utils.display import Display
+
+from ..module_utils._errors import FlotillaError, clear_os_errors
+from ..module_utils._files import write_atomically
+from ..module_utils._machines.plan import AS_WANTED, ON_ITS_WAY
+from ..plugin_utils._table import table
+
+display = Display()
+
+CLOUD = {"infrastructure_network": "network", "infrastructure_load_balancer": "API load balancer"}
+"""What the cluster's own host registered -> what it would change."""
+
+NODE = {
+    "kubernetes_node_site_settings": "settings of the site",
+    "kubernetes_node_commands": "packages",
+    "kubernetes_node_kernel": "kernel modules and settings",
+    "kubernetes_node_swap": "swap off",
+    "containerd_files": "containerd",
+    "kubernetes_binaries_files": "binaries, images and the service of kubelet",
+    "kubernetes_control_plane_info": "settings of the control plane",
+    "kubernetes_control_plane_started": "kubeadm init",
+    "kubernetes_control_plane_leftovers": "leftovers of control planes that are gone",
+    "network_plugin_objects": "objects of the network plugin",
+    "kubernetes_join_joined": "kubeadm join",
+    "kubernetes_worker_settings": "settings of kubelet",
+}
+"""What a machine registered -> what it would change there, in the order of a run."""
+
+NEW = "is prepared and joins the cluster"
+GOING = "is drained and leaves the cluster, its Node is deleted"
+
+
+class ActionModule(ActionBase):
+    TRANSFERS_FILES = False
+    _requires_connection = False
+    _VALID_ARGS = frozenset(("cluster", "machines", "plan", "report"))
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        result = super().run(tmp, task_vars)
+        arguments, task_vars = self._task.args, task_vars or {}
+        if not self._task.check_mode:
+            raise AnsibleActionFail("flotilla.kubernetes.cluster_plan says what a run in check mode found: run the playbook with --check.")
+        hostvars = task_vars["hostvars"]
+        machines = arguments.get("machines") or []
+        plan = make_plan(
+            arguments["cluster"]["name"],
+            arguments.get("plan") or {},
+            hostvars[task_vars["inventory_hostname"]],
+            {machine["name"]: hostvars[machine["name"]] for machine in machines if machine["name"] in hostvars},
+        )
+        lines = shown(plan)
+        for line in lines:
+            display.display(line)
+        path = arguments.get("report")
+        if path:
+            try:
+                with clear_os_errors(Path(path), "written"):
+                    write_atomically(Path(path), f"{json.dumps(plan, indent=2)}\n".encode(), 0o600)
+            except FlotillaError as error:
+                raise AnsibleActionFail(str(error)) from error
+        result.update(changed=False, lines=lines, **plan)
+        return result
+
+
+def make_plan(
+    cluster: str, machine_plan: Mapping[str, Any], cluster_vars: Mapping[str, Any], machine_vars: Mapping[str, Mapping[str, Any]]
+) -> dict[str, Any]:
+    """Return the plan: ``plan_id``, ``cluster`` and ``steps``, each with ``where``, ``object``, ``action`` and ``reason``.
+
+    :param machine_plan: the fact ``flotilla_plan``.
+    :param cluster_vars: variables of the cluster's own host.
+    :param machine_vars: variables of each machine that exists, by its name.
+    """
+    steps = [_step("cloud", what, "change", detail) for what, detail in _changes(CLOUD, cluster_vars)]
+    planned = [step for step in machine_plan.get("steps", ()) if step["action"] != "keep" or step["reason"] not in (AS_WANTED, ON_ITS_WAY)]
+    for step in planned:
+        title = step["machine"] or f"a machine of pool {step['pool']} in zone {step['zone']}"
+        action = f"{step['later']} later" if step["action"] == "keep" and step.get("later") else step["action"]
+        steps.append(_step("machines", title, action, step["reason"]))
+        if step["action"] in ("create", "replace"):
+            new = title if step["action"] == "create" else f"the successor of {title}"
+            steps.append(_step("nodes", new, "join", NEW))
+        if {"delete", "replace"} & {step["action"], step.get("later")}:
+            steps.append(_step("nodes", title, "leave", GOING))
+    for name, variables in sorted(machine_vars.items()):
+        steps += [_step("nodes", name, what, detail) for what, detail in _changes(NODE, variables)]
+    return {"plan_id": machine_plan.get("id", ""), "cluster": cluster, "steps": steps}
+
+
+def shown(plan: Mapping[str, Any]) -> list[str]:
+    """Return the lines that people see."""
+    if not plan["steps"]:
+        return ["", f"Cluster {plan['cluster']} is as its definition says: cluster_apply would change nothing.", ""]
+    rows = [(step["where"].upper(), step["object"], step["action"], step["reason"]) for step in plan["steps"]]
+    lines = ["", f"Cluster {plan['cluster']}: what cluster_apply would do", "", *table(("WHERE", "WHAT", "STEP", "WHY"), rows), ""]
+    if any(step["where"] == "machines" and {"delete", "replace"} & set(step["action"].split()) for step in plan["steps"]):
+        lines += [f"Machines that serve would go. To agree to that: cluster_apply -e flotilla_plan_id={plan['plan_id']}", ""]
+    return lines
+
+
+def _step(where: str, what: str, action: str, reason: str) -> dict[str, str]:
+    return {"where": where, "object": what, "action": action, "reason": reason}
+
+
+def _changes(names: Mapping[str, str], variables: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    for name, what in names.items():
+        found = variables.get(name)
+        if isinstance(found, Mapping) and (found.get("changed") or (name == "kubernetes_control_plane_info" and found.get("differs"))):
+            yield what, ", ".join(_details(found)) or "it differs from the definition"
+
+
+def _details(result: Mapping[str, Any]) -> list[str]:
+    """Return what a result says that differs: file names, keys, or nothing. Never values, which may be anything."""
+    if result.get("differs") and isinstance(result["differs"], (list, tuple)):
+        return [str(item) for item in result["differs"]]
+    diffs = result.get("diff") or []
+    found: list[str] = []
+    for diff in [diffs] if isinstance(diffs, Mapping) else diffs:
+        title = diff.get("after_header") or diff.get("before_header")
+        before, after = diff.get("before"), diff.get("after")
+        if title:
+            found.append(str(title))
+        elif isinstance(before, Mapping) and isinstance(after, Mapping):
+            found += sorted(str(key) for key in {*before, *after} if before.get(key) != after.get(key))
+    return list(dict.fromkeys(_short(found)))
+
+
+def _short(found: Sequence[str], most: int = 6) -> list[str]:
+    return [*found[:most], f"{len(found) - most} more"] if len(found) > most else list(found)

@@ -1,0 +1,76 @@
+# Copyright: (c) 2026, the flotilla.kubernetes authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A plan is made of what the tasks of a run in check mode registered."""
+
+from __future__ import annotations
+
+from ansible_collections.flotilla.kubernetes.plugins.action.cluster_plan import make_plan, shown
+
+
+def step(action, machine=None, later="", reason="because"):
+    made = {"action": action, "pool": "a", "role": "worker", "zone": "z1", "machine": machine, "reason": reason}
+    return {**made, **({"later": later} if later else {})}
+
+
+def plan(steps=(), cluster_vars=None, machines=None):
+    return make_plan("demo", {"id": "0a1b", "steps": list(steps)}, cluster_vars or {}, machines or {})
+
+
+def test_nothing_to_do_is_said():
+    unchanged = {"containerd_files": {"changed": False}, "kubernetes_control_plane_info": {"changed": False, "differs": []}}
+    made = plan([step("keep", "m1", reason="it is as wanted")], {"infrastructure_network": {"changed": False}}, {"m1": unchanged})
+    assert made == {"plan_id": "0a1b", "cluster": "demo", "steps": []}
+    assert "would change nothing" in shown(made)[1]
+
+
+def test_machines_and_what_becomes_of_their_nodes():
+    made = plan([step("create"), step("delete", "m1"), step("replace", "m2"), step("keep", "m3", later="delete"), step("keep", "m4")])
+    assert [(one["where"], one["object"], one["action"]) for one in made["steps"]] == [
+        ("machines", "a machine of pool a in zone z1", "create"),
+        ("nodes", "a machine of pool a in zone z1", "join"),
+        ("machines", "m1", "delete"),
+        ("nodes", "m1", "leave"),
+        ("machines", "m2", "replace"),
+        ("nodes", "the successor of m2", "join"),
+        ("nodes", "m2", "leave"),
+        ("machines", "m3", "delete later"),
+        ("nodes", "m3", "leave"),
+        ("machines", "m4", "keep"),
+    ]
+    assert "flotilla_plan_id=0a1b" in shown(made)[-2]
+    assert "flotilla_plan_id" not in "".join(shown(plan([step("create")])))
+
+
+def test_what_differs_is_named_and_never_shown():
+    secret = "s3cret"
+    registered = {
+        "containerd_files": {
+            "changed": True,
+            "diff": [
+                {"before": "", "after": secret, "after_header": "/etc/containerd/config.toml"},
+                {"before": {"a": 1}, "after": {"a": secret}},
+            ],
+        },
+        "kubernetes_control_plane_info": {"changed": False, "differs": ["kube-apiserver"]},
+        "kubernetes_join_joined": {"changed": True, "diff": {"before": secret, "after": ""}},
+        "network_plugin_objects": {"skipped": True, "changed": False},
+    }
+    made = plan(
+        (),
+        {"infrastructure_load_balancer": {"changed": True, "diff": {"before": {"members": 1}, "after": {"members": 2}}}},
+        {"m1": registered},
+    )
+    assert [(one["where"], one["object"], one["action"], one["reason"]) for one in made["steps"]] == [
+        ("cloud", "API load balancer", "change", "members"),
+        ("nodes", "m1", "containerd", "/etc/containerd/config.toml, a"),
+        ("nodes", "m1", "settings of the control plane", "kube-apiserver"),
+        ("nodes", "m1", "kubeadm join", "it differs from the definition"),
+    ]
+    assert secret not in str(made)
+
+
+def test_a_long_list_is_cut():
+    many = {"changed": True, "diff": [{"after_header": f"/f{number}"} for number in range(9)]}
+    (one,) = plan((), {}, {"m1": {"containerd_files": many}})["steps"]
+    assert one["reason"] == "/f0, /f1, /f2, /f3, /f4, /f5, 3 more"
