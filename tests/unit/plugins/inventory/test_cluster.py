@@ -257,7 +257,7 @@ def test_add_host_names_every_variable_of_a_machine():
     machine = {"name": "m", "role": "worker", "pool": "p", "zone": "z", "addresses": {"private": "10.0.0.1"}}
     variables = cluster.hosts.machine_host(definition, machine, "/key", "/known").variables
     tasks = yaml.safe_load((COLLECTION / "roles/infrastructure/tasks/access.yml").read_text())
-    (added,) = [task["ansible.builtin.add_host"] for task in tasks if "ansible.builtin.add_host" in task]
+    added = next(task["ansible.builtin.add_host"] for task in tasks if "ansible.builtin.add_host" in task)
     expected = {name: "{{ item.variables." + name + " }}" for name in variables}
     assert added == {"name": "{{ item.name }}", "groups": "{{ item.groups }}", **expected}
 
