@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 import socket
+import struct
+import threading
 
 import pytest
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._clouds.aws import machines
@@ -41,10 +43,38 @@ def test_a_region_that_nobody_knows_is_named_at_once(session):
     assert caught.value.code == "AWS_REGION_UNKNOWN" and "eu-west-1" in caught.value.remedy and session.clock.monotonic() == 0
 
 
-def test_what_answered_once_gets_patience(session, definition, nobody, monkeypatch):
-    """A network that is away for a while in the middle of a run does not end it."""
-    away = session
-    away._answered = True
+@pytest.fixture
+def cutting(monkeypatch, endpoint):
+    """An address that takes connections and cuts them off."""
+    with socket.create_server(("127.0.0.1", 0)) as door:
+
+        def cut() -> None:
+            while True:
+                try:
+                    taken, _address = door.accept()
+                except OSError:
+                    return
+                taken.recv(4096)
+                taken.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                taken.close()
+
+        threading.Thread(target=cut, daemon=True).start()
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{door.getsockname()[1]}")
+        yield endpoint
+
+
+@pytest.mark.usefixtures("cutting")
+def test_somebody_who_cuts_connections_off_gets_patience(definition, session):
+    """A network that is bad for a while does not end a run."""
+    with pytest.raises(FlotillaError) as caught:
+        machines.observed(session, definition)
+    assert caught.value.code == "AWS_UNREACHABLE" and session.clock.monotonic() > 100
+
+
+def test_what_answered_once_gets_patience(session, definition, server, request):
+    assert machines.observed(session, definition).value["machines"] == []
+    request.getfixturevalue("nobody")
+    session._clients.clear()  # they keep their address
     with pytest.raises(FlotillaError):
-        machines.observed(away, definition)
-    assert away.clock.monotonic() > 100
+        machines.observed(session, definition)
+    assert session.clock.monotonic() > 100

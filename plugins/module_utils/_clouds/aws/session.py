@@ -122,8 +122,8 @@ class Session:
             ) from error
 
     def _unreachable(self, name: str, error: Exception) -> CloudError:
-        """Return what a connection means that failed."""
-        if self._answered:
+        """Return what a connection means that failed. One that is cut off shows at least that somebody is there."""
+        if self._answered or isinstance(error, self._exceptions.ConnectionClosedError):
             return errors.unreachable(name, error)
         regions = self._regions()
         if self.region not in regions and isinstance(error, self._exceptions.EndpointConnectionError):
