@@ -75,6 +75,7 @@ def test_what_is_the_clusters_is_in_the_picture(place: Place, made: dict[str, An
     assert picture.names == {"api.example.com": balancer.addresses}
     group = picture.groups[made["group"]]
     assert group.check == Check("HTTPS", 6443, "/readyz", interval=10, timeout=6, rise=2, fall=3)
+    assert group.keeps_client
     assert set(group.targets) == {Target(instance, 6443) for instance in made["ids"]}
     assert Adapter(place.direct, "backed").user_data(made["ids"][0]) == USER_DATA.encode()
 

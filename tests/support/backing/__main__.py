@@ -22,10 +22,11 @@ def main() -> None:
     parser.add_argument("--owner", default="", help="cluster whose machines are made real")
     parser.add_argument("--name", required=True, help="of this backing, on this host")
     parser.add_argument("--ready", type=Path, help="file that is made when it runs")
+    parser.add_argument("--lenient", action="store_true", help="let targets reach themselves through a balancer that is set so")
     parser.add_argument("--sweep", action="store_true", help="only remove what a backing of this name has left")
     options = parser.parse_args()
     cloud = importlib.import_module(f"backing.{options.cloud}.adapter").Adapter(options.url, options.owner) if options.url else None
-    keeper = Keeper(cloud, options.name, "" if options.sweep else image.ensure())
+    keeper = Keeper(cloud, options.name, "" if options.sweep else image.ensure(), not options.lenient)
     if not options.sweep:
         stopped = threading.Event()
         for number in (signal.SIGTERM, signal.SIGINT):

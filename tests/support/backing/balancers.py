@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Load balancers of a backing: HAProxy, told by its socket which targets get connections.
 
-A machine that comes to itself through a balancer gets no answer, as with a Network Load Balancer that keeps the client's address: the
-connection to the target is marked with the client's address, and the packet filter drops what is marked with where it goes to.
+A machine that comes to itself through a balancer that keeps the client's address gets no answer. So here the connection to a target
+is marked with the client's address, and the packet filter drops what is marked with where it goes to.
 https://docs.aws.amazon.com/elasticloadbalancing/latest/network/load-balancer-troubleshooting.html
 """
 
@@ -79,11 +79,13 @@ class Server:
     """A target as HAProxy knows it.
 
     :param state: `READY`; `DRAIN` gets no new connections; `CLOSED` has none.
+    :param reaches_itself: whether its own connections may come back to it.
     """
 
     address: str
     port: int
     state: str
+    reaches_itself: bool = field(default=False, compare=False)
 
 
 @dataclass
@@ -155,7 +157,7 @@ class Balancers:
                 commands.append(f"set server {name} state {server.state}")
                 if server.state == CLOSED:
                     commands.append(f"shutdown sessions server {name}")
-        self._filter(running, {server.address for server in servers.values()})
+        self._filter(running, {server.address for server in servers.values() if not server.reaches_itself})
         # One at a time: a server can be deleted when its last connection is closed, which takes HAProxy a moment.
         for command in commands:
             self._tell(running.container, command)

@@ -26,10 +26,12 @@ class Keeper:
 
     :param name: of the backing, on this host.
     :param image: of machines, balancers and resolver.
+    :param strict: whether no target reaches itself through a balancer, however that is set: in some clouds it can not be set.
     """
 
-    def __init__(self, cloud: Cloud, name: str, image: str) -> None:
+    def __init__(self, cloud: Cloud, name: str, image: str, strict: bool = True) -> None:
         self.cloud = cloud
+        self.strict = strict
         self.host = Host(name)
         self.network = Network(self.host, image)
         self.machines = Machines(self.host, image, self.network.name)
@@ -118,10 +120,11 @@ class Keeper:
             servers = {}
             for number in set(balancer.listeners.values()) & set(picture.groups):
                 group = picture.groups[number]
+                itself = not (self.strict or group.keeps_client)
                 for target in group.targets:
                     if target.instance in addresses:
                         state = _state(health[number], target.instance)
-                        servers[pool(number), target.instance] = Server(addresses[target.instance], target.port, state)
+                        servers[pool(number), target.instance] = Server(addresses[target.instance], target.port, state, itself)
             self.balancers.serve(balancer.name, servers)
         if health != self._reported:
             for number, targets in health.items():

@@ -49,11 +49,15 @@ class Target:
 
 @dataclass(frozen=True)
 class Group:
-    """Targets that get the connections of listeners."""
+    """Targets that get the connections of listeners.
+
+    :param keeps_client: whether a target sees the client's address instead of the balancer's.
+    """
 
     id: str
     check: Check
     targets: tuple[Target, ...] = ()
+    keeps_client: bool = True
 
 
 @dataclass(frozen=True)

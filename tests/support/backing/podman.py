@@ -84,7 +84,13 @@ class Host:
         self.filter = ("--filter", f"label={LABEL}={name}")
 
     def labels(self, kind: str, thing: str) -> list[str]:
-        return [f"--label={LABEL}={self.name}", f"--label={KIND}={kind}", f"--label={THING}={thing}"]
+        # The first for tools/collect-logs.
+        return [
+            f"--label=flotilla-cluster={self.name}",
+            f"--label={LABEL}={self.name}",
+            f"--label={KIND}={kind}",
+            f"--label={THING}={thing}",
+        ]
 
     def containers(self, kind: str = "") -> dict[str, Container]:
         """Return the containers by the thing that each stands for."""

@@ -104,7 +104,10 @@ class Adapter:
         targets = [
             Target(entry["Target"]["Id"], int(entry["Target"]["Port"]), entry["TargetHealth"]["State"] == "draining") for entry in entries
         ]
-        return Group(item["TargetGroupArn"], check, tuple(sorted(targets, key=lambda target: target.instance)))
+        attributes = self.elb.describe_target_group_attributes(TargetGroupArn=item["TargetGroupArn"])["Attributes"]
+        # https://docs.aws.amazon.com/elasticloadbalancing/latest/network/edit-target-group-attributes.html#client-ip-preservation
+        keeps = {entry["Key"]: entry["Value"] for entry in attributes}.get("preserve_client_ip.enabled", "true") == "true"
+        return Group(item["TargetGroupArn"], check, tuple(sorted(targets, key=lambda target: target.instance)), keeps)
 
     def _names(self, balancers: tuple[Balancer, ...]) -> dict[str, tuple[str, ...]]:
         """Return the names that Route 53 leads to a balancer."""
