@@ -6,13 +6,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
+from ..module_utils._definition import load
 from ..module_utils._paths import kubeconfig_path
 from ..plugin_utils._table import table
 
@@ -22,7 +23,7 @@ display = Display()
 class ActionModule(ActionBase):
     TRANSFERS_FILES = False
     _requires_connection = False
-    _VALID_ARGS = frozenset(("cluster", "endpoint", "nodes", "findings"))
+    _VALID_ARGS = frozenset(("cluster", "endpoint", "nodes", "findings", "neighbours"))
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         result = super().run(tmp, task_vars)
@@ -34,6 +35,9 @@ class ActionModule(ActionBase):
             arguments.get("findings") or [],
             under_make=os.environ.get("FLOTILLA_FRONTEND") == "make",
         )
+        neighbours = arguments.get("neighbours")
+        if neighbours is not None:
+            lines += foundation_lines(arguments["cluster"], neighbours)
         for line in lines:
             display.display(line)
         result.update(changed=False, lines=lines)
@@ -71,6 +75,37 @@ def report(
         lines.append(f"API endpoint   https://{endpoint['host']}:{endpoint['port']}")
     lines += [f"Kubeconfig     {kubeconfig_path(name)}", "", "Next"]
     return lines + [f"  {command}" for command in next_commands(cluster, nodes, under_make)] + [""]
+
+
+def foundation_lines(cluster: Mapping[str, Any], neighbours: Mapping[str, Sequence[str]]) -> list[str]:
+    """Return lines about clusters of the foundation that have machines and no definition, or a definition and no machines.
+
+    Nothing is said where the foundation's folder is not there, as in AWX's frozen inventory.
+    """
+    folder = load.foundation_folder(Path(cluster["file"]))
+    if not folder.is_dir():
+        return []
+    checked = load.check_sources([folder])
+    # A file with an error in it is a definition, too.
+    defined = {one["name"] for one in checked.definitions} | {file.stem for file in checked.files} | {cluster["name"]}
+    lines = []
+    for name, machines in sorted(neighbours.items()):
+        if name not in defined:
+            lines += [
+                f"  No definition in {_shown(str(folder))} has the cluster {name}, and it has machines: {', '.join(machines)}",
+                f"      Bring back clusters/{name}.yml and run cluster_delete, or remove the machines in the cloud.",
+            ]
+    here = {one["name"] for one in checked.definitions if _place(one) == _place(cluster)}
+    empty = sorted(here - set(neighbours) - {cluster["name"]})
+    if empty:
+        lines.append(f"  Defined, and without machines: {', '.join(empty)}")
+    return [f"Other clusters of the foundation {cluster['foundation']}", *lines, ""] if lines else []
+
+
+def _place(definition: Mapping[str, Any]) -> tuple[str, str]:
+    """Return where a cluster's machines are looked for."""
+    cloud = str(definition["cloud"])
+    return cloud, str((definition.get(cloud) or {}).get("region") or "")
 
 
 def next_commands(cluster: dict[str, Any], nodes: Sequence[dict[str, Any]], under_make: bool) -> list[str]:

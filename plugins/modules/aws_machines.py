@@ -43,6 +43,10 @@ options:
     type: str
     choices: [ssh, running]
     default: ssh
+  neighbours:
+    description: With O(state=observed) whether the machines of the foundation's other clusters are returned, too.
+    type: bool
+    default: false
   ids:
     description:
       - With O(state=absent), the machines that are removed, by their ids; everything else stays. An empty list removes none.
@@ -172,6 +176,10 @@ planned:
   type: list
   elements: dict
   returned: success
+neighbours:
+  description: Names of the machines of each other cluster of the foundation.
+  type: dict
+  returned: when O(neighbours=true)
 leaving:
   description: With O(removal=defer) the machines that the caller is to take away next, in this order; with the fields of RV(machines).
   type: list
@@ -255,6 +263,7 @@ def main() -> None:
             "state": {"type": "str", "choices": ["present", "absent", "observed"], "default": "present"},
             "wait_timeout": {"type": "int", "default": 600},
             "wait_for": {"type": "str", "choices": ["ssh", "running"], "default": "ssh"},
+            "neighbours": {"type": "bool", "default": False},
             "ids": {"type": "list", "elements": "str"},
             "roll_out": {"type": "bool", "default": False},
             **ARGUMENTS,
@@ -268,6 +277,8 @@ def main() -> None:
         session = session_for(params["cluster"])
         if params["state"] == "observed":
             result = machines.observed(session, params["cluster"])
+            if params["neighbours"]:
+                result.value["neighbours"] = machines.neighbours(session, params["cluster"])
         elif params["state"] == "present":
             result = machines.present(
                 session,

@@ -30,6 +30,11 @@ options:
     description: The findings, as M(flotilla.kubernetes.cluster_health) returns them.
     type: list
     elements: dict
+  neighbours:
+    description:
+      - Names of the machines of each other cluster of the foundation. Those of a cluster without a definition in the foundation's folder
+        are listed, and so are definitions without machines.
+    type: dict
 author:
   - flotilla.kubernetes authors (@flotilla-kubernetes)
 """

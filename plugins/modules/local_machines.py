@@ -36,6 +36,10 @@ options:
     description: Seconds that a machine has to answer SSH after it was started.
     type: int
     default: 120
+  neighbours:
+    description: With O(state=observed) whether the machines of the foundation's other clusters are returned, too.
+    type: bool
+    default: false
   ids:
     description: With O(state=absent) the ids of the machines that go; the others stay. Left out, all go.
     type: list
@@ -167,6 +171,10 @@ steps:
     reason:
       description: Why, in words.
       type: str
+neighbours:
+  description: Names of the machines of each other cluster of the foundation.
+  type: dict
+  returned: when O(neighbours=true)
 leaving:
   description: With O(removal=defer) the machines that the caller is to take away next, in this order; with the fields of RV(machines).
   type: list
@@ -204,6 +212,7 @@ def main() -> None:
             "cluster": {"type": "dict", "required": True},
             "state": {"type": "str", "choices": ["present", "absent", "observed"], "default": "present"},
             "wait_timeout": {"type": "int", "default": 120},
+            "neighbours": {"type": "bool", "default": False},
             "ids": {"type": "list", "elements": "str"},
             **ARGUMENTS,
         },
@@ -215,6 +224,8 @@ def main() -> None:
     try:
         if params["state"] == "observed":
             result = machines.observed(Session(), params["cluster"])
+            if params["neighbours"]:
+                result.value["neighbours"] = machines.neighbours(Session(), params["cluster"])
         elif params["state"] == "present":
             result = machines.present(
                 Session(), params["cluster"], wait_timeout=params["wait_timeout"], wish=Wish.of(params), check_mode=module.check_mode

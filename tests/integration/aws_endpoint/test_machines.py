@@ -56,6 +56,8 @@ def test_machines_are_made_as_asked_for_kept_and_removed(session, ec2, ready):
     assert sum(session.calls.values()) <= 6, session.calls
     assert [machine["id"] for machine in again.value["machines"]] == [machine["id"] for machine in made.value["machines"]]
     assert machines.observed(session, ready).value["machines"] == again.value["machines"]
+    assert machines.neighbours(session, ready) == {}
+    assert machines.neighbours(session, {**ready, "name": "other"}) == {"payments": [machine["name"] for machine in made.value["machines"]]}
 
     assert machines.absent(session, ready, check_mode=True).changed and len(live(ec2)) == 5
     assert machines.absent(session, ready).changed and live(ec2) == []

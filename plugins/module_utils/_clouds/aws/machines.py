@@ -460,6 +460,22 @@ def observed(session: Session, definition: dict[str, Any]) -> Result:
     return Result(value=_value([machine for machine in found if machine.state not in DEAD_STATES]))
 
 
+def neighbours(session: Session, definition: dict[str, Any]) -> dict[str, list[str]]:
+    """Return the machines of the foundation's other clusters in this region: cluster -> names. One paginated read."""
+    where = names.place(definition)
+    filters = [inventory.by_tag(names.TAG_FOUNDATION, where.foundation)]
+
+    def read() -> list[dict[str, Any]]:
+        return list(session.pages("ec2", "describe_instances", "Reservations", once=True, Filters=filters, MaxResults=_PAGE))
+
+    pages = Caller(session.clock)(read)
+    found: dict[str, list[str]] = {}
+    for machine in (to_machine(entry) for reservation in pages for entry in reservation.get("Instances") or ()):
+        if machine.pool and machine.cluster != where.cluster and machine.state not in DEAD_STATES:
+            found.setdefault(machine.cluster, []).append(machine.name)
+    return {cluster: sorted(machines) for cluster, machines in sorted(found.items())}
+
+
 def removed(session: Session, definition: dict[str, Any], ids: Sequence[str], *, check_mode: bool = False) -> Result:
     """Remove exactly these machines of the cluster, with their disks, and wait until they are gone. One that is gone is no error.
 

@@ -152,6 +152,19 @@ def observed(session: Session, definition: dict[str, Any]) -> Result:
     return Result(value=_value(machines))
 
 
+def neighbours(session: Session, definition: dict[str, Any]) -> dict[str, list[str]]:
+    """Return the machines of the foundation's other clusters: cluster -> names."""
+    place = names.layout(definition)
+    found: dict[str, list[str]] = {}
+    for name, container in sorted(containers.list_containers(session).items()):
+        labels = container.labels
+        cluster = labels.get(names.LABEL_CLUSTER, "")
+        ours = labels.get(names.LABEL_FOUNDATION) == place.foundation and labels.get(names.LABEL_ROLE) in (CONTROL_PLANE, WORKER)
+        if ours and cluster != place.cluster:
+            found.setdefault(cluster, []).append(name)
+    return found
+
+
 def absent(session: Session, definition: dict[str, Any], *, ids: Sequence[str] | None = None, check_mode: bool = False) -> Result:
     """Remove machines of the cluster with their disks; nothing there is nothing to do.
 

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from ansible_collections.flotilla.kubernetes.plugins.action.cluster_report import next_commands, report
+from ansible_collections.flotilla.kubernetes.plugins.action.cluster_report import foundation_lines, next_commands, report
 from ansible_collections.flotilla.kubernetes.plugins.plugin_utils._table import table
 
 CLUSTER = {"name": "demo", "kubernetes_version": "1.36.3", "file": "/somewhere/clusters/demo.yml"}
@@ -57,3 +57,27 @@ def test_the_next_commands_name_another_cluster_than_the_default() -> None:
 
 def test_columns_are_as_wide_as_their_widest_cell() -> None:
     assert table(("A", "B"), [("long", "x")]) == ["A     B", "long  x"]
+
+
+def write(folder, name: str, text: str = "") -> str:
+    path = folder / "clusters" / f"{name}.yml"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    network = len(list(path.parent.iterdir())) + 1
+    path.write_text(
+        f"plugin: flotilla.kubernetes.cluster\nschema: 1\nname: {name}\ncloud: local\nkubernetes_version: 1.36.3\n"
+        f"control_plane: {{count: 1}}\npools: []\nlocal: {{network_cidr: 172.30.{network}.0/24}}\n{text}"
+    )
+    return str(path)
+
+
+def test_machines_without_definition_and_definitions_without_machines_are_listed(tmp_path) -> None:
+    cluster = {**CLUSTER, "name": "a", "cloud": "local", "foundation": "lab", "file": write(tmp_path / "lab", "a")}
+    assert foundation_lines(cluster, {}) == []
+    for name in ("made", "planned"):
+        write(tmp_path / "lab", name)
+    write(tmp_path / "lab", "broken", "colour: blue\n")
+    lines = foundation_lines(cluster, {"made": ["made-1"], "broken": ["broken-1"], "lost": ["lost-1", "lost-2"]})
+    assert "has the cluster lost, and it has machines: lost-1, lost-2" in lines[1] and "clusters/lost.yml" in lines[2]
+    assert "".join(lines).count("No definition") == 1
+    assert lines[3] == "  Defined, and without machines: planned"
+    assert foundation_lines({**cluster, "file": "/nowhere/clusters/a.yml"}, {"lost": ["lost-1"]}) == []

@@ -844,3 +844,11 @@ def test_container_states():
     assert [state(word) for word in ("running", "exited", "paused", "created", "configured", "dead")] == [
         "running", "stopped", "stopped", "incomplete", "incomplete", "dead",
     ]  # fmt: skip
+
+
+def test_machines_of_other_clusters_of_the_foundation_are_found(fake, session):
+    present(session)
+    assert machines.neighbours(session, DEFINITION) == {}
+    other = machines.neighbours(session, changed(name="other"))
+    assert list(other) == ["demo"] and len(other["demo"]) == 3
+    assert machines.neighbours(session, changed(name="other", foundation="elsewhere")) == {}
