@@ -6,11 +6,14 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from clouds import judge
+from clouds import judge, seeds
 from clouds.aws.inventory import REGION, client
 from clouds.clock import Clock
 from clouds.cloud import Place, started
@@ -18,6 +21,7 @@ from clouds.examples.adapter import Adapter
 from clouds.examples.example_cluster import DEFECTS
 from clouds.faults import CALM, Call, Dice, Draw, Faults
 from clouds.runner import CHILD, INSIDE, PLAYBOOK, run
+from clouds.seeds import Knowledge, Passed
 from clouds.story import BASE, STEPS, Step, Story
 
 Tell = Callable[[str], Story]
@@ -141,6 +145,36 @@ def test_a_kill_ends_the_run_at_its_moment(tell: Tell, place: Place, how: str) -
 def test_a_playbook_runs_on_the_same_clock(tell: Tell) -> None:
     wrong = tell("").calm(PLAYBOOK, _steps("create"))
     assert not wrong, "\n".join(wrong)
+
+
+def test_the_judge_knows_nothing_of_the_code_under_test() -> None:
+    code = (
+        "import sys; from clouds import judge, proxy, faults; from clouds.aws import account, inventory; "
+        "print(*(name for name in sys.modules if name.startswith('ansible_collections')))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.strip() == ""
+
+
+def test_kills_lie_evenly_over_all_moments(tell: Tell) -> None:
+    moments = [40, 0, 60]
+    story = tell("")
+    drawn = [story._choose_kill(seed, STEPS[0], 0, moments) for seed in range(1, 101)]
+    numbers = sorted({kill[1] + sum(moments[: kill[0]]) for kill in drawn if kill})
+    assert len(numbers) > 80 and max(after - before for before, after in zip(numbers, numbers[1:])) <= 3, numbers
+    assert story._choose_kill(1, STEPS[0], 0, []) is None
+
+
+def test_a_seed_that_passed_is_not_tried_again_until_something_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "folder/passed.json"
+    Passed(file, "aws").add(7)
+    assert Passed(file, "aws").seeds == {7} and Passed(file, "gcp").seeds == set()
+    monkeypatch.setattr(seeds, "_digest", lambda *_places: "another")
+    assert Passed(file, "aws").seeds == set()
+
+
+def test_a_storm_for_which_there_is_no_time_does_not_begin() -> None:
+    assert seeds.tell("no such cloud", 1, 1, Knowledge({}, {}), time.monotonic() - 1) is None
 
 
 def test_the_weather_is_drawn_from_its_seed() -> None:

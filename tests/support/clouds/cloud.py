@@ -81,8 +81,11 @@ class Cloud(Protocol):
 
     def destroy(self, wanted: Wanted) -> list[Task]: ...
 
-    def replace(self, wanted: Wanted, machine: Machine) -> list[Task]:
-        """Return the modules that replace one machine; empty where that is done by none of them."""
+    def replace(self, wanted: Wanted, machine: Machine, defer: bool = False) -> list[Task]:
+        """Return the modules that replace one machine; empty where that is done by none of them.
+
+        :param defer: whether the machine stays, to be drained when its successor is there.
+        """
 
     def defer(self, wanted: Wanted, plan_id: str = "") -> list[Task]:
         """Return the modules that bring the cluster to what is wanted but leave there what is to go; empty where none does that."""

@@ -20,7 +20,7 @@ class Thing:
     :param owner: name of the cluster whose tags it carries, or empty.
     :param attributes: what must be the same whenever the same was asked for: no address that the cloud chose, no time. Ids of other
         things may be in it.
-    :param bare: whether only its existence is known: it is looked for among orphans and has no shape.
+    :param bare: whether only its existence is known.
     """
 
     kind: str
@@ -71,7 +71,7 @@ def shapes(things: Iterable[Thing], volatile: Iterable[str], ignored: Iterable[s
     :param volatile: tags whose values are drawn at random, and may be part of names.
     :param ignored: attributes that may differ.
     """
-    things = [thing for thing in things if not thing.bare]
+    things = list(things)
     words = {thing.id: f"<{thing.kind}>" for thing in things}
     for thing in things:
         words.update({thing.tags[tag]: f"<{tag}>" for tag in volatile if len(thing.tags.get(tag, "")) > 3})
@@ -89,6 +89,8 @@ def shapes(things: Iterable[Thing], volatile: Iterable[str], ignored: Iterable[s
         return value
 
     def shape(thing: Thing) -> str:
+        if thing.bare:
+            return thing.kind
         attributes = {key: value for key, value in thing.attributes.items() if key not in ignored}
         return f"{thing.kind} {json.dumps(mask({'tags': thing.tags, **attributes}), sort_keys=True)}"
 

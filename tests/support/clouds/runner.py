@@ -97,9 +97,16 @@ def _once(method: Callable[..., Any]) -> Callable[..., Any]:
 def share_service_models() -> None:
     """Read each of botocore's descriptions of services once and not for every session: it is most of the time of a short run."""
     with contextlib.suppress(ImportError):
+        from botocore.client import ClientCreator
         from botocore.loaders import JSONFileLoader, Loader
 
-        for owner, name in ((JSONFileLoader, "load_file"), (Loader, "list_available_services"), (Loader, "list_api_versions")):
+        for owner, name in (
+            (JSONFileLoader, "load_file"),
+            (Loader, "list_available_services"),
+            (Loader, "list_api_versions"),
+            (ClientCreator, "_load_service_model"),
+            (ClientCreator, "_create_client_class"),
+        ):
             setattr(owner, name, _once(getattr(owner, name)))
 
 

@@ -50,7 +50,13 @@ class Report:
         return "\n".join([*self.lines, f"seed {self.seed}: {self.seconds:.1f} s ({parts})"])
 
 
-def _tell(cloud: str, speed: float, seed: int, knowledge: Knowledge) -> Report:
+def tell(cloud: str, speed: float, seed: int, knowledge: Knowledge, until: float | None) -> Report | None:
+    """Return how a storm went.
+
+    :param until: the moment (`time.monotonic`) after which it is not begun any more, and None is returned.
+    """
+    if until is not None and time.monotonic() > until:
+        return None
     began, lines = time.perf_counter(), list[str]()
     with tempfile.TemporaryDirectory() as folder:
         with clouds.started(clouds.load(cloud), Path(folder), speed) as place:
@@ -61,23 +67,14 @@ def _tell(cloud: str, speed: float, seed: int, knowledge: Knowledge) -> Report:
 
 @dataclass
 class Storms:
-    """:param until: the moment (`time.monotonic`) after which no other storm begins."""
+    """:param futures: seed -> how its storm went, or None if there was no time for it."""
 
-    until: float | None
-    futures: dict[int, Future[Report]]
-
-    def result(self, seed: int) -> Report | None:
-        """Return how a seed's storm went, or None if there was no time for it."""
-        future = self.futures[seed]
-        while self.until is not None and not future.running() and not future.done():
-            if time.monotonic() > self.until and future.cancel():
-                return None
-            time.sleep(0.2)
-        return future.result()
+    futures: dict[int, Future[Report | None]]
 
     def summary(self, knowledge: Knowledge) -> str:
         """Return in words what was tried."""
-        reports = [future.result() for future in self.futures.values() if future.done() and not future.cancelled()]
+        done = [future for future in self.futures.values() if future.done() and not future.cancelled() and not future.exception()]
+        reports = [report for report in (future.result() for future in done) if report]
         kills = [kill for report in reports for kill in report.kills]
         moments = sum(sum(counts) for counts in knowledge.moments.values())
         seconds = sorted(report.seconds for report in reports) or [0.0]
@@ -94,7 +91,7 @@ def storms(cloud: str, speed: float, seeds: Iterable[int], jobs: int, knowledge:
     # A process that begins anew, because this one has threads.
     executor = ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"))
     try:
-        yield Storms(until, {seed: executor.submit(_tell, cloud, speed, seed, knowledge) for seed in seeds})
+        yield Storms({seed: executor.submit(tell, cloud, speed, seed, knowledge, until) for seed in seeds})
     finally:
         executor.shutdown(wait=True, cancel_futures=True)
 

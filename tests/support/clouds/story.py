@@ -79,7 +79,7 @@ STEPS = (
     Step("scale down drained", replace(BASE, workers=3), drains=True, after="scale up"),
     Step("scale down", SMALL),
     Step("replace a worker", SMALL, replaces=WORKERS, gradual=True),
-    Step("replace a control plane", SMALL, replaces=CONTROL_PLANE, gradual=True),
+    Step("replace a control plane", SMALL, replaces=CONTROL_PLANE, drains=True, after="scale down", gradual=True),
     Step("image change", replace(SMALL, image=1), gradual=True, changes=None),
     Step("destroy", replace(SMALL, image=1), destroys=True),
     Step("destroy again", replace(SMALL, image=1), destroys=True, changes=False),
@@ -126,14 +126,21 @@ class Story:
         cloud = self.place.cloud
         if step.destroys:
             yield Act(cloud.destroy(step.wanted))
+        elif step.replaces and step.drains:
+            machine, leaving = _one(self._machines(), step.replaces), list[str]()
+            for _part in range(PARTS):
+                done = yield Act(cloud.replace(step.wanted, machine, defer=True))
+                leaving = _leaving(done)
+                if leaving:
+                    break
+            yield Act(cloud.remove(step.wanted, leaving))
         elif step.replaces:
             yield Act(cloud.replace(step.wanted, _one(self._machines(), step.replaces)))
         elif step.drains:
             refused = yield Act(cloud.defer(step.wanted), "MACHINES_BRAKE")
             plan = str(_field(refused, "plan_id") or "")
             done = yield Act(cloud.defer(step.wanted, plan))
-            leaving = [str(machine["id"]) for machine in _field(done, "leaving") or []]
-            yield Act(cloud.remove(step.wanted, leaving))
+            yield Act(cloud.remove(step.wanted, _leaving(done)))
         else:
             yield Act(cloud.apply(step.wanted))
 
@@ -222,7 +229,7 @@ class Story:
                 else:
                     bad += [f"check mode: {outcome}" for outcome in foretold if outcome.failed]
                     bad += [str(outcome) for outcome in done if outcome.failed]
-                    bad += _differences(foretold, done)
+                    bad += _differences(foretold, done, diffs=step != steps[0])
                 self.moments[step.name, number] = [outcome.moments for outcome in done]
                 number += 1
                 tasks = act.tasks
@@ -353,6 +360,10 @@ def _field(outcomes: list[Outcome], name: str) -> Any:
     return None
 
 
+def _leaving(outcomes: list[Outcome]) -> list[str]:
+    return [str(machine["id"]) for machine in _field(outcomes, "leaving") or []]
+
+
 def _not_refused(which: str, act: Act, outcomes: list[Outcome], sent: list[str]) -> list[str]:
     last = outcomes[-1]
     wrong = [] if last.result.get("code") == act.refused else [f"{which} was to be refused with {act.refused}: {last}"]
@@ -369,8 +380,11 @@ def _unchanged(which: str, outcomes: list[Outcome], sent: list[str]) -> list[str
     return wrong + [f"{which} sent {action}" for action in sent]
 
 
-def _differences(foretold: list[Outcome], done: list[Outcome]) -> list[str]:
-    """Return where check mode said something else than was then done."""
+def _differences(foretold: list[Outcome], done: list[Outcome], diffs: bool) -> list[str]:
+    """Return where check mode said something else than was then done.
+
+    :param diffs: whether their diffs are the same; where all is new, check mode can not name what an earlier module would have made.
+    """
     wrong = []
     for before, after in zip(foretold, done):
         if before.failed or after.failed:
@@ -379,6 +393,8 @@ def _differences(foretold: list[Outcome], done: list[Outcome]) -> list[str]:
         if bool(before.result.get("changed")) != bool(after.result.get("changed")):
             wrong.append(f"check mode said changed={before.result.get('changed')} of {action}, the run {after.result.get('changed')}")
         first, second = (_steps(outcome.result) for outcome in (before, after))
+        if diffs and before.result.get("diff") != after.result.get("diff"):
+            wrong.append(f"check mode showed of {action}: {before.result.get('diff')}, the run {after.result.get('diff')}")
         if first != second:
             wrong.append(
                 f"check mode foretold of {action}: {sorted((first - second).elements())}, done was {sorted((second - first).elements())}"

@@ -66,8 +66,8 @@ class Adapter(AwsEndpoint):
         names = ["aws_machines"] if self.makes_machines else []
         return [self._task(name, wanted, state="absent") for name in (*names, "aws_load_balancer", "aws_network")]
 
-    def replace(self, wanted: Wanted, machine: Machine) -> list[Task]:
-        return [self._machines(wanted, removal="now", replace=[machine.id])]
+    def replace(self, wanted: Wanted, machine: Machine, defer: bool = False) -> list[Task]:
+        return [self._machines(wanted, removal="defer" if defer else "now", replace=[machine.id])]
 
     def defer(self, wanted: Wanted, plan_id: str = "") -> list[Task]:
         return [self._machines(wanted, removal="defer", plan_id=plan_id)]

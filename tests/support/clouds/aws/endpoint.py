@@ -32,6 +32,7 @@ from typing import Any
 os.environ.update(MOTO_EC2_ENABLE_INSTANCE_TYPE_VALIDATION="1", MOTO_ENABLE_KEYPAIR_VALIDATION="0", MOTO_ENABLE_AMI_VALIDATION="1")
 
 import moto.backends
+import moto.core.responses
 from moto.backends import get_backend
 from moto.core import DEFAULT_ACCOUNT_ID
 from moto.core.base_backend import BaseBackend
@@ -473,9 +474,10 @@ def _world() -> World:
     """Return what moto's classes know, which are changed once."""
     world = World()
     add_what_moto_lacks(world)
-    # It looks through its folders for each request.
+    # It looks through its folders and classes for each request.
     modules = tuple(moto.backends.list_of_moto_modules())
     moto.backends.list_of_moto_modules = lambda: modules
+    moto.core.responses.method_names_from_class = functools.cache(moto.core.responses.method_names_from_class)
     return world
 
 

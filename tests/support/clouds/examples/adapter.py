@@ -39,8 +39,8 @@ class Adapter(AwsEndpoint):
     def destroy(self, wanted: Wanted) -> list[Task]:
         return self._task(wanted, state="absent")
 
-    def replace(self, wanted: Wanted, machine: Machine) -> list[Task]:
-        return self._task(wanted, replace=machine.id)
+    def replace(self, wanted: Wanted, machine: Machine, defer: bool = False) -> list[Task]:
+        return [] if defer else self._task(wanted, replace=machine.id)
 
     def defer(self, wanted: Wanted, plan_id: str = "") -> list[Task]:
         return []
