@@ -265,6 +265,9 @@ class Story:
         wrong: list[str] = []
         passed_over = set[str]()
         self._begin()
+        if how == CHILD:
+            # What an SDK reads at its first use, this process reads for all those that are split off it.
+            self._run(self.place.cloud.apply(steps[0].wanted), check=True)
         for step in steps:
             chance = step not in (steps[0], *steps[-2:]) and source.random() < 0.4
             if chance or (step.name, 0) not in self.moments or step.after in passed_over:
