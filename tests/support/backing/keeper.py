@@ -9,7 +9,6 @@ import sys
 import threading
 import time
 import traceback
-from ipaddress import IPv4Network
 
 from backing.balancers import BALANCER, CLOSED, DRAIN, READY, Balancers, Server, pool
 from backing.health import Checker
@@ -37,6 +36,8 @@ class Keeper:
         self.machines = Machines(self.host, image, self.network.name)
         self.balancers = Balancers(self.host, image, self.network.name)
         self.checker = Checker()
+        # What this host was last made like.
+        self._made: Picture | None = None
         self._boots: dict[str, int] = {}
         self._reported: dict[str, dict[str, Health]] = {}
 
@@ -49,25 +50,26 @@ class Keeper:
                 say(traceback.format_exc())
 
     def step(self) -> None:
-        """Look once and make it so."""
+        """Look once and make it so. What changes on this host alone stays: a machine that was cut off by hand is dead."""
         picture = self.cloud.look()
-        if picture.network is None:
-            self._clear()
-            return
-        self.network.ensure(picture.network)
-        resolver = self.network.resolver_of(picture.network)
-        self.network.answer(_names(picture))
-        self._keep_machines(picture, resolver)
-        self.balancers.ensure(picture.balancers, resolver)
+        if picture != self._made:
+            self._made = None
+            if picture.network is None:
+                self._clear()
+            else:
+                self.network.ensure(picture.network)
+                resolver = self.network.resolver_of(picture.network)
+                self.network.answer(_names(picture))
+                self._keep_machines(picture, resolver)
+                self.balancers.ensure(picture.balancers, resolver)
+            self._made = picture
         self._keep_targets(picture)
 
     def _clear(self) -> None:
         """The cloud has no network, so nothing that could be in one."""
-        self.checker.watch({})
         self._boots.clear()
-        self._reported.clear()
         self.balancers.ensure((), "")
-        self._keep_machines(Picture(IPv4Network("0.0.0.0/0")), "")
+        self._keep_machines(Picture(), "")
         self.network.remove()
 
     def _keep_machines(self, picture: Picture, resolver: str) -> None:

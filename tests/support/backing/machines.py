@@ -14,8 +14,13 @@ from backing.podman import Host, archive, podman, runtime
 
 MACHINE = "machine"
 VOLUMES = {"containerd": "/var/lib/containerd", "kubelet": "/var/lib/kubelet", "etcd": "/var/lib/etcd"}
-# The network is podman's. https://docs.cloud-init.io/en/latest/reference/datasources/nocloud.html
-_CLOUD_INIT = {"datasource_list": ["NoCloud"], "manage_etc_hosts": True, "network": {"config": "disabled"}}
+# The network is podman's. No JSON: a shell script looks for the first of these lines before cloud-init itself reads them.
+# https://docs.cloud-init.io/en/latest/reference/datasources/nocloud.html
+_CLOUD_INIT = """\
+datasource_list: [NoCloud]
+manage_etc_hosts: true
+network: {config: disabled}
+"""
 _SEED = "var/lib/cloud/seed/nocloud"
 
 
@@ -44,7 +49,7 @@ class Machines:
         files: dict[str, tuple[int, Any]] = {
             f"{_SEED}/meta-data": (0o600, json.dumps(meta_data)),
             f"{_SEED}/user-data": (0o600, user_data),
-            "etc/cloud/cloud.cfg.d/99-backing.cfg": (0o644, json.dumps(_CLOUD_INIT)),
+            "etc/cloud/cloud.cfg.d/99-backing.cfg": (0o644, _CLOUD_INIT),
         }
         podman("cp", "-", f"{name}:/", data=archive(files))
         self.start(name)
