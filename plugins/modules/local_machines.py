@@ -36,45 +36,7 @@ options:
     description: Seconds that a machine has to answer SSH after it was started.
     type: int
     default: 120
-  neighbours:
-    description: With O(state=observed) whether the machines of the foundation's other clusters are returned, too.
-    type: bool
-    default: false
-  ids:
-    description: With O(state=absent) the ids of the machines that go; the others stay. Left out, all go.
-    type: list
-    elements: str
-  removal:
-    description:
-      - What becomes of machines that serve and that the plan takes away.
-      - With V(refuse) such a plan fails before anything changed.
-      - With V(defer) they stay and are returned in RV(leaving), so that the caller can drain their nodes, take them out of etcd and then
-        remove them by O(ids). Without consent that is at most 10 % of a pool (at least one machine), no whole pool and no control plane.
-      - With V(now) they are removed.
-    type: str
-    choices: [refuse, defer, now]
-    default: refuse
-  plan_id:
-    description: Consent to the plan with this RV(plan_id), whatever it takes away. Fails when the plan is another one by now.
-    type: str
-    default: ''
-  consent:
-    description:
-      - Ids of machines that may go.
-      - What RV(consented) of an earlier call of the same run says, because a plan that is half done has another id.
-    type: list
-    elements: str
-    default: []
-  replace:
-    description: Ids of machines that get a successor and then leave. Naming a machine is consent.
-    type: list
-    elements: str
-    default: []
-  etcd:
-    description:
-      - Names of the control planes that are members of etcd, each with whether it serves. The plan keeps etcd's quorum by it.
-      - Left out, every control plane is taken for a member, and those that run for serving.
-    type: dict
+extends_documentation_fragment: [flotilla.kubernetes.machines]
 requirements:
   - podman and the OpenSSH client on the host where the module runs
   - root, or sudo without a password

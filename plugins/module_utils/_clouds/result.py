@@ -5,8 +5,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
+
+from .._machines.model import Machine
 
 
 @dataclass
@@ -18,3 +21,16 @@ class Result:
     after: dict[str, Any] = field(default_factory=dict)
     value: dict[str, Any] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
+
+
+def machines_value(machines: Sequence[Machine], planned: Sequence[Machine] = (), more: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Return what a ``*_machines`` module returns besides ``changed`` and ``diff``.
+
+    :param more: of it, what takes the place of no steps at all.
+    """
+    return {
+        "machines": [machine.as_dict() for machine in machines],
+        "planned": [machine.as_dict() for machine in planned],
+        "steps": [],
+        **(more or {}),
+    }

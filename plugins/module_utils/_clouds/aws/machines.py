@@ -39,7 +39,7 @@ from ..._machines.model import (
 )
 from ..._machines.retry import Caller, Patience
 from ..._machines.user_data import user_data
-from ..result import Result
+from ..result import Result, machines_value
 from . import image as images
 from . import inventory
 from . import layout as names
@@ -401,7 +401,7 @@ def present(
     if check_mode:
         gone = {step.machine.id for step in own if step.action == DELETE and step.machine}
         kept = [machine for machine in alive if machine.id not in gone]
-        result.value = _value(kept, _planned(where.cluster, own), decision.as_result())
+        result.value = machines_value(kept, _planned(where.cluster, own), decision.as_result())
         return result
     keys: dict[str, str] = {}
     look = scan or scan_host_key
@@ -438,18 +438,8 @@ def present(
         still = {machine.id for machine in decide(groups, call(cloud.observe), again, roll_out=roll_out).leaving}
         named["leaving"] = [machine for machine in named["leaving"] if machine["id"] in still]
     machines = [dataclasses.replace(machine, host_key=machine.host_key or keys.get(machine.id, "")) for machine in outcome.machines]
-    result.value = _value(machines, [], named)
+    result.value = machines_value(machines, [], named)
     return result
-
-
-def _value(machines: Sequence[Machine], planned: Sequence[Machine] = (), more: dict[str, Any] | None = None) -> dict[str, Any]:
-    """Return what the module returns besides ``changed`` and ``diff``."""
-    return {
-        "machines": [machine.as_dict() for machine in machines],
-        "planned": [machine.as_dict() for machine in planned],
-        "steps": [],
-        **(more or {}),
-    }
 
 
 def observed(session: Session, definition: dict[str, Any]) -> Result:
@@ -457,7 +447,7 @@ def observed(session: Session, definition: dict[str, Any]) -> Result:
     where = names.place(definition)
     cloud = Ec2(session, where, definition, inventory.Base("", "", {}, {}))
     found = sorted(Caller(session.clock)(cloud.observe), key=lambda machine: machine.name)
-    return Result(value=_value([machine for machine in found if machine.state not in DEAD_STATES]))
+    return Result(value=machines_value([machine for machine in found if machine.state not in DEAD_STATES]))
 
 
 def neighbours(session: Session, definition: dict[str, Any]) -> dict[str, list[str]]:
@@ -503,7 +493,7 @@ def removed(session: Session, definition: dict[str, Any], ids: Sequence[str], *,
     alive = [machine for machine in chosen if machine.state not in DEAD_STATES]
     left = sorted((m for m in found if m.state not in DEAD_STATES and m.id not in wanted), key=lambda machine: machine.name)
     steps = [Step(DELETE, m.pool, m.role, m.zone, m, "its removal was asked for") for m in alive]
-    result = Result(bool(alive), _diff(found), _diff(left), _value(left, more={"steps": [step.as_dict() for step in steps]}))
+    result = Result(bool(alive), _diff(found), _diff(left), machines_value(left, more={"steps": [step.as_dict() for step in steps]}))
     if not check_mode:
         if alive:
             _terminate(call, cloud, alive)
@@ -520,7 +510,7 @@ def absent(session: Session, definition: dict[str, Any], *, check_mode: bool = F
     cloud = Ec2(session, where, definition, inventory.removal_base(session, where))
     call = Caller(session.clock)
     steps: list[Step] = []
-    result = Result(value=_value([]))
+    result = Result(value=machines_value([]))
     clean = False
     for number in range(_ROUNDS):
         found = call(cloud.observe)

@@ -36,7 +36,7 @@ from ..._machines.model import (
     Step,
 )
 from ..._paths import cache_dir
-from ..result import Result
+from ..result import Result, machines_value
 from . import containers, host, image, locking, network, probes
 from . import layout as names
 from .session import Session
@@ -137,19 +137,19 @@ def present(
                 for step, (name, address) in zip(creates, _plan_names(place, uid, steps, found, specs))
             ]
             result.after["machines"].update(_diff_state([replace(machine, state=RUNNING) for machine in planned], [])["machines"])
-            result.value = _value(kept, planned, decision.as_result())
+            result.value = machines_value(kept, planned, decision.as_result())
             return result
         _apply(session, definition, place, uid, steps, found, orphans, specs, wait_timeout, wish.replace)
         machines = observe_machines(definition, session) if result.changed else observed
         result.after = _diff_state(machines, [])
-        result.value = _value(machines, [], decision.as_result())
+        result.value = machines_value(machines, [], decision.as_result())
         return result
 
 
 def observed(session: Session, definition: dict[str, Any]) -> Result:
     """Return the machines that there are, whatever the definition asks for: nothing is planned, so nothing can be refused."""
     machines = observe_machines(definition, session)
-    return Result(value=_value(machines))
+    return Result(value=machines_value(machines))
 
 
 def neighbours(session: Session, definition: dict[str, Any]) -> dict[str, list[str]]:
@@ -179,6 +179,13 @@ def absent(session: Session, definition: dict[str, Any], *, ids: Sequence[str] |
             names.check_owner(container.labels, place, uid, f"Container {name}")
         observed = to_machines(found, place)
         leaving = [machine for machine in observed if ids is None or machine.id in ids]
+        foreign = set(ids or ()) - set(found)
+        if foreign and (foreign := foreign & set(containers.list_containers(session))):
+            raise FlotillaError(
+                "MACHINES_FOREIGN",
+                f"Not of cluster '{place.cluster}', but there on this host: {', '.join(sorted(foreign))}.",
+                "Correct ids; nothing was removed.",
+            )
         staying = [machine for machine in observed if machine not in leaving]
         # A machine that a killed run has removed leaves its volumes.
         gone = {name: container for name, container in found.items() if name not in {machine.name for machine in leaving}}
@@ -188,21 +195,11 @@ def absent(session: Session, definition: dict[str, Any], *, ids: Sequence[str] |
         reason = "the cluster is to be absent" if ids is None else "it was asked for"
         steps = [Step(DELETE, machine.pool, machine.role, machine.zone, machine, reason) for machine in leaving]
         result = Result(bool(leaving or volumes), _diff_state(observed, volumes), _diff_state(staying, []))
-        result.value = _value(staying, steps={"steps": [step.as_dict() for step in steps]})
+        result.value = machines_value(staying, more={"steps": [step.as_dict() for step in steps]})
         if not check_mode:
             containers.remove(session, [machine.name for machine in leaving])
             _remove_volumes(session, volumes)
         return result
-
-
-def _value(machines: Sequence[Machine], planned: Sequence[Machine] = (), steps: dict[str, Any] | None = None) -> dict[str, Any]:
-    """Return what the module returns besides ``changed`` and ``diff``."""
-    return {
-        "machines": [machine.as_dict() for machine in machines],
-        "planned": [machine.as_dict() for machine in planned],
-        "steps": [],
-        **(steps or {}),
-    }
 
 
 def _apply(

@@ -504,6 +504,9 @@ def test_what_serves_leaves_when_its_caller_has_drained_it(fake, session):
     assert leaving["id"] not in fake.containers and not [volume for volume in fake.volumes if volume.startswith(leaving["id"])]
     fake.changes.clear()
     assert not machines.absent(session, fewer, ids=[leaving["id"]]).changed and fake.changes == []
+    with pytest.raises(FlotillaError) as caught:
+        machines.absent(session, changed(name="other"), ids=sorted(fake.containers))
+    assert caught.value.code == "MACHINES_FOREIGN" and fake.changes == []
     assert not machines.present(session, fewer, wait_timeout=5, wish=Wish("defer")).changed
 
 

@@ -1,0 +1,56 @@
+# Copyright: (c) 2026, the flotilla.kubernetes authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+
+class ModuleDocFragment:
+    """What the C(*_machines) modules of all clouds take besides the definition."""
+
+    DOCUMENTATION = r"""
+options:
+  neighbours:
+    description: With O(state=observed) whether the machines of the foundation's other clusters are returned, too.
+    type: bool
+    default: false
+  ids:
+    description:
+      - With O(state=absent), the machines that are removed, by their ids; everything else stays. An empty list removes none.
+      - Without it all machines of the cluster are removed.
+      - An id of a machine that is gone is passed over; one of a machine that is not the cluster's is an error, and nothing is removed.
+      - The module removes machines only. Draining nodes and removing etcd members comes before and is the caller's part.
+    type: list
+    elements: str
+  removal:
+    description:
+      - What becomes of machines that serve and that the plan takes away.
+      - With V(refuse) such a plan fails before anything changed.
+      - With V(defer) they stay and are returned in RV(leaving), so that the caller can drain their nodes, take them out of etcd and then
+        remove them by O(ids). Without consent that is at most 10 % of a pool (at least one machine), no whole pool and no control plane.
+      - With V(now) they are removed.
+    type: str
+    choices: [refuse, defer, now]
+    default: refuse
+  plan_id:
+    description: Consent to the plan with this RV(plan_id), whatever it takes away. Fails when the plan is another one by now.
+    type: str
+    default: ''
+  consent:
+    description:
+      - Ids of machines that may go.
+      - What RV(consented) of an earlier call of the same run says, because a plan that is half done has another id.
+    type: list
+    elements: str
+    default: []
+  replace:
+    description: Ids of machines that get a successor and then leave. Naming a machine is consent.
+    type: list
+    elements: str
+    default: []
+  etcd:
+    description:
+      - Names of the control planes that are members of etcd, each with whether it serves. The plan keeps etcd's quorum by it.
+      - Left out, every control plane is taken for a member, and those that run for serving.
+    type: dict
+"""
