@@ -140,7 +140,7 @@ class _Requests(BaseHTTPRequestHandler):
 
 
 class Wire:
-    """The addresses of a test: ``urls`` has one for each handler."""
+    """The addresses of a test, and who answers there."""
 
     def __init__(self) -> None:
         self._handlers: dict[tuple[str, int], Handler] = {}
