@@ -110,10 +110,10 @@ def growth(url: str) -> list[Any]:
     for (count, zones), run in runs.items():
         made, kept = run["create"], run["no-op"]
         # One call makes machines in one zone.
-        bar = allowed(count) + zones - 1
+        most = allowed(count) + zones - 1
         name = f"aws-calls-create-{count}{'-in-3-zones' if zones > 1 else ''}"
         spread = f"6 + n/50, and one for each zone more: {zones}" if zones > 1 else "6 + n/50"
-        figures.append(Figure(name, made["calls"], bar, reference=f"{spread}; and {made['waiting']} while waiting", details=run))
+        figures.append(Figure(name, made["calls"], most, reference=f"{spread}; and {made['waiting']} while waiting", details=run))
         if zones > 1:
             continue
         figures.append(Figure(f"aws-calls-no-op-{count}", kept["calls"], 6, details=run))
