@@ -21,7 +21,7 @@ from clouds.faults import CALM, Dialect, Faults
 from clouds.judge import Machine, Thing
 from clouds.proxy import Proxy
 from clouds.runner import Task
-from clouds.wire import PORT, Handler, Wire, forward
+from clouds.wire import Handler, Wire, forward
 
 SUPPORT = Path(__file__).resolve().parents[1]
 CLUSTER = "contract"
@@ -152,7 +152,7 @@ def started(cloud: Cloud, folder: Path, speed: float) -> Iterator[Place]:
     clock, wire = Clock.create(folder / "clock", speed), Wire()
     with cloud.endpoint(clock, folder) as endpoint, wire.installed():
         proxy = Proxy(forward(endpoint) if isinstance(endpoint, str) else endpoint, clock, cloud.dialect)
-        direct = endpoint if isinstance(endpoint, str) else wire.publish(endpoint, PORT)
+        direct = endpoint if isinstance(endpoint, str) else wire.publish(endpoint, private=True)
         yield Place(cloud, clock, direct, wire.publish(proxy), proxy, wire)
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import io
+import itertools
 import socket
 import struct
 import threading
@@ -27,8 +28,8 @@ from clouds.faults import Answer, Request
 
 Handler = Callable[[Request], "Answer | None"]
 """Answers a request, or breaks the connection with None."""
-PORT = 1
-"""Nobody listens there, so that the address of what is reached through memory only is nobody else's."""
+_PORTS = itertools.count(1)
+"""Nobody listens there. Each is used once, because SDKs keep connections."""
 
 
 def _answered(handler: Handler, request: Request) -> Answer | None:
@@ -146,12 +147,14 @@ class Wire:
         self._handlers: dict[tuple[str, int], Handler] = {}
         self._servers: list[_Server] = []
 
-    def publish(self, handler: Handler, port: int | None = None) -> str:
+    def publish(self, handler: Handler, private: bool = False) -> str:
         """Return the URL of a handler.
 
-        :param port: that of one which only this process reaches; None opens one that every process reaches.
+        :param private: whether only this process reaches it.
         """
-        if port is None:
+        if private:
+            port = next(_PORTS)
+        else:
             server = _Server(("127.0.0.1", 0), _Requests)
             server.handler = handler
             port = server.server_address[1]
