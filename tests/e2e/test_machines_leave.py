@@ -86,7 +86,7 @@ class World:
         def sample() -> None:
             while not over.is_set():
                 try:
-                    samples.append(int(self.kubectl("get", "deployment", "web", "--output=jsonpath={.status.availableReplicas}") or 0))
+                    samples.append(int(self.kubectl("get", "deployment", "--output=jsonpath={.items[*].status.availableReplicas}") or 0))
                 except (AssertionError, subprocess.TimeoutExpired):
                     samples.append(-1)
                 time.sleep(0.5)
