@@ -186,6 +186,20 @@ def test_a_backing_that_was_killed_goes_on(aws: Stage) -> None:
     assert aws.ids() == before
 
 
+def test_a_control_plane_is_replaced(aws: Stage) -> None:
+    before, control_planes, workers = aws.ids(), machines(aws, "control_plane"), machines(aws, "worker")
+    # The first by name is the one that a run asks first.
+    victim = min(control_planes, key=lambda instance: instance[-8:])
+    run = aws.play("machine_replace", "-e", f"flotilla_machine_name={victim}")
+    assert run.status == 0, f"{run.output[-8000:]}\n{aws.logs()[-30000:]}"
+    check(aws, 3, len(workers))
+    after = aws.ids()
+    assert victim not in after and {key: value for key, value in before.items() if key != victim}.items() < after.items()
+    changes = aws.changes()
+    # It left the load balancer before it ended.
+    assert changes.index("elasticloadbalancing:DeregisterTargets") < changes.index("ec2:TerminateInstances"), changes
+
+
 @pytest.mark.last
 def test_deleting_leaves_nothing(aws: Stage) -> None:
     run = aws.play("cluster_delete", "-e", f"flotilla_confirm={NAME}")
