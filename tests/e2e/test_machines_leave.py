@@ -229,9 +229,8 @@ def test_a_control_plane_that_works_is_replaced_while_requests_succeed(world: Wo
 
 def test_a_dead_control_plane_is_replaced(world: World) -> None:
     victim = max(outside.machines(NAME, "control-plane"))
+    # It hangs, and cluster_apply would wake it up; this is for one that nobody wants back.
     outside.host("podman", "pause", victim)
-    stopped = world.play("cluster_apply", ok=False)
-    assert victim in stopped.output and "machine_replace" in stopped.output
     world.play("machine_replace", "-e", f"flotilla_machine_name={victim}")
     after = outside.machines(NAME, "control-plane")
     assert len(after) == 3 and victim not in after and after == world.voters() and world.nodes() == outside.machines(NAME)
