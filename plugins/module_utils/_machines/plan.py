@@ -198,7 +198,7 @@ def emptiest(zones: Sequence[str], population: Counter[str]) -> str:
 def _living(group: MachineGroup, machine: Machine, reason: str, later: str = "") -> Step:
     """Return the step of a machine that stays for now: whatever else is to become of it, it runs and carries its tags."""
     if machine.state == STOPPED:
-        return _step(START, machine, "it is stopped", later=later)
+        return _step(START, machine, f"it is stopped; {reason}" if later else "it is stopped", later=later)
     if machine.state == PENDING:
         return _step(KEEP, machine, reason or ON_ITS_WAY, later=later)
     if is_dead(machine):

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._errors import FlotillaError
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._machines.decision import DEFER, NOW, REFUSE, Wish, decide
@@ -50,6 +52,14 @@ def test_refuse_now_and_defer():
     assert actions(later.plan) == ["delete", "keep", "keep"] and actions(later.steps) == ["keep"] * 3 and not later.changes
     assert [one.id for one in later.leaving] == later.consented == ["i-0"]
     assert next(step for step in later.steps if step.machine.id == "i-0").later == "delete"
+
+
+def test_a_stopped_control_plane_that_may_not_go_is_told_with_the_numbers():
+    stopped = [PLANES[0], *(dataclasses.replace(one, state="stopped") for one in PLANES[1:])]
+    decision = decide([group(3, CONTROL_PLANE_POOL)], stopped, Wish(DEFER, replace=("i-1",)))
+    step = next(step for step in decision.plan if step.machine.id == "i-1")
+    assert (step.action, step.later) == ("start", "replace")
+    assert "it is stopped" in step.reason and "1 of 3 control planes serve, and removing one takes 2" in step.reason
 
 
 def test_leftovers_are_nobody_to_wait_for():
