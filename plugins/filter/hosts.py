@@ -33,16 +33,18 @@ def machine_hosts(machines: Any, definition: Any) -> list[dict[str, Any]]:
 
 def control_plane_group(cluster: Any) -> str:
     """Return the inventory group of the control planes of the cluster of this name."""
-    if not isinstance(cluster, str) or not cluster:
-        raise AnsibleFilterError("flotilla.kubernetes.control_plane_group needs the name of a cluster.")
-    return hosts.cluster_group(cluster, part=hosts.CONTROL_PLANE)
+    return _group("control_plane_group", cluster, hosts.CONTROL_PLANE)
 
 
 def leaving_group(cluster: Any) -> str:
     """Return the inventory group of the machines of a cluster that are about to go."""
+    return _group("leaving_group", cluster, hosts.LEAVING)
+
+
+def _group(name: str, cluster: Any, part: str) -> str:
     if not isinstance(cluster, str) or not cluster:
-        raise AnsibleFilterError("flotilla.kubernetes.leaving_group needs the name of a cluster.")
-    return hosts.cluster_group(cluster, part=hosts.LEAVING)
+        raise AnsibleFilterError(f"flotilla.kubernetes.{name} needs the name of a cluster.")
+    return hosts.cluster_group(cluster, part=part)
 
 
 def defined_machines(definition: Any) -> list[dict[str, Any]]:

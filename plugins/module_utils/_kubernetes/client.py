@@ -165,6 +165,23 @@ class Client:
         query = f"fieldManager={FIELD_MANAGER}&force=true"
         self.request("PATCH", f"{path}?{query}", {**content, "metadata": metadata}, "application/apply-patch+yaml")
 
+    def merge(self, path: str, body: dict[str, Any]) -> None:
+        """Change the object at ``path`` where ``body`` says so; None takes a field away.
+
+        Source: https://kubernetes.io/docs/reference/using-api/api-concepts/#patch-and-apply (JSON Merge Patch)
+        """
+        self.request("PATCH", path, body, "application/merge-patch+json")
+
+    def delete(self, path: str) -> bool:
+        """Delete the object at ``path`` and tell whether it was there."""
+        try:
+            self.request("DELETE", path)
+        except ApiError as error:
+            if error.status != 404:
+                raise
+            return False
+        return True
+
     def items(self, path: str) -> Iterator[dict[str, Any]]:
         """Yield the objects of a list, page by page.
 

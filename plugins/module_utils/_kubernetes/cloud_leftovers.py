@@ -19,7 +19,6 @@ from .client import ApiError, Client
 from .duration import format_duration
 
 LOOK = 0.5  # seconds
-MERGE_PATCH = "application/merge-patch+json"
 
 
 class CloudLeftovers:
@@ -53,7 +52,7 @@ class CloudLeftovers:
             seen = {"began": time.monotonic(), "before": self.look()}
             for title in seen["before"]["services"]:
                 namespace, name = title.split("/")
-                self._delete(f"/api/v1/namespaces/{namespace}/services/{name}")
+                self._client.delete(f"/api/v1/namespaces/{namespace}/services/{name}")
             if self._delete_volumes and seen["before"]["volumes"]:
                 self._release_volumes()
         until = time.monotonic() + seconds
@@ -91,23 +90,16 @@ class CloudLeftovers:
             self._patch(path, {"spec": {"persistentVolumeReclaimPolicy": "Delete"}})
             claim = volume["spec"].get("claimRef")
             if claim:
-                self._delete(f"/api/v1/namespaces/{claim['namespace']}/persistentvolumeclaims/{claim['name']}")
+                self._client.delete(f"/api/v1/namespaces/{claim['namespace']}/persistentvolumeclaims/{claim['name']}")
             else:
-                self._delete(path)
+                self._client.delete(path)
         for pod in self._client.items("/api/v1/pods"):
             if any("persistentVolumeClaim" in volume for volume in pod["spec"].get("volumes", [])):
-                self._delete(f"/api/v1/namespaces/{pod['metadata']['namespace']}/pods/{pod['metadata']['name']}")
-
-    def _delete(self, path: str) -> None:
-        try:
-            self._client.request("DELETE", path)
-        except ApiError as error:
-            if error.status != 404:
-                raise
+                self._client.delete(f"/api/v1/namespaces/{pod['metadata']['namespace']}/pods/{pod['metadata']['name']}")
 
     def _patch(self, path: str, body: dict[str, Any]) -> None:
         try:
-            self._client.request("PATCH", path, body, MERGE_PATCH)
+            self._client.merge(path, body)
         except ApiError as error:
             if error.status != 404:
                 raise

@@ -220,7 +220,7 @@ class ControlPlane:
         stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         template = {"metadata": {"annotations": {"kubectl.kubernetes.io/restartedAt": stamp}}}
         path = "/apis/apps/v1/namespaces/kube-system/daemonsets/kube-proxy"
-        self.client.request("PATCH", path, {"spec": {"template": template}}, "application/merge-patch+json")
+        self.client.merge(path, {"spec": {"template": template}})
 
     def _restart_api_server(self, restart: Restart) -> None:
         since = restart.owed_since

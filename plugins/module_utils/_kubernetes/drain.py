@@ -26,7 +26,6 @@ DRAIN_ANNOTATION = "flotilla.kubernetes/drain"
 MIRROR_ANNOTATION = "kubernetes.io/config.mirror"
 WORKERS = 8  # evictions at the same time
 LOOK, BLOCKED_PAUSE = 0.5, 2.0  # seconds between looks, and before a pod that was held back is tried again
-MERGE_PATCH = "application/merge-patch+json"
 
 
 @dataclass(frozen=True)
@@ -104,12 +103,7 @@ class Drain:
 
     def refuse(self, plan: Plan) -> None:
         """:raises FlotillaError: a pod of the plan must not be evicted."""
-        if plan.refused:
-            raise FlotillaError(
-                "DRAIN_REFUSED",
-                f"The node {self._node} was not drained: {'; '.join(plan.refused)}.",
-                "Remove these pods yourself, or set the options named if what they hold may be lost.",
-            )
+        refuse(plan.refused, f"The node {self._node} was not drained")
 
     def advance(self, token: str | None, seconds: float) -> dict[str, Any]:
         """Do one slice of the drain, at most ``seconds``.
@@ -165,7 +159,7 @@ class Drain:
     def _cordon(self, wanted: bool) -> None:
         mark = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()) if wanted else None
         body = {"metadata": {"annotations": {DRAIN_ANNOTATION: mark}}, "spec": {"unschedulable": wanted or None}}
-        self._client.request("PATCH", f"/api/v1/nodes/{self._node}", body, MERGE_PATCH)
+        self._client.merge(f"/api/v1/nodes/{self._node}", body)
 
     def _evict(self, pods: Sequence[Pod]) -> list[ApiError | None]:
         """Evict pods in parallel; return for each nothing, or why it has to wait.
@@ -223,6 +217,16 @@ class Drain:
             return line
         title, reason = sorted(held.items())[0]
         return f"{line}, {len(held)} held back, such as {title}: {reason}"
+
+
+def refuse(refused: Sequence[str], what: str) -> None:
+    """:raises FlotillaError: ``DRAIN_REFUSED`` with ``what`` was not done, because of pods that must not be evicted."""
+    if refused:
+        raise FlotillaError(
+            "DRAIN_REFUSED",
+            f"{what}: {'; '.join(refused)}.",
+            "Remove these pods yourself, or set the options named if what they hold may be lost.",
+        )
 
 
 def is_cordoned(node: dict[str, Any]) -> bool:

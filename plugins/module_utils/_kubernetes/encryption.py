@@ -257,8 +257,7 @@ class Conversion:
             self._annotate(self._node, stage)
 
     def _annotate(self, node: str, stage: str | None) -> None:
-        body = {"metadata": {"annotations": {ANNOTATION: stage}}}
-        self._client.request("PATCH", f"/api/v1/nodes/{node}", body, "application/merge-patch+json")
+        self._client.merge(f"/api/v1/nodes/{node}", {"metadata": {"annotations": {ANNOTATION: stage}}})
 
     def _write_all_anew(self) -> None:
         """Write every Secret as it is: the API server stores it with the new key. Who changes one meanwhile writes it, too."""

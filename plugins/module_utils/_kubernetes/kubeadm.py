@@ -24,7 +24,6 @@ from . import encryption
 from .client import (
     CA_FILE,
     KUBEADM_API,
-    ApiError,
     Client,
     as_json_documents,
     least_cluster_configuration,
@@ -149,15 +148,8 @@ def delete_join_secret(address: str, user: str, token_id: str | None) -> bool:
             for owner in secret["metadata"].get("ownerReferences", [])
         ]
         names = [f"bootstrap-token-{token_id}", CERTIFICATES, encryption.SECRET, *owners]
-    removed = False
-    for name in names:
-        try:
-            client.request("DELETE", f"{SECRETS}/{name}")
-            removed = True
-        except ApiError as error:
-            if error.status != 404:
-                raise
-    return removed
+    removed = [client.delete(f"{SECRETS}/{name}") for name in names]
+    return any(removed)
 
 
 def ca_cert_hash(ca_file: str = CA_FILE) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from .._errors import FlotillaError
-from .client import ApiError, Client
+from .client import Client
 from .etcd import ETCD_PKI, Etcd, client_context, gone, plan_removal
 from .gates import CONTROL_PLANE_LABEL, is_ready
 
@@ -44,11 +44,7 @@ def remove_leftovers(client: Client, address: str, control_planes: dict[str, str
             continue
         nodes.append(name)
         if not check_mode:
-            try:
-                client.request("DELETE", f"/api/v1/nodes/{name}")
-            except ApiError as error:
-                if error.status != 404:
-                    raise
+            client.delete(f"/api/v1/nodes/{name}")
     lines = [*(f"etcd member {name}" for name in removed), *(f"node {name}" for name in nodes)]
     return {
         "changed": bool(lines),

@@ -17,8 +17,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from .._errors import FlotillaError
-from .client import ApiError, Client
-from .drain import Drain, Options, outcome, state
+from .client import Client
+from .drain import Drain, Options, outcome, refuse, state
 from .duration import format_duration
 from .gates import is_ready
 
@@ -81,11 +81,7 @@ class NodeRemoval:
         there = {node["metadata"]["name"] for node in self._client.items("/api/v1/nodes")}
         leaving = [name for name in self._nodes if name in there]
         for name in [] if check_mode else leaving:
-            try:
-                self._client.request("DELETE", f"/api/v1/nodes/{name}")
-            except ApiError as error:
-                if error.status != 404:
-                    raise
+            self._client.delete(f"/api/v1/nodes/{name}")
         return {"changed": bool(leaving), "diff": {"before": {"nodes": leaving}, "after": {"nodes": []}}}
 
     def _drain(self, node: str) -> Drain:
@@ -103,12 +99,7 @@ class NodeRemoval:
                 node, plan = self._drain(name).look()
                 nodes[name] = {**entry, "result": outcome(state(node, plan))}
                 refused += plan.refused
-        if refused:
-            raise FlotillaError(
-                "DRAIN_REFUSED",
-                f"Nothing was drained: {'; '.join(refused)}.",
-                "Remove these pods yourself, or set the options named if what they hold may be lost.",
-            )
+        refuse(refused, "Nothing was drained")
         return nodes
 
     def _advance(self, name: str, entry: dict[str, Any], until: float) -> None:

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ansible.module_utils.parsing.convert_bool import boolean
@@ -99,7 +99,7 @@ def decide(groups: Sequence[MachineGroup], observed: Sequence[Machine], wish: Wi
     """
     etcd = None
     if wish.etcd is not None:
-        etcd = {machine.id: bool(wish.etcd[machine.name]) for machine in observed if machine.name in wish.etcd}
+        etcd = {machine.id: wish.etcd[machine.name] for machine in observed if machine.name in wish.etcd}
     steps = planning.plan(groups, observed, roll_out=roll_out, replace=wish.replace, etcd=etcd)
     if wish.removal != NOW or wish.plan_id:
         consent: str | tuple[str, ...] = wish.plan_id or (*wish.consent, *wish.replace)
@@ -110,7 +110,7 @@ def decide(groups: Sequence[MachineGroup], observed: Sequence[Machine], wish: Wi
         if not wish.replace:
             _refuse_dead(steps)
         leaving = [step.machine for step in steps if _takes_away(step) and step.machine]
-        doing = [Step(KEEP, s.pool, s.role, s.zone, s.machine, s.reason, later=DELETE) if _takes_away(s) else s for s in steps]
+        doing = [replace(step, action=KEEP, later=DELETE) if _takes_away(step) else step for step in steps]
     consented = [machine.id for machine in planning.removals(steps)]
     return Decision(steps, doing, planning.plan_id(steps), leaving, consented)
 
@@ -118,12 +118,11 @@ def decide(groups: Sequence[MachineGroup], observed: Sequence[Machine], wish: Wi
 def _refuse_dead(steps: Sequence[Step]) -> None:
     dead = [step.machine for step in steps if step.action == KEEP and step.machine and planning.is_dead(step.machine)]
     if dead:
-        names = ", ".join(machine.name for machine in dead)
         raise FlotillaError(
             "MACHINE_DEAD",
             f"Of cluster '{dead[0].cluster}' can not be worked on: {', '.join(f'{machine.name} ({machine.state})' for machine in dead)}.",
             f"Bring it back, or replace it: playbook machine_replace with -e flotilla_machine_name={dead[0].name}.",
-            details={"machines": names.split(", ")},
+            details={"machines": [machine.name for machine in dead]},
         )
 
 

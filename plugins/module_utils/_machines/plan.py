@@ -294,18 +294,18 @@ def check_brake(steps: Sequence[Step], observed: Iterable[Machine], *, percent: 
             )
         consent = ()
     sizes = Counter(machine.pool for machine in observed if machine.state not in (INCOMPLETE, *DEAD_STATES))
-    counts = Counter(machine.pool for machine in leaving if machine.id not in consent)
-    all_counts = Counter(machine.pool for machine in leaving)
+    asked = [machine for machine in leaving if machine.id not in consent]
+    going = Counter(machine.pool for machine in leaving)
     successors = {step.pool for step in steps if REPLACE in (step.action, step.later) or step.action == CREATE}
     refused = []
-    for pool, count in sorted(counts.items()):
-        whole = all_counts[pool] == sizes[pool] and pool not in successors
-        control_plane = any(machine.role == CONTROL_PLANE for machine in leaving if machine.pool == pool and machine.id not in consent)
+    for pool, count in sorted(Counter(machine.pool for machine in asked).items()):
+        whole = going[pool] == sizes[pool] and pool not in successors
+        control_plane = any(machine.role == CONTROL_PLANE for machine in asked if machine.pool == pool)
         if not percent or whole or control_plane or count > max(1, math.floor(sizes[pool] * percent / 100)):
             refused.append(f"{count} of {sizes[pool]} in pool {pool}")
     if not refused:
         return
-    names = sorted(machine.name for machine in leaving if machine.id not in consent)
+    names = sorted(machine.name for machine in asked)
     if percent:
         raise FlotillaError(
             "MACHINES_BRAKE",

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._kubernetes import encryption
-from ansible_collections.flotilla.kubernetes.plugins.module_utils._kubernetes.client import ApiError
+from ansible_collections.flotilla.kubernetes.plugins.module_utils._kubernetes.client import ApiError, Client
 
 NODES = "/api/v1/nodes"
 SECRETS = "/api/v1/namespaces/kube-system/secrets"
@@ -30,7 +30,7 @@ def meta(name: str) -> dict[str, str]:
     return {"name": name, "namespace": "kube-system"}
 
 
-class ApiServer:
+class ApiServer(Client):
     """An API server that uses its file as it was at its last restart, as a client sees it."""
 
     def __init__(self, etcd: Etcd, folder: Path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._errors import FlotillaError
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._kubernetes import leftovers
-from ansible_collections.flotilla.kubernetes.plugins.module_utils._kubernetes.client import ApiError
+from ansible_collections.flotilla.kubernetes.plugins.module_utils._kubernetes.client import ApiError, Client
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._kubernetes.etcd import Member, Removal, gone, plan_removal
 
 
@@ -81,7 +81,7 @@ def test_gone_are_those_without_a_machine() -> None:
     ]
 
 
-class Cluster:
+class Cluster(Client):
     """A cluster whose control planes are ``state``; it notes what is removed."""
 
     def __init__(self, state: str, ready: str) -> None:

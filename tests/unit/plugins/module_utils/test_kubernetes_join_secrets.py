@@ -10,10 +10,10 @@ from collections.abc import Iterator
 
 import pytest
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._kubernetes import kubeadm
-from ansible_collections.flotilla.kubernetes.plugins.module_utils._kubernetes.client import ApiError
+from ansible_collections.flotilla.kubernetes.plugins.module_utils._kubernetes.client import ApiError, Client
 
 
-class Cluster:
+class Cluster(Client):
     """The Secrets of kube-system: name -> description of a token, or nothing."""
 
     def __init__(self, secrets: dict[str, str]) -> None:
