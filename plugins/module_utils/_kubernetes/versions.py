@@ -101,9 +101,10 @@ def hops(live: str, target: str, available: Iterable[str], workers: Sequence[str
             newest[version.minor_number] = version
     missing = [f"{at.major}.{number}" for number in range(at.minor_number + 1, goal.minor_number) if number not in newest]
     if goal.major != at.major or missing:
+        absent = ", ".join(missing) or "them"
         raise FlotillaError(
             "UPGRADE_NO_PATH",
-            f"The way from Kubernetes {at} to {goal} passes every minor, and no version of {', '.join(missing) or 'them'} is there to install.",
+            f"The way from Kubernetes {at} to {goal} passes every minor, and no version of {absent} is there to install.",
             "Upgrade with a release of flotilla.kubernetes that has these minors, or make a bundle of one version of each.",
             details={"missing": missing},
         )
