@@ -24,7 +24,21 @@ from typing import Any
 from ansible.plugins.callback import CallbackBase
 
 # What names the objects that a task changed, see `tests/support/prediction.py`.
-KEPT = ("diff", "written", "removed", "missing", "service_steps", "objects", "loaded", "set", "renewed", "members", "nodes", "item")
+KEPT = (
+    "diff",
+    "item",
+    "written",
+    "removed",
+    "installed",
+    "imported",
+    "service_steps",
+    "objects",
+    "loaded",
+    "set",
+    "renewed",
+    "members",
+    "nodes",
+)
 
 
 class CallbackModule(CallbackBase):
