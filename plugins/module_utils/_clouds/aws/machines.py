@@ -8,26 +8,17 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import subprocess
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-from typing import Any, Callable
+from typing import Any
 
 from ..._errors import FlotillaError
-from ..._machines import apply as applying
-from ..._machines import plan as planning
 from ..._machines.cloud import CloudError, Limits, NotFound, Refused
-from ..._machines.decision import NO_REMOVAL, Wish, decide
 from ..._machines.model import (
-    CREATE,
     DEAD_STATES,
-    DELETE,
     GONE,
     LEAVING,
     PENDING,
-    PLANNED,
-    REPLACE,
     RUNNING,
     STOPPED,
     WORKER,
@@ -35,11 +26,13 @@ from ..._machines.model import (
     Machine,
     MachineGroup,
     Order,
-    Step,
 )
-from ..._machines.retry import Caller, Patience
+from ..._machines.retry import Caller
 from ..._machines.user_data import user_data
-from ..result import Result, machines_value
+from .. import machines as fleet
+from ..first_contact import default_private_key, login_keys  # noqa: F401  the former is looked up here
+from ..machines import pool_of
+from ..result import Result
 from . import image as images
 from . import inventory
 from . import layout as names
@@ -55,8 +48,6 @@ _ON, _OFF = "on", "off"
 _LIFTS_AT_ONCE = 8
 _PAGE = 1000
 _FILTER_VALUES = 200
-_ROUNDS = 6
-_SCAN_SECONDS = 5
 _STATES = {
     "pending": PENDING,
     "running": RUNNING,
@@ -78,16 +69,19 @@ _ENGINE_TAGS = (
 class Ec2:
     """One cluster's machines, as `flotilla.kubernetes`' engine asks for them. Makes each call once."""
 
+    title = "AWS"
     limits = Limits(per_create=250, per_call=1000, concurrency=4, consistency=CONSISTENCY)
 
     def __init__(self, session: Session, where: Place, definition: dict[str, Any], base: inventory.Base) -> None:
         self.session = session
+        self.clock = session.clock
         self.where = where
+        self.cluster, self.place, self.uid = where.cluster, where.region, base.uid
         self.definition = definition
         self.base = base
         self.images: dict[str, Image] = {}
         self.roots: dict[str, str] = {}
-        self.login = ""
+        self.keys: list[str] | None = None
         self.lifted: set[str] = set()
 
     def observe(self) -> list[Machine]:
@@ -101,9 +95,14 @@ class Ec2:
         return [machine for machine in self._read(filters) if machine.id in wanted]
 
     def find(self, ids: Sequence[str]) -> list[Machine]:
-        """Return at most 200 instances by their ids, whoever owns them."""
-        wanted = [{"Name": "instance-id", "Values": list(ids)}]
-        found = self.session.pages("ec2", "describe_instances", "Reservations", once=True, Filters=wanted, MaxResults=_PAGE)
+        parts = [list(ids[start : start + _FILTER_VALUES]) for start in range(0, len(ids), _FILTER_VALUES)]
+        found = [
+            reservation
+            for part in parts
+            for reservation in self.session.pages(
+                "ec2", "describe_instances", "Reservations", once=True, Filters=[{"Name": "instance-id", "Values": part}], MaxResults=_PAGE
+            )
+        ]
         return [to_machine(entry) for reservation in found for entry in reservation.get("Instances") or ()]
 
     def request_hash(self, group: MachineGroup, zone: str) -> str:
@@ -260,11 +259,13 @@ class Ec2:
             )
             raise FlotillaError("AWS_SIZE_UNKNOWN", f"EC2 does not offer {listed}.", remedy)
 
+    def tag_host_key(self, machine: Machine, key: str) -> None:
+        self.session.call("ec2", "create_tags", Resources=[machine.id], Tags=names.from_tags({names.TAG_HOST_KEY: key}))
+
     def _keys(self) -> list[str]:
-        access = self.definition["access"]
-        if not self.login and access.get("ssh_private_key_file"):
-            self.login = public_key(str(access["ssh_private_key_file"]))
-        return [key for key in (self.login, *(access.get("ssh_public_keys") or ())) if key]
+        if self.keys is None:
+            self.keys = login_keys(self.definition)
+        return self.keys
 
     def _read(self, filters: list[dict[str, Any]]) -> list[Machine]:
         found = self.session.pages("ec2", "describe_instances", "Reservations", once=True, Filters=filters, MaxResults=_PAGE)
@@ -315,139 +316,22 @@ def to_machine(entry: dict[str, Any]) -> Machine:
     )
 
 
-def pool_of(definition: dict[str, Any], pool: str) -> dict[str, Any]:
-    """Return a pool's part of a definition, the control plane's among them."""
-    named = {entry["name"]: entry for entry in definition["pools"]}
-    return dict(named.get(pool) or definition["control_plane"])
-
-
 def observe_machines(definition: dict[str, Any]) -> list[Machine]:
     """Return the machines of a cluster that exist in AWS: one paginated read, no side effects."""
-    where = names.place(definition)
-    cloud = Ec2(session_for(definition), where, definition, inventory.Base("", "", {}, {}))
-    found = Caller()(cloud.observe)
-    machines = sorted((machine for machine in found if machine.state not in DEAD_STATES), key=lambda machine: machine.name)
-    identities = sorted({machine.uid for machine in machines})
-    if len(identities) > 1:
-        raise FlotillaError(
-            "CLUSTER_FOREIGN_UID",
-            f"Machines in {where.region} carry the name of cluster '{where.cluster}' and different identities: {', '.join(identities)}.",
-            "Some of them are not this cluster's: remove them by hand if nobody needs them.",
-        )
-    return machines
+    cloud = _reader(session_for(definition), definition)
+    return fleet.only_one_owner(cloud, Caller()(cloud.observe))
 
 
-def default_private_key(definition: dict[str, Any]) -> str:
-    """Return the path of the private key of the definition; without one ssh finds a key by itself."""
-    return str((definition.get("access") or {}).get("ssh_private_key_file") or "")
-
-
-def public_key(private_key_file: str) -> str:
-    """Return the public half of a private key: of the file next to it, or made from it."""
-    path = Path(private_key_file).expanduser()
-    try:
-        beside = Path(f"{path}.pub")
-        if beside.exists():
-            return " ".join(beside.read_text(encoding="utf-8").split()[:2])
-        done = subprocess.run(["ssh-keygen", "-y", "-P", "", "-f", str(path)], capture_output=True, text=True, check=False, timeout=30)
-        if done.returncode == 0:
-            return " ".join(done.stdout.split()[:2])
-        reason = done.stderr.strip()
-    except (OSError, UnicodeError, subprocess.TimeoutExpired) as error:
-        reason = str(error)
-    raise FlotillaError(
-        "SSH_KEY_UNREADABLE",
-        f"The public half of access.ssh_private_key_file {path} is not to be had.",
-        f"Put it in {path}.pub, or name keys in access.ssh_public_keys.",
-        reason,
-    )
-
-
-def present(
-    session: Session,
-    definition: dict[str, Any],
-    *,
-    wait_timeout: float,
-    wait_for: str = "ssh",
-    wish: Wish = NO_REMOVAL,
-    roll_out: bool = False,
-    check_mode: bool = False,
-    report: Callable[[str], None] = lambda _line: None,
-    scan: Callable[[dict[str, Any], Machine], str] | None = None,
-) -> Result:
-    """Bring the machines to what the definition asks for, or with ``check_mode`` say how.
-
-    :param wait_timeout: seconds for a machine from its creation or start until it is ready.
-    :param wait_for: ``ssh`` or ``running``.
-    :param wish: what else the caller wants, and what it takes on itself.
-    :param scan: returns the host key of a machine or nothing; stands in for `scan_host_key` in tests.
-    """
+def present(session: Session, definition: dict[str, Any], *, check_mode: bool = False, **options: Any) -> Result:
+    """Bring the machines to what the definition asks for, or with ``check_mode`` say how; ``options`` as `fleet.present` has them."""
     where = names.place(definition)
     base = inventory.base(session, where) if check_mode else inventory.ready_base(session, where)
-    cloud = Ec2(session, where, definition, base)
-    call = Caller(session.clock, patience=Patience(ready=wait_timeout))
-    groups = [cloud.group(group) for group in planning.desired_groups(definition)]
-    observed = call(cloud.observe) if check_mode else applying.look(cloud, groups, call)
-    decision = decide(groups, observed, wish, roll_out=roll_out)
-    own = decision.steps
-    making = {step.pool for step in own if step.action in (CREATE, REPLACE)}
-    if making:
-        orders = [group for group in groups if group.pool in making]
-        cloud.choose_images(orders, observed)
-        if check_mode:
-            cloud.check_sizes(orders)
-    result = Result(decision.changes, _diff(observed), _predicted(where.cluster, own, observed))
-    alive = sorted((machine for machine in observed if machine.state not in DEAD_STATES), key=lambda machine: machine.name)
-    if check_mode:
-        gone = {step.machine.id for step in own if step.action == DELETE and step.machine}
-        kept = [machine for machine in alive if machine.id not in gone]
-        result.value = machines_value(kept, _planned(where.cluster, own), decision.as_result())
-        return result
-    keys: dict[str, str] = {}
-    look = scan or scan_host_key
-
-    def reachable(machine: Machine) -> bool:
-        if machine.host_key or machine.id in keys:
-            return True
-        key = look(definition, machine)
-        if key:
-            call(_tag_host_key, session, machine, key, unknown_for=CONSISTENCY)
-            keys[machine.id] = key
-        return bool(key)
-
-    # Those of a run that was killed before their first contact.
-    unknown = [machine.id for machine in alive if machine.state == RUNNING and not machine.host_key] if wait_for == "ssh" else []
-    outcome = applying.apply(
-        own,
-        groups,
-        observed,
-        cloud,
-        call,
-        uid=base.uid,
-        report=report,
-        reachable=reachable if wait_for == "ssh" else None,
-        also_wait=unknown,
-    )
-    result.changed = result.changed or bool(keys)
-    outcome.raise_failures(where.cluster)
-    named = decision.as_result()
-    if decision.leaving:
-        # A machine that a killed run removed a moment ago may have looked alive, and then another one looks like the one too many.
-        session.clock.sleep(CONSISTENCY)
-        again = dataclasses.replace(wish, plan_id="", consent=tuple(decision.consented))
-        still = {machine.id for machine in decide(groups, call(cloud.observe), again, roll_out=roll_out).leaving}
-        named["leaving"] = [machine for machine in named["leaving"] if machine["id"] in still]
-    machines = [dataclasses.replace(machine, host_key=machine.host_key or keys.get(machine.id, "")) for machine in outcome.machines]
-    result.value = machines_value(machines, [], named)
-    return result
+    return fleet.present(Ec2(session, where, definition, base), definition, check_mode=check_mode, **options)
 
 
 def observed(session: Session, definition: dict[str, Any]) -> Result:
     """Return the machines that there are, whatever the definition asks for."""
-    where = names.place(definition)
-    cloud = Ec2(session, where, definition, inventory.Base("", "", {}, {}))
-    found = sorted(Caller(session.clock)(cloud.observe), key=lambda machine: machine.name)
-    return Result(value=machines_value([machine for machine in found if machine.state not in DEAD_STATES]))
+    return fleet.observed(_reader(session, definition))
 
 
 def neighbours(session: Session, definition: dict[str, Any]) -> dict[str, list[str]]:
@@ -459,182 +343,24 @@ def neighbours(session: Session, definition: dict[str, Any]) -> dict[str, list[s
         return list(session.pages("ec2", "describe_instances", "Reservations", once=True, Filters=filters, MaxResults=_PAGE))
 
     pages = Caller(session.clock)(read)
-    found: dict[str, list[str]] = {}
-    for machine in (to_machine(entry) for reservation in pages for entry in reservation.get("Instances") or ()):
-        if machine.pool and machine.cluster != where.cluster and machine.state not in DEAD_STATES:
-            found.setdefault(machine.cluster, []).append(machine.name)
-    return {cluster: sorted(machines) for cluster, machines in sorted(found.items())}
+    machines = [to_machine(entry) for reservation in pages for entry in reservation.get("Instances") or ()]
+    return fleet.neighbours(where.cluster, machines)
 
 
 def removed(session: Session, definition: dict[str, Any], ids: Sequence[str], *, check_mode: bool = False) -> Result:
-    """Remove exactly these machines of the cluster, with their disks, and wait until they are gone. One that is gone is no error.
-
-    :raises FlotillaError: ``MACHINES_FOREIGN`` for machines that are not the cluster's; then nothing was removed.
-    """
-    where = names.place(definition)
-    cloud = Ec2(session, where, definition, inventory.removal_base(session, where))
-    call = Caller(session.clock)
-    wanted = set(ids)
-    found = call(cloud.observe)
-    if wanted - {machine.id for machine in found}:
-        # One that was made a moment ago may not show yet.
-        session.clock.sleep(CONSISTENCY)
-        found = call(cloud.observe)
-    unknown = sorted(wanted - {machine.id for machine in found})
-    parts = [unknown[start : start + _FILTER_VALUES] for start in range(0, len(unknown), _FILTER_VALUES)]
-    foreign = [machine.id for part in parts for machine in call(cloud.find, part) if machine.state not in DEAD_STATES]
-    if foreign:
-        raise FlotillaError(
-            "MACHINES_FOREIGN",
-            f"Not of cluster '{where.cluster}', but there in {where.region}: {', '.join(foreign)}.",
-            "Correct ids; nothing was removed.",
-        )
-    chosen = sorted((machine for machine in found if machine.id in wanted), key=lambda machine: machine.name)
-    alive = [machine for machine in chosen if machine.state not in DEAD_STATES]
-    left = sorted((m for m in found if m.state not in DEAD_STATES and m.id not in wanted), key=lambda machine: machine.name)
-    steps = [Step(DELETE, m.pool, m.role, m.zone, m, "its removal was asked for") for m in alive]
-    result = Result(bool(alive), _diff(found), _diff(left), machines_value(left, more={"steps": [step.as_dict() for step in steps]}))
-    if not check_mode:
-        if alive:
-            _terminate(call, cloud, alive)
-        _wait_until_gone(session, call, cloud, [machine.id for machine in chosen if machine.state != GONE])
-    return result
+    """Remove exactly these machines of the cluster, see `fleet.removed`."""
+    return fleet.removed(_remover(session, definition), ids, check_mode=check_mode)
 
 
 def absent(session: Session, definition: dict[str, Any], *, check_mode: bool = False) -> Result:
-    """Remove every machine of the cluster with its disks and wait until they are gone. Nothing there is nothing to do.
+    """Remove every machine of the cluster, see `fleet.absent`."""
+    return fleet.absent(_remover(session, definition), check_mode=check_mode)
 
-    Two looks, apart by the time that a read may lag, have to see nothing.
-    """
+
+def _reader(session: Session, definition: dict[str, Any]) -> Ec2:
+    return Ec2(session, names.place(definition), definition, inventory.Base("", "", {}, {}))
+
+
+def _remover(session: Session, definition: dict[str, Any]) -> Ec2:
     where = names.place(definition)
-    cloud = Ec2(session, where, definition, inventory.removal_base(session, where))
-    call = Caller(session.clock)
-    steps: list[Step] = []
-    result = Result(value=machines_value([]))
-    clean = False
-    for number in range(_ROUNDS):
-        found = call(cloud.observe)
-        alive = [machine for machine in found if machine.state not in DEAD_STATES]
-        leaving = [machine for machine in found if machine.state == LEAVING]
-        new = [machine for machine in alive if machine.id not in {step.machine.id for step in steps if step.machine}]
-        steps += [Step(DELETE, m.pool, m.role, m.zone, m, "the cluster is to be absent") for m in sorted(new, key=lambda m: m.name)]
-        if number == 0:
-            result.before, result.after = _diff(found), _diff([])
-            result.changed = bool(alive)
-            if check_mode:
-                break
-        result.changed = result.changed or bool(alive)
-        if clean and not alive and not leaving:
-            break
-        clean = not alive and not leaving
-        _terminate(call, cloud, alive)
-        _wait_until_gone(session, call, cloud, [machine.id for machine in (*alive, *leaving)])
-        session.clock.sleep(CONSISTENCY)
-    result.value["steps"] = [step.as_dict() for step in steps]
-    return result
-
-
-def _terminate(call: Caller, cloud: Ec2, machines: Sequence[Machine]) -> None:
-    for start in range(0, len(machines), cloud.limits.per_call):
-        part = machines[start : start + cloud.limits.per_call]
-        try:
-            call(cloud.delete, part)
-        except NotFound:
-            # One unknown machine makes EC2 refuse the whole call.
-            if len(part) > 1:
-                for machine in part:
-                    _terminate(call, cloud, [machine])
-
-
-def _wait_until_gone(session: Session, call: Caller, cloud: Ec2, ids: list[str]) -> None:
-    def gone() -> bool:
-        return not ids or all(machine.state == GONE for machine in call(cloud.describe, ids))
-
-    if not session.wait(gone, call.patience.gone, pause=3):
-        raise FlotillaError(
-            "MACHINE_NOT_GONE",
-            f"Machines of cluster '{cloud.where.cluster}' are not gone after {call.patience.gone:g} s: {', '.join(ids)}.",
-            "See in the AWS console what holds them, and run again.",
-        )
-
-
-def _tag_host_key(session: Session, machine: Machine, key: str) -> None:
-    session.call("ec2", "create_tags", Resources=[machine.id], Tags=names.from_tags({names.TAG_HOST_KEY: key}))
-
-
-def scan_host_key(definition: dict[str, Any], machine: Machine) -> str:
-    """Return the machine's public SSH host key, or nothing while it does not answer: this is the first contact.
-
-    Where there is a bastion the bastion looks, because nothing else reaches the machine.
-    """
-    access = definition["access"]
-    address = machine.addresses.get(access.get("address") or "private")
-    if not address:
-        return ""
-    command = ["ssh-keyscan", "-T", str(_SCAN_SECONDS), "-t", "ed25519", "-p", str(machine.ssh_port), str(address)]
-    bastion = access.get("bastion")
-    if bastion:
-        key = bastion.get("ssh_private_key_file") or access.get("ssh_private_key_file")
-        identity = ["-i", str(Path(key).expanduser())] if key else []
-        options = ["-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=yes", "-o", "ConnectTimeout=10"]
-        login = f"{bastion.get('user') or access['ssh_user']}@{bastion['host']}"
-        command = ["ssh", *options, *identity, "-p", str(bastion.get("port") or 22), login, " ".join(command)]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False, timeout=_SCAN_SECONDS + 20)
-    except FileNotFoundError as error:
-        raise FlotillaError(
-            "SSH_CLIENT_MISSING", f"{command[0]} is not on the machine that runs this.", "Install the OpenSSH client there.", error
-        ) from error
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    for line in done.stdout.splitlines():
-        parts = line.split()
-        if len(parts) >= 3 and not line.startswith("#"):
-            return " ".join(parts[1:3])
-    return ""
-
-
-def _entry(machine: Machine) -> dict[str, Any]:
-    keep = ("pool", "zone", "state", "image", "spec_hash")
-    return {**{key: getattr(machine, key) for key in keep}, "tags": machine.tags, "attributes": machine.attributes}
-
-
-def _diff(machines: Sequence[Machine]) -> dict[str, Any]:
-    """Return what a diff shows."""
-    return {
-        "machines": {
-            machine.name: _entry(machine) for machine in sorted(machines, key=lambda m: m.name) if machine.state not in DEAD_STATES
-        }
-    }
-
-
-def _predicted(cluster: str, steps: Sequence[Step], observed: Sequence[Machine]) -> dict[str, Any]:
-    """Return what a diff shows after the steps; machines that are to be made have no name before they are."""
-    after = dict(_diff(observed)["machines"])
-    for step in steps:
-        if step.machine is None:
-            continue
-        if step.action == DELETE:
-            after.pop(step.machine.name, None)
-        elif step.action == "start":
-            after[step.machine.name] = {**after[step.machine.name], "state": RUNNING}
-        elif step.changes:
-            entry = after[step.machine.name]
-            after[step.machine.name] = {
-                **entry,
-                "tags": {**entry["tags"], **step.changes.tags},
-                "attributes": {**entry["attributes"], **step.changes.attributes},
-            }
-    for machine in _planned(cluster, steps):
-        after[machine.name] = {"pool": machine.pool, "zone": machine.zone, "state": RUNNING}
-    return {"machines": after}
-
-
-def _planned(cluster: str, steps: Sequence[Step]) -> list[Machine]:
-    """Return the machines that steps would make, under names and ids that only tell them apart."""
-    made = [step for step in steps if step.action in (CREATE, REPLACE)]
-    found = []
-    for number, step in enumerate(made, start=1):
-        name = f"{cluster}-{step.pool}-new-{number}"
-        found.append(Machine(name, name, cluster, step.pool, step.role, step.zone, PLANNED, {"private": None, "public": None}))
-    return found
+    return Ec2(session, where, definition, inventory.removal_base(session, where))
