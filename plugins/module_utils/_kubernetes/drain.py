@@ -22,7 +22,8 @@ from .client import ApiError, Client
 from .duration import format_duration
 
 # Tells the next run, and people, who made the node unschedulable.
-DRAIN_ANNOTATION = "flotilla.kubernetes/drain"
+LABEL_PREFIX = "flotilla.kubernetes/"
+DRAIN_ANNOTATION = f"{LABEL_PREFIX}drain"
 MIRROR_ANNOTATION = "kubernetes.io/config.mirror"
 WORKERS = 8  # evictions at the same time
 LOOK, BLOCKED_PAUSE = 0.5, 2.0  # seconds between looks, and before a pod that was held back is tried again
@@ -227,6 +228,48 @@ def refuse(refused: Sequence[str], what: str) -> None:
             f"{what}: {'; '.join(refused)}.",
             "Remove these pods yourself, or set the options named if what they hold may be lost.",
         )
+
+
+def mark_outdated(client: Client, key: str | None, outdated: Iterable[str], pool: Iterable[str], check_mode: bool) -> dict[str, Any]:
+    """Let pods avoid the nodes that are drained later: ``outdated`` get a soft taint, the others of ``pool`` lose it.
+
+    :param key: of the taint; None for none, and nothing is changed.
+    :return: ``changed`` and ``diff``.
+    :raises FlotillaError: the key is none of ours.
+    """
+    if key is None:
+        return {"changed": False}
+    if not key.startswith(LABEL_PREFIX):
+        raise FlotillaError(
+            "TAINT_INVALID", f"The taint {key!r} of outdated nodes is none of flotilla's.", f"Begin it with {LABEL_PREFIX}."
+        )
+    wanted = set(outdated)
+    nodes = {node["metadata"]["name"]: node for node in client.items("/api/v1/nodes")}
+    wrong = [name for name in sorted(wanted | set(pool)) if name in nodes and has_taint(nodes[name], key) != (name in wanted)]
+    for name in [] if check_mode else wrong:
+        set_taint(client, name, key, name in wanted)
+    before = {name: has_taint(nodes[name], key) for name in wrong}
+    return {"changed": bool(wrong), "diff": {"before": before, "after": {name: name in wanted for name in wrong}}}
+
+
+def has_taint(node: dict[str, Any], key: str) -> bool:
+    """Tell whether a Node has a taint."""
+    return any(taint["key"] == key for taint in node["spec"].get("taints") or [])
+
+
+def set_taint(client: Client, name: str, key: str, wanted: bool) -> None:
+    """Give a node a taint that pods avoid where they can, or take it away."""
+    while True:
+        node = client.get(f"/api/v1/nodes/{name}")
+        taints = [taint for taint in node["spec"].get("taints") or [] if taint["key"] != key]
+        taints += [{"key": key, "effect": "PreferNoSchedule"}] if wanted else []
+        # The list of taints is written as a whole, and controllers write it, too.
+        metadata = {"resourceVersion": node["metadata"]["resourceVersion"]}
+        try:
+            return client.merge(f"/api/v1/nodes/{name}", {"metadata": metadata, "spec": {"taints": taints or None}})
+        except ApiError as error:
+            if error.status != 409:
+                raise
 
 
 def is_cordoned(node: dict[str, Any]) -> bool:
