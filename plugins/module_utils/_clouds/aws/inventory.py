@@ -10,9 +10,10 @@ from typing import Any
 
 from ..._errors import FlotillaError
 from ..._machines.model import CONTROL_PLANE, WORKER
+from ..patience import CONSISTENCY
 from . import layout as names
 from .layout import LOAD_BALANCER, Place
-from .session import CONSISTENCY, Session
+from .session import Session
 
 Entry = dict[str, Any]
 

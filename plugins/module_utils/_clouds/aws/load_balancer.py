@@ -10,12 +10,13 @@ from typing import Any, Callable
 
 from ..._errors import FlotillaError
 from ..._machines.cloud import CloudError, NotFound
+from ..patience import CONSISTENCY
 from ..result import Result
 from . import inventory
 from . import layout as names
 from .layout import API_PORT, LOAD_BALANCER, Place
 from .network import Action
-from .session import CONSISTENCY, Session
+from .session import Session
 
 ACTIVE, DRAINED = "active", "drained"
 ACTIVE_TIMEOUT = 900

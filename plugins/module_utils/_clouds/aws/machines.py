@@ -32,13 +32,14 @@ from ..._machines.user_data import user_data
 from .. import machines as fleet
 from ..first_contact import default_private_key, login_keys  # noqa: F401  the former is looked up here
 from ..machines import pool_of
+from ..patience import CONSISTENCY
 from ..result import Result
 from . import image as images
 from . import inventory
 from . import layout as names
 from .image import Image
 from .layout import Place
-from .session import CONSISTENCY, Session, session_for
+from .session import Session, session_for
 
 GENERATION = "1"
 DISK_GIB = 40

@@ -13,12 +13,13 @@ from typing import Any, Callable
 from ..._errors import FlotillaError
 from ..._machines.cloud import CloudError, NotFound, Transient
 from ..._machines.model import CONTROL_PLANE, WORKER
+from ..patience import CONSISTENCY
 from ..result import Result
 from . import inventory
 from . import layout as names
 from .inventory import ADDRESS, GATEWAY, GROUP, NAT, SUBNET, TABLE, VPC, Entry, Seen
 from .layout import LOAD_BALANCER, Place, Rule
-from .session import CONSISTENCY, Session
+from .session import Session
 
 NAT_TIMEOUT = 600
 LEAVE_TIMEOUT = 600

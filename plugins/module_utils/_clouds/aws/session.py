@@ -15,21 +15,17 @@ import time
 from typing import Any, Callable
 
 from ..._errors import FlotillaError
-from ..._machines.cloud import CloudError, NotFound, Throttled
+from ..._machines.cloud import CloudError
 from ..._machines.retry import Clock
+from ..patience import Patient
 from . import errors
 
-# Seconds after which a read surely shows what was accepted before it: EC2 promises none, its waiters count on a few.
-# https://docs.aws.amazon.com/ec2/latest/devguide/eventual-consistency.html
-CONSISTENCY = 6.0
-ATTEMPTS = 12
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 20.0
 _CONNECT_TIMEOUT, _CALL_TIMEOUT, _FIRST_CALL_TIMEOUT = 5, 60, 20
 _FIRST_ANSWER = 8.0
 """Seconds for which a session that never got an answer tries again: after that it is no passing fault but a wrong address."""
 
 
-class Session:
+class Session(Patient):
     """Calls of the services of one region, with the credentials of boto3's usual chain.
 
     :param clock: what tells the time and waits.
@@ -44,10 +40,9 @@ class Session:
         spread: Callable[[], float] = random.random,
         connect: Callable[..., Any] | None = None,
     ) -> None:
+        super().__init__(clock, spread)
         self.region = region
-        self.clock = clock
         self.calls: dict[str, int] = {}
-        self._spread = spread
         self._answered = False
         self._begun: float | None = None
         self._clients: dict[tuple[str, bool], Any] = {}
@@ -79,7 +74,7 @@ class Session:
         }
         self._factory = (connect or boto3.session.Session)(region_name=region)
 
-    def call(self, service: str, operation: str, **parameters: Any) -> dict[str, Any]:
+    def call(self, service: str, operation: str, **parameters: Any) -> dict[str, Any]:  # type: ignore[override]
         """Make one call, once, and return the answer.
 
         :param operation: in the SDK's form, such as ``run_instances``.
@@ -141,30 +136,6 @@ class Session:
             }
         )
 
-    def repeat(self, service: str, operation: str, *, repeatable: bool = True, fresh: bool = False, **parameters: Any) -> dict[str, Any]:
-        """Make a call, and repeat it with growing pauses while AWS only asks for patience.
-
-        :param repeatable: whether the call may be made again when nobody knows whether it was done. What was throttled was not done.
-        :param fresh: whether it names something just made, which other parts of AWS may not know yet.
-        """
-        begun = self.clock.monotonic()
-        attempt = 0
-        while True:
-            try:
-                return self.call(service, operation, **parameters)
-            except CloudError as error:
-                young = fresh and isinstance(error, NotFound) and self.clock.monotonic() - begun < 10 * CONSISTENCY
-                patient = young or isinstance(error, Throttled) or (repeatable and error.retry)
-                if not patient or attempt + 1 >= ATTEMPTS:
-                    raise
-                self.pause(attempt, error.retry_after)
-            attempt += 1
-
-    def pause(self, attempt: int, at_least: float = 0.0) -> None:
-        """Wait a random time, the longer the more attempts there were."""
-        longest = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2**attempt)
-        self.clock.sleep(max(at_least, longest * (0.5 + self._spread() / 2)))
-
     def pages(self, service: str, operation: str, key: str, *, once: bool = False, **parameters: Any) -> list[Any]:
         """Return the items under ``key`` of all pages of a read.
 
@@ -180,15 +151,6 @@ class Session:
             if not answer.get(token_out):
                 return items
             more = {token_in: answer[token_out]}
-
-    def wait(self, check: Callable[[], bool], timeout: float, pause: float = 2.0) -> bool:
-        """Call ``check`` until it is true, at most for ``timeout`` seconds; returns whether it was."""
-        end = self.clock.monotonic() + timeout
-        while not check():
-            if self.clock.monotonic() >= end:
-                return False
-            self.clock.sleep(pause)
-        return True
 
     def _client(self, service: str) -> Any:
         """Return a service's client: one that soon gives up until there was an answer, then one that has patience."""
