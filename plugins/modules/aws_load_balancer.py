@@ -122,50 +122,12 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._clouds.aws import load_balancer
 from ..module_utils._clouds.aws.session import session_for
-from ..module_utils._errors import FlotillaError
+from ..module_utils._clouds.entry import LOAD_BALANCER, run_load_balancer
 
 
 def main() -> None:
     """Run the module."""
-    module = AnsibleModule(
-        argument_spec={
-            "cluster": {"type": "dict", "required": True},
-            "members": {
-                "type": "list",
-                "elements": "dict",
-                "default": [],
-                "options": {
-                    "id": {"type": "str", "required": True},
-                    "address": {"type": "str", "required": True},
-                    "state": {"type": "str", "choices": ["active", "drained"], "default": "active"},
-                },
-            },
-            "drain_timeout": {"type": "int", "default": 10},
-            "state": {"type": "str", "choices": ["present", "absent", "observed"], "default": "present"},
-        },
-        supports_check_mode=True,
-    )
-    params = module.params
-    try:
-        session = session_for(params["cluster"])
-        if params["state"] == "observed":
-            result = load_balancer.observed(session, params["cluster"])
-        elif params["state"] == "present":
-            result = load_balancer.present(
-                session, params["cluster"], params["members"], drain_timeout=params["drain_timeout"], check_mode=module.check_mode
-            )
-        else:
-            result = load_balancer.absent(session, params["cluster"], module.check_mode)
-    except FlotillaError as error:
-        module.fail_json(**error.as_result())
-    for warning in result.warnings:
-        module.warn(warning)
-    module.exit_json(
-        changed=result.changed,
-        endpoint=result.value.get("endpoint", {}),
-        members=result.value.get("members", []),
-        diff={"before": result.before, "after": result.after},
-    )
+    run_load_balancer(AnsibleModule(argument_spec=LOAD_BALANCER, supports_check_mode=True), load_balancer, session_for)
 
 
 if __name__ == "__main__":

@@ -209,53 +209,12 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._clouds.aws import machines
 from ..module_utils._clouds.aws.session import session_for
-from ..module_utils._errors import FlotillaError
-from ..module_utils._machines.decision import ARGUMENTS, Wish
+from ..module_utils._clouds.entry import MACHINES, run_machines
 
 
 def main() -> None:
     """Run the module."""
-    module = AnsibleModule(
-        argument_spec={
-            "cluster": {"type": "dict", "required": True},
-            "state": {"type": "str", "choices": ["present", "absent", "observed"], "default": "present"},
-            "wait_timeout": {"type": "int", "default": 600},
-            "wait_for": {"type": "str", "choices": ["ssh", "running"], "default": "ssh"},
-            "neighbours": {"type": "bool", "default": False},
-            "ids": {"type": "list", "elements": "str"},
-            "roll_out": {"type": "bool", "default": False},
-            **ARGUMENTS,
-        },
-        supports_check_mode=True,
-    )
-    params = module.params
-    if params["ids"] is not None and params["state"] != "absent":
-        module.fail_json(msg="ids is for state=absent.")
-    try:
-        session = session_for(params["cluster"])
-        if params["state"] == "observed":
-            result = machines.observed(session, params["cluster"])
-            if params["neighbours"]:
-                result.value["neighbours"] = machines.neighbours(session, params["cluster"])
-        elif params["state"] == "present":
-            result = machines.present(
-                session,
-                params["cluster"],
-                wait_timeout=params["wait_timeout"],
-                wait_for=params["wait_for"],
-                wish=Wish.of(params),
-                roll_out=params["roll_out"],
-                check_mode=module.check_mode,
-            )
-        elif params["ids"] is not None:
-            result = machines.removed(session, params["cluster"], params["ids"], check_mode=module.check_mode)
-        else:
-            result = machines.absent(session, params["cluster"], check_mode=module.check_mode)
-    except FlotillaError as error:
-        module.fail_json(**error.as_result())
-    for warning in result.warnings:
-        module.warn(warning)
-    module.exit_json(changed=result.changed, diff={"before": result.before, "after": result.after}, **result.value)
+    run_machines(AnsibleModule(argument_spec=MACHINES, supports_check_mode=True), machines, session_for)
 
 
 if __name__ == "__main__":

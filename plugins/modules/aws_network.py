@@ -106,28 +106,12 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._clouds.aws import network
 from ..module_utils._clouds.aws.session import session_for
-from ..module_utils._errors import FlotillaError
+from ..module_utils._clouds.entry import NETWORK, run_network
 
 
 def main() -> None:
     """Run the module."""
-    module = AnsibleModule(
-        argument_spec={
-            "cluster": {"type": "dict", "required": True},
-            "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
-        },
-        supports_check_mode=True,
-    )
-    change = network.present if module.params["state"] == "present" else network.absent
-    try:
-        result = change(session_for(module.params["cluster"]), module.params["cluster"], module.check_mode)
-    except FlotillaError as error:
-        module.fail_json(**error.as_result())
-    for warning in result.warnings:
-        module.warn(warning)
-    module.exit_json(
-        changed=result.changed, differs=result.changed, network=result.value, diff={"before": result.before, "after": result.after}
-    )
+    run_network(AnsibleModule(argument_spec=NETWORK, supports_check_mode=True), network, session_for)
 
 
 if __name__ == "__main__":
