@@ -13,10 +13,12 @@ version_added: "0.1.0"
 description:
   - Runs on a live control plane. O(state=drained) makes the node unschedulable and evicts its pods at the same time through the
     Eviction API, which respects PodDisruptionBudgets. A pod that is held back is tried again, not before the API server says.
+  - Of a StatefulSet one pod goes after the other, and of another workload without a budget a quarter of its pods at a time (but one
+    always), and the next ones when the new ones are ready. New pods that find no place are not waited for.
   - Pods of DaemonSets and static pods stay. Pods that nobody would make anew, or that would lose data, are refused before anything is
-    changed.
-  - If pods are still there after O(timeout), the task fails and names them with the budgets that hold them back, and the node takes pods
-    again, unless it was made unschedulable by somebody else.
+    changed, unless O(unprotected) says otherwise.
+  - If pods are still there after O(timeout), the task fails and names them with the budgets that hold them back. Whatever made a drain
+    fail, the node takes pods again, unless it was made unschedulable by somebody else.
   - The work is done in slices with a line of progress each. A run that was killed is simply repeated.
 options:
   address:
@@ -45,6 +47,39 @@ options:
     default: false
   delete_bare_pods:
     description: Whether pods without a controller may be evicted, which nobody makes anew.
+    type: bool
+    default: false
+  unprotected:
+    description:
+      - What to do about pods whose loss neither O(delete_bare_pods) nor O(delete_emptydir_data) consents to.
+      - V(refuse) fails before anything is changed, V(wait) drains the others and waits until somebody took these away, and V(skip)
+        leaves the node as it is and says so.
+    type: str
+    choices: [refuse, wait, skip]
+    default: refuse
+  stuck:
+    description:
+      - What to do about pods that do not go, because a budget never lets them or because they do not end.
+      - V(wait) waits for them until O(timeout) and fails then. V(skip) lets pods come to the node again then, and says so instead of
+        failing. V(force) deletes those that O(force_pods) consents to after O(force_after), past their budgets; those that their node does
+        not end within a minute after their grace are taken out of the API only, so a process of them may still run.
+    type: str
+    choices: [wait, skip, force]
+    default: wait
+  force_pods:
+    description: Patterns of C(namespace/name) of the pods that O(stuck=force) may delete, like V(shop/web-*).
+    type: list
+    elements: str
+    default: []
+  force_after:
+    description: How long O(stuck=force) waits before.
+    type: str
+    default: 5m
+  outdated_taint:
+    description: Key of the taint that M(flotilla.kubernetes.drain_plan) gave outdated nodes, which O(state=schedulable) takes away.
+    type: str
+  respect_cordon:
+    description: Whether O(state=schedulable) leaves a node unschedulable that was made so by somebody else than this module.
     type: bool
     default: false
   user:
@@ -82,9 +117,22 @@ evicted:
   type: list
   elements: str
   sample: [shop/web-5d5c7]
+drained:
+  description: Whether the node has no pods any more but those that stay; V(false) for one that was left out.
+  returned: when O(state=drained)
+  type: bool
+forced:
+  description: The pods that were deleted past their budgets, or taken out of the API, as C(namespace/name).
+  returned: when O(state=drained)
+  type: list
+  elements: str
+reason:
+  description: Why the node was left out.
+  returned: when it was
+  type: str
 blocked:
   description: The pods that were still there, each with C(pod) and C(reason).
-  returned: when the time was over
+  returned: when the time was over, or the node was left out
   type: list
   elements: dict
 """
@@ -95,28 +143,20 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._errors import FlotillaError
 from ..module_utils._kubernetes.client import Client
-from ..module_utils._kubernetes.drain import Drain, Options, is_cordoned, outcome
-from ..module_utils._kubernetes.drain import state as node_state
+from ..module_utils._kubernetes.drain import FORCE, REFUSE, SKIP, WAIT, Drain, Options
 from ..module_utils._kubernetes.duration import parse_duration
 
 SLICE = 10.0  # seconds
 
 
-def run(drain: Drain, state: str, token: str | None, check_mode: bool) -> dict[str, Any]:
+def run(drain: Drain, params: dict[str, Any], check_mode: bool) -> dict[str, Any]:
     """Return the module's result: that nothing is to do, a prediction, or one slice.
 
     :raises FlotillaError: see `Drain.advance`.
     """
-    if not check_mode and state == "drained":
-        return drain.advance(token, SLICE)
-    node, plan = drain.look()
-    if state == "drained":
-        drain.refuse(plan)
-        return outcome(node_state(node, plan))
-    cordoned = is_cordoned(node)
-    if cordoned and not check_mode:
-        drain.uncordon()
-    return {"changed": cordoned, "evicted": [], "diff": {"before": {"schedulable": not cordoned}, "after": {"schedulable": True}}}
+    if params["state"] == "schedulable":
+        return drain.open(params["outdated_taint"], params["respect_cordon"], check_mode)
+    return drain.predict() if check_mode else drain.advance(params["progress_token"], SLICE)
 
 
 def main() -> None:
@@ -129,9 +169,17 @@ def main() -> None:
             "grace_period": {"type": "int"},
             "delete_emptydir_data": {"type": "bool", "default": False},
             "delete_bare_pods": {"type": "bool", "default": False},
+            "unprotected": {"type": "str", "choices": [REFUSE, WAIT, SKIP], "default": REFUSE},
+            "stuck": {"type": "str", "choices": [WAIT, SKIP, FORCE], "default": WAIT},
+            "force_pods": {"type": "list", "elements": "str", "default": []},
+            "force_after": {"type": "str", "default": "5m"},
+            "outdated_taint": {"type": "str"},
+            "respect_cordon": {"type": "bool", "default": False},
             "user": {"type": "str", "default": "flotilla"},
             "progress_token": {"type": "str", "no_log": False},
         },
+        # Nothing is forced without consent to which pods.
+        required_if=[("stuck", FORCE, ("force_pods",))],
         supports_check_mode=True,
     )
     params = module.params
@@ -141,9 +189,13 @@ def main() -> None:
             params["grace_period"],
             params["delete_emptydir_data"],
             params["delete_bare_pods"],
+            params["unprotected"],
+            params["stuck"],
+            tuple(params["force_pods"]),
+            parse_duration(params["force_after"], "force_after"),
         )
         drain = Drain(Client.short_lived(params["address"], params["user"]), params["node"], options)
-        result = run(drain, params["state"], params["progress_token"], module.check_mode)
+        result = run(drain, params, module.check_mode)
     except FlotillaError as error:
         module.fail_json(**error.as_result())
     except OSError as error:

@@ -208,6 +208,39 @@ def start_api_server(folder: Path, programs: Path, authority: Authority, etcd: E
     return server
 
 
+def start_controllers(server: ApiServer, programs: Path, *controllers: str) -> None:
+    """Start kube-controller-manager with ``controllers`` (all of its own choice without) and kube-scheduler.
+
+    Nothing here reports nodes as Ready but who made them, so the controller that doubts them is not among those to ask for.
+    """
+    folder = server.processes.folder
+    admin = server.authority.folder / "admin"
+    cluster = {"server": f"https://127.0.0.1:{server.port}", "certificate-authority": str(server.authority.file)}
+    user = {"client-certificate": f"{admin}.crt", "client-key": f"{admin}.key"}
+    kubeconfig = folder / "controllers.conf"
+    content = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": "test", "cluster": cluster}],
+        "users": [{"name": "admin", "user": user}],
+        "contexts": [{"name": "test", "context": {"cluster": "test", "user": "admin"}}],
+        "current-context": "test",
+    }
+    kubeconfig.write_text(json.dumps(content))
+    scheduler = folder / "scheduler.json"
+    connection = {"kubeconfig": str(kubeconfig), "qps": 500, "burst": 1000}
+    kind = {"apiVersion": "kubescheduler.config.k8s.io/v1", "kind": "KubeSchedulerConfiguration"}
+    scheduler.write_text(json.dumps({**kind, "clientConnection": connection, "leaderElection": {"leaderElect": False}}))
+    server.processes.start(
+        "kube-controller-manager", program(bundle(folder), "kube-controller-manager", programs), f"--kubeconfig={kubeconfig}",
+        f"--controllers={','.join(controllers) or '*'}", "--leader-elect=false", "--secure-port=0", "--kube-api-qps=500",
+        "--kube-api-burst=1000",
+    )  # fmt: skip
+    server.processes.start(
+        "kube-scheduler", program(bundle(folder), "kube-scheduler", programs), f"--config={scheduler}", "--secure-port=0"
+    )  # fmt: skip
+
+
 def _ready(server: ApiServer) -> bool:
     try:
         return server.call("GET", "/readyz")[0] == 200

@@ -23,7 +23,7 @@ STUCK_AFTER = timedelta(seconds=60)
 # without settings does to itself (https://kubernetes.io/docs/concepts/workloads/controllers/deployment/#rolling-update-deployment).
 UNPROTECTED_PART = 4
 # They are to end one day; nobody counts on all of them being there.
-_WITHOUT_REPLICAS = ("Job",)
+WITHOUT_REPLICAS = ("Job",)
 
 
 @dataclass(frozen=True)
@@ -127,8 +127,7 @@ class Disruptions:
 
     def _of_pod(self, node: str, pod: Pod, consent: Consent, now: datetime) -> Iterable[Blocker]:
         if pod.leaving:
-            deleted = datetime.fromisoformat(pod.deleted.replace("Z", "+00:00"))
-            if now - deleted > STUCK_AFTER:
+            if is_stuck(pod, now):
                 yield Blocker(node, pod.title, "", "POD_DOES_NOT_END", *describe_stuck(pod), permanent=False)
             return
         if pod.over:
@@ -176,7 +175,7 @@ class Disruptions:
         if not self.is_free(pod):
             for budget in budgets:
                 yield Limit(f"budget {budget.title}", f"the budget {budget.title}", budget.allowed)
-        if pod.owner is None or pod.owner.kind in _WITHOUT_REPLICAS:
+        if pod.owner is None or pod.owner.kind in WITHOUT_REPLICAS:
             return
         if pod.owner.kind == "StatefulSet":
             yield Limit(pod.owner.uid, pod.owner.title, 1)
@@ -231,6 +230,12 @@ def unprotected_reason(pod: Pod, consent: Consent) -> tuple[str, str, str] | Non
         reason = f"{pod.title} keeps data in emptyDir volumes ({', '.join(pod.empty_dirs)}; delete_emptydir_data)"
         return "POD_KEEPS_DATA", reason, "Save the data and delete it yourself, or set delete_emptydir_data if they may be lost."
     return None
+
+
+def is_stuck(pod: Pod, now: datetime) -> bool:
+    """Tell whether a pod was deleted, and its grace is over for longer than it may take to end it."""
+    # fromisoformat() knows no Z before Python 3.11.
+    return pod.leaving and now - datetime.fromisoformat(pod.deleted.replace("Z", "+00:00")) > STUCK_AFTER
 
 
 def describe_stuck(pod: Pod) -> tuple[str, str]:

@@ -14,72 +14,88 @@ import time
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from fnmatch import fnmatchcase
 from typing import Any
 from urllib.parse import quote
 
 from .._errors import FlotillaError
 from .client import ApiError, Client
+from .disruption import Consent, describe_stuck, is_stuck, unprotected_reason
 from .duration import format_duration
+from .pace import Pace
+from .snapshot import Pod, pod_of
 
-# Tells the next run, and people, who made the node unschedulable.
 LABEL_PREFIX = "flotilla.kubernetes/"
+# Tells the next run, and people, who made the node unschedulable.
 DRAIN_ANNOTATION = f"{LABEL_PREFIX}drain"
-MIRROR_ANNOTATION = "kubernetes.io/config.mirror"
 WORKERS = 8  # evictions at the same time
 LOOK, BLOCKED_PAUSE = 0.5, 2.0  # seconds between looks, and before a pod that was held back is tried again
+NAMED = 3  # pods that a line of progress names
+TAKES_PODS = "The node takes pods again."
+REFUSE, WAIT, SKIP, FORCE = "refuse", "wait", "skip", "force"
 
 
 @dataclass(frozen=True)
 class Options:
-    """What may be lost, and how long it may take; times in seconds, ``grace_period`` None for each pod's own."""
+    """What may be lost, and how long it may take; times in seconds, ``grace_period`` None for each pod's own.
+
+    :param unprotected: what to do about pods whose loss nobody consented to: ``refuse``, ``wait`` until somebody took them away,
+        or ``skip`` the node.
+    :param stuck: what to do about pods that do not go: ``wait`` and fail at the deadline, ``skip`` the node then, or ``force``.
+    :param force_pods: patterns of ``namespace/name`` for which somebody consented to ``force``.
+    :param force_after: how long a pod is waited for before.
+    """
 
     timeout: int
     grace_period: int | None = None
     delete_emptydir_data: bool = False
     delete_bare_pods: bool = False
-
-
-@dataclass(frozen=True)
-class Pod:
-    """A pod of the node as far as a drain has to know it."""
-
-    namespace: str
-    name: str
-    uid: str
-    leaving: bool
+    unprotected: str = REFUSE
+    stuck: str = WAIT
+    force_pods: tuple[str, ...] = ()
+    force_after: int = 300
 
     @property
-    def title(self) -> str:
-        return f"{self.namespace}/{self.name}"
+    def consent(self) -> Consent:
+        return Consent(self.delete_emptydir_data, self.delete_bare_pods)
+
+    def may_force(self, pod: Pod) -> bool:
+        return self.stuck == FORCE and any(fnmatchcase(pod.title, pattern) for pattern in self.force_pods)
 
 
 @dataclass
 class Plan:
-    """The pods of a node: those to evict, those that stay, and why some must not be evicted."""
+    """The pods of a node: those to evict, those that stay, and by title why some of the first must not be evicted."""
 
     evict: list[Pod] = field(default_factory=list)
     stay: list[Pod] = field(default_factory=list)
-    refused: list[str] = field(default_factory=list)
+    unprotected: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def refused(self) -> list[str]:
+        return list(self.unprotected.values())
 
 
-def classify(pods: Iterable[dict[str, Any]], options: Options) -> Plan:
+@dataclass(frozen=True)
+class Held:
+    """Why a pod was not evicted now, and in how many seconds to try again."""
+
+    reason: str
+    pause: float
+
+
+def classify(pods: Iterable[dict[str, Any]], consent: Consent) -> Plan:
     """Sort the pods of a node, as ``kubectl drain`` does: https://kubernetes.io/docs/tasks/administer-cluster/safely-drain-node/. Pure."""
     plan = Plan()
-    for data in pods:
-        metadata, status = data["metadata"], data.get("status", {})
-        pod = Pod(metadata["namespace"], metadata["name"], metadata["uid"], "deletionTimestamp" in metadata)
-        owner = next((one for one in metadata.get("ownerReferences", []) if one.get("controller")), None)
-        if MIRROR_ANNOTATION in metadata.get("annotations", {}) or (owner and owner["kind"] == "DaemonSet"):
+    for pod in map(pod_of, pods):
+        if pod.stays:
             plan.stay.append(pod)
             continue
         plan.evict.append(pod)
-        if status.get("phase") in ("Succeeded", "Failed") or pod.leaving:
-            continue
-        if owner is None and not options.delete_bare_pods:
-            plan.refused.append(f"{pod.title} has no controller that would make it anew (delete_bare_pods)")
-        volumes = [volume["name"] for volume in data["spec"].get("volumes", []) if "emptyDir" in volume]
-        if volumes and not options.delete_emptydir_data:
-            plan.refused.append(f"{pod.title} keeps data in emptyDir volumes ({', '.join(volumes)}; delete_emptydir_data)")
+        unprotected = None if pod.over or pod.leaving else unprotected_reason(pod, consent)
+        if unprotected:
+            plan.unprotected[pod.title] = unprotected[1]
     return plan
 
 
@@ -102,49 +118,51 @@ class Drain:
             raise
         return node, self._plan()
 
-    def refuse(self, plan: Plan) -> None:
-        """:raises FlotillaError: a pod of the plan must not be evicted."""
-        refuse(plan.refused, f"The node {self._node} was not drained")
+    def predict(self) -> dict[str, Any]:
+        """Return the result that a drain would have.
+
+        :raises FlotillaError: pods must not be evicted.
+        """
+        node, plan = self.look()
+        return self._skipped(node, plan) or outcome(state(node, plan))
 
     def advance(self, token: str | None, seconds: float) -> dict[str, Any]:
         """Do one slice of the drain, at most ``seconds``.
 
         :param token: ``progress_token`` of the slice before; None for the first one.
         :return: ``finished`` with `outcome`, or else ``progress`` and ``progress_token``.
-        :raises FlotillaError: pods must not be evicted (nothing was changed), or are still there at the deadline (the node is schedulable
-            again, unless somebody else had made it unschedulable).
+        :raises FlotillaError: pods must not be evicted (nothing was changed), or are still there at the deadline. Whatever went wrong after
+            that, the node takes pods again, unless somebody else had made it unschedulable.
         """
-        node, plan = self.look()
-        if token:
-            seen = json.loads(token)
-        else:
-            self.refuse(plan)
-            seen = {"began": time.monotonic(), "before": state(node, plan), "evicted": [], "held": {}}
-        if not is_cordoned(node):
-            self.cordon()
-        began, until, held = seen["began"], time.monotonic() + seconds, seen["held"]
-        not_before: dict[str, float] = {}
-        while True:
-            now = time.monotonic()
-            due = [pod for pod in plan.evict if not pod.leaving and now >= not_before.get(pod.uid, 0)]
-            for pod, error in zip(due, self._evict(due)):
-                if error is None:
-                    held.pop(pod.title, None)
-                    seen["evicted"].append(pod.title)
-                else:
-                    held[pod.title] = "; ".join(error.reasons)
-                    not_before[pod.uid] = time.monotonic() + max(error.retry_after, BLOCKED_PAUSE)
-            plan = self._plan()
-            left = {pod.title for pod in plan.evict}
-            held = seen["held"] = {title: reason for title, reason in held.items() if title in left}
-            if not plan.evict:
-                return {"finished": True, **outcome(seen["before"]), "evicted": sorted(set(seen["evicted"]))}
-            spent = time.monotonic() - began
-            if spent >= self._options.timeout:
-                raise self._give_up(plan.evict, held)
-            if time.monotonic() >= until:
-                return {"finished": False, "progress": [self._progress(left, held, spent)], "progress_token": json.dumps(seen)}
-            time.sleep(LOOK)
+        seen = json.loads(token) if token else None
+        try:
+            node, plan = self.look()
+        except (ApiError, OSError) as error:
+            if not seen or not may_pass(error) or time.monotonic() - seen["began"] >= self._options.timeout:
+                raise
+            time.sleep(min(seconds, BLOCKED_PAUSE))
+            line = f"node {self._node}: the API server does not answer: {error}"
+            return {"finished": False, "progress": [line], "progress_token": token}
+        if not seen:
+            skipped = self._skipped(node, plan)
+            if skipped:
+                return {"finished": True, **skipped}
+            seen = {
+                "began": time.monotonic(),
+                "before": state(node, plan),
+                "evicted": [],
+                "forced": [],
+                "held": {},
+                "again": {},
+                "paced": {},
+            }
+        try:
+            if not is_cordoned(node):
+                self.cordon()
+            return self._advance(plan, seen, time.monotonic() + seconds)
+        except FlotillaError as error:
+            error.remedy = f"{error.remedy} {self._give_back()}".strip()
+            raise
 
     def cordon(self) -> None:
         """Let no new pods come to the node."""
@@ -154,15 +172,117 @@ class Drain:
         """Let pods come to the node again."""
         self._cordon(False)
 
+    def open(self, taint: str | None, respect_cordon: bool, check_mode: bool) -> dict[str, Any]:
+        """Let pods come to the node again, and no longer avoid it; return the module's result.
+
+        :param taint: that of outdated nodes, to take away.
+        :param respect_cordon: whether a node that somebody else made unschedulable stays so.
+        """
+        node, _plan = self.look()
+        foreign = DRAIN_ANNOTATION not in node["metadata"].get("annotations", {})
+        opens = is_cordoned(node) and not (respect_cordon and foreign)
+        marked = taint is not None and has_taint(node, taint)
+        if opens and not check_mode:
+            self.uncordon()
+        if marked and not check_mode:
+            set_taint(self._client, self._node, taint, False)
+        before = {"schedulable": not is_cordoned(node), **({"outdated": True} if marked else {})}
+        after = {"schedulable": opens or not is_cordoned(node), **({"outdated": False} if marked else {})}
+        return {"changed": before != after, "evicted": [], "diff": {"before": before, "after": after}}
+
+    def _advance(self, plan: Plan, seen: dict[str, Any], until: float) -> dict[str, Any]:
+        pace = Pace(self._client, seen["paced"])
+        while True:
+            try:
+                self._push(plan, seen, pace)
+                plan = self._plan()
+            except (ApiError, OSError) as error:
+                # While a control plane restarts; the pods that are left are those that were.
+                if not may_pass(error):
+                    raise
+                seen["held"].update(dict.fromkeys((pod.title for pod in plan.evict), f"the API server does not answer: {error}"))
+                self._client.disconnect()
+            self._forget(plan, seen)
+            if not plan.evict:
+                return {"finished": True, **outcome(seen["before"]), **_gone(seen)}
+            spent = time.monotonic() - seen["began"]
+            if spent >= self._options.timeout:
+                return self._give_up(plan, seen)
+            if time.monotonic() >= until:
+                return {"finished": False, "progress": [self._progress(plan, seen["held"], spent)], "progress_token": json.dumps(seen)}
+            time.sleep(LOOK)
+
+    def _push(self, plan: Plan, seen: dict[str, Any], pace: Pace) -> None:
+        """Evict, and force, what may go now; ``seen`` holds what went, and why others did not."""
+        now = time.monotonic()
+        held, again = seen["held"], seen["again"]
+        held.update(plan.unprotected)
+        due = [pod for pod in plan.evict if not pod.leaving and pod.title not in plan.unprotected and now >= again.get(pod.uid, 0)]
+        waiting = pace.hold_back(due)
+        held.update({pod.title: reason for pod, reason in waiting.items()})
+        due = [pod for pod in due if pod not in waiting]
+        for pod, answer in zip(due, self._evict(due)):
+            if answer is None:
+                held.pop(pod.title, None)
+                seen["evicted"].append(pod.title)
+            else:
+                held[pod.title] = answer.reason
+                again[pod.uid] = time.monotonic() + max(answer.pause, BLOCKED_PAUSE)
+        if self._options.stuck == FORCE and now - seen["began"] >= self._options.force_after:
+            seen["forced"] += self._force(plan.evict, held)
+
+    def _forget(self, plan: Plan, seen: dict[str, Any]) -> None:
+        """Keep why pods are held only of those that are, and add those that do not end."""
+        there = {pod.title: pod for pod in plan.evict}
+        uids = {pod.uid for pod in plan.evict}
+        held = {title: reason for title, reason in seen["held"].items() if title in there and not there[title].leaving}
+        held.update({pod.title: describe_stuck(pod)[0] for pod in plan.evict if is_stuck(pod, datetime.now(timezone.utc))})
+        seen["held"] = held
+        seen["again"] = {uid: moment for uid, moment in seen["again"].items() if uid in uids}
+
+    def _give_up(self, plan: Plan, seen: dict[str, Any]) -> dict[str, Any]:
+        """Return the result of a node that is left out.
+
+        :raises FlotillaError: none is to be left out.
+        """
+        error = self._over(plan.evict, seen["held"])
+        if self._options.stuck != SKIP:
+            raise error
+        after = {"schedulable": self._give_back() == TAKES_PODS, "pods": sorted(pod.title for pod in plan.evict)}
+        answer = {"changed": seen["before"] != after, "drained": False, "diff": {"before": seen["before"], "after": after}}
+        return {"finished": True, **answer, "reason": error.message, **_gone(seen), **error.details}
+
+    def _skipped(self, node: dict[str, Any], plan: Plan) -> dict[str, Any] | None:
+        """Return the result for a node that is left as it is, None for one that is drained.
+
+        :raises FlotillaError: pods must not be evicted, and that is no reason to leave the node out.
+        """
+        if not plan.unprotected or self._options.unprotected == WAIT:
+            return None
+        if self._options.unprotected == REFUSE:
+            refuse(plan.refused, f"The node {self._node} was not drained")
+        before = state(node, plan)
+        return {
+            "changed": False,
+            "drained": False,
+            "evicted": [],
+            "forced": [],
+            "blocked": [{"pod": title, "reason": reason} for title, reason in plan.unprotected.items()],
+            "reason": f"The node {self._node} was not drained: {'; '.join(plan.refused)}.",
+            "diff": {"before": before, "after": before},
+        }
+
     def _plan(self) -> Plan:
-        return classify(self._client.items(f"/api/v1/pods?fieldSelector={quote(f'spec.nodeName={self._node}')}"), self._options)
+        # Not in pages: of one node they are few, and only whole lists come from the API server's own index of pods by node.
+        found = self._client.get(f"/api/v1/pods?fieldSelector={quote(f'spec.nodeName={self._node}')}")
+        return classify(found["items"], self._options.consent)
 
     def _cordon(self, wanted: bool) -> None:
         mark = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()) if wanted else None
         body = {"metadata": {"annotations": {DRAIN_ANNOTATION: mark}}, "spec": {"unschedulable": wanted or None}}
         self._client.merge(f"/api/v1/nodes/{self._node}", body)
 
-    def _evict(self, pods: Sequence[Pod]) -> list[ApiError | None]:
+    def _evict(self, pods: Sequence[Pod]) -> list[Held | None]:
         """Evict pods in parallel; return for each nothing, or why it has to wait.
 
         :raises ApiError: an eviction was refused for good.
@@ -176,48 +296,90 @@ class Drain:
         found = {pod.uid: answer for share, given in zip(shares, answers) for pod, answer in zip(share, given)}
         return [found[pod.uid] for pod in pods]
 
-    def _evict_one(self, client: Client, pod: Pod) -> ApiError | None:
-        options: dict[str, Any] = {"preconditions": {"uid": pod.uid}}
-        if self._options.grace_period is not None:
-            options["gracePeriodSeconds"] = self._options.grace_period
+    def _evict_one(self, client: Client, pod: Pod) -> Held | None:
         body = {
             "apiVersion": "policy/v1",
             "kind": "Eviction",
             "metadata": {"name": pod.name, "namespace": pod.namespace},
-            "deleteOptions": options,
+            "deleteOptions": self._delete_options(pod, self._options.grace_period),
         }
-        try:
-            client.request("POST", f"/api/v1/namespaces/{pod.namespace}/pods/{pod.name}/eviction", body)
-        except ApiError as error:
-            # 404: gone already. 409: another pod has its name by now; the next look shows.
-            if error.status in (404, 409):
-                return None
-            # 429: a PodDisruptionBudget or a busy server. 500: two budgets for one pod. 403: its namespace is just deleted.
-            if error.status in (403, 429) or error.status >= 500:
-                return error
-            raise
-        return None
+        return _ask(client, "POST", f"/api/v1/namespaces/{pod.namespace}/pods/{pod.name}/eviction", body)
 
-    def _give_up(self, pods: Sequence[Pod], held: dict[str, str]) -> FlotillaError:
-        node = self._client.get(f"/api/v1/nodes/{self._node}")
-        ours = DRAIN_ANNOTATION in node["metadata"].get("annotations", {})
-        if ours:
+    def _delete_options(self, pod: Pod, grace: int | None) -> dict[str, Any]:
+        return {"preconditions": {"uid": pod.uid}, **({} if grace is None else {"gracePeriodSeconds": grace})}
+
+    def _force(self, pods: Iterable[Pod], held: dict[str, str]) -> list[str]:
+        """Delete the pods that do not go and whose loss was consented to, past their budgets; return their titles.
+
+        A pod that its node does not end is taken out of the API only:
+        https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/#pod-termination-forced
+        """
+        done = []
+        for pod in pods:
+            stuck = is_stuck(pod, datetime.now(timezone.utc))
+            if self._options.may_force(pod) and (stuck or (pod.title in held and not pod.leaving)):
+                options = {"apiVersion": "v1", "kind": "DeleteOptions"}
+                options.update(self._delete_options(pod, 0 if stuck else self._options.grace_period))
+                if _ask(self._client, "DELETE", f"/api/v1/namespaces/{pod.namespace}/pods/{pod.name}", options) is None:
+                    done.append(pod.title)
+        return done
+
+    def _give_back(self) -> str:
+        """Let pods come to the node again if it was us who made it unschedulable; return what it is like now."""
+        try:
+            node = self._client.get(f"/api/v1/nodes/{self._node}")
+            if DRAIN_ANNOTATION not in node["metadata"].get("annotations", {}):
+                return "The node stays unschedulable, as it was before." if is_cordoned(node) else ""
             self.uncordon()
+        except (FlotillaError, OSError):
+            return "The node may still be unschedulable."
+        return TAKES_PODS
+
+    def _over(self, pods: list[Pod], held: dict[str, str]) -> FlotillaError:
         lines = [f"{pod.title}: {held.get(pod.title) or 'evicted, but it does not end'}" for pod in pods]
         return FlotillaError(
             "DRAIN_TIMEOUT",
             f"The node {self._node} was not drained within {format_duration(self._options.timeout)}. Still there: {'; '.join(lines)}.",
-            "Give the budgets room (more replicas, or pods that get ready), or end these pods yourself, and run again."
-            + (" The node takes pods again." if ours else " The node stays unschedulable, as it was before."),
+            "Give the budgets room (more replicas, or pods that get ready), or end these pods yourself, and run again.",
             details={"blocked": [{"pod": pod.title, "reason": held.get(pod.title, "")} for pod in pods]},
         )
 
-    def _progress(self, left: set[str], held: dict[str, str], spent: float) -> str:
-        line = f"node {self._node}: {len(left)} pod{'' if len(left) == 1 else 's'} to go ({spent:.0f} s)"
+    def _progress(self, plan: Plan, held: dict[str, str], spent: float) -> str:
+        line = f"node {self._node}: {len(plan.evict)} pod{'' if len(plan.evict) == 1 else 's'} to go ({spent:.0f} s)"
         if not held:
             return line
-        title, reason = sorted(held.items())[0]
-        return f"{line}, {len(held)} held back, such as {title}: {reason}"
+        named = [f"{title}: {reason}" for title, reason in sorted(held.items())[:NAMED]]
+        return f"{line}, {len(held)} held back, such as {'; '.join(named)}"
+
+
+def _ask(client: Client, method: str, path: str, body: dict[str, Any]) -> Held | None:
+    """Ask for a pod to go; return nothing, or why it stays for now.
+
+    :raises ApiError: it was refused for good.
+    """
+    try:
+        client.request(method, path, body)
+    except ApiError as error:
+        # 404: gone already. 409: another pod has its name by now; the next look shows.
+        if error.status in (404, 409):
+            return None
+        # 403: its namespace is just deleted.
+        if error.status == 403 or may_pass(error):
+            return Held("; ".join(error.reasons), error.retry_after)
+        raise
+    except OSError as error:
+        return Held(f"the API server does not answer: {error}", 0)
+    return None
+
+
+def _gone(seen: dict[str, Any]) -> dict[str, list[str]]:
+    return {"evicted": sorted(set(seen["evicted"])), "forced": sorted(set(seen["forced"]))}
+
+
+def may_pass(error: Exception) -> bool:
+    """Tell whether a call that failed is worth another try: a busy server, one that restarts, or a budget."""
+    # 429: a PodDisruptionBudget or a busy server. 500: two budgets for one pod, or a server that stops.
+    return not isinstance(error, ApiError) or error.status == 429 or error.status >= 500
 
 
 def refuse(refused: Sequence[str], what: str) -> None:
@@ -285,4 +447,5 @@ def state(node: dict[str, Any], plan: Plan) -> dict[str, Any]:
 def outcome(before: dict[str, Any]) -> dict[str, Any]:
     """Return the result of a drain that began with ``before``, as far as it is known beforehand."""
     after = {"schedulable": False, "pods": []}
-    return {"changed": before != after, "evicted": before["pods"], "diff": {"before": before, "after": after}}
+    diff = {"before": before, "after": after}
+    return {"changed": before != after, "drained": True, "evicted": before["pods"], "forced": [], "diff": diff}

@@ -20,12 +20,14 @@ def drain(node: Node, **options: Any) -> Drain:
     return Drain(node.client(), node.name, Options(**given))
 
 
-def run(node: Node, state: str = "drained", check_mode: bool = False, token: str | None = None, **options: Any) -> dict[str, Any]:
+def run(node: Node, state: str = "drained", check_mode: bool = False, **options: Any) -> dict[str, Any]:
+    params = {"state": state, "progress_token": None}
+    params.update({name: options.pop(name, None) for name in ("outdated_taint", "respect_cordon")})
     while True:
-        answer = node_drain.run(drain(node, **options), state, token, check_mode)
+        answer = node_drain.run(drain(node, **options), params, check_mode)
         if answer.get("finished", True):
             return answer
-        token = answer["progress_token"]
+        params["progress_token"] = answer["progress_token"]
 
 
 def test_takes_the_pods_off_and_leaves_those_of_the_node(node: Node) -> None:
