@@ -67,10 +67,9 @@ options:
     choices: [wait, skip, force]
     default: wait
   force_pods:
-    description: Patterns of C(namespace/name) of the pods that O(stuck=force) may delete, like V(shop/web-*).
+    description: Patterns of C(namespace/name) of the pods that O(stuck=force) may delete, like V(shop/web-*). Required with that.
     type: list
     elements: str
-    default: []
   force_after:
     description: How long O(stuck=force) waits before.
     type: str
@@ -171,7 +170,7 @@ def main() -> None:
             "delete_bare_pods": {"type": "bool", "default": False},
             "unprotected": {"type": "str", "choices": [REFUSE, WAIT, SKIP], "default": REFUSE},
             "stuck": {"type": "str", "choices": [WAIT, SKIP, FORCE], "default": WAIT},
-            "force_pods": {"type": "list", "elements": "str", "default": []},
+            "force_pods": {"type": "list", "elements": "str"},
             "force_after": {"type": "str", "default": "5m"},
             "outdated_taint": {"type": "str"},
             "respect_cordon": {"type": "bool", "default": False},
@@ -191,7 +190,7 @@ def main() -> None:
             params["delete_bare_pods"],
             params["unprotected"],
             params["stuck"],
-            tuple(params["force_pods"]),
+            tuple(params["force_pods"] or ()),
             parse_duration(params["force_after"], "force_after"),
         )
         drain = Drain(Client.short_lived(params["address"], params["user"]), params["node"], options)

@@ -21,7 +21,7 @@ from ansible_collections.flotilla.kubernetes.plugins.module_utils._kubernetes.cl
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._kubernetes.disruption import Consent
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._kubernetes.drain import Drain, Options, mark_outdated
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._kubernetes.snapshot import read
-from fake_kubelet import Witness
+from fake_kubelet import Cluster, Witness
 
 TAINT = "flotilla.kubernetes/outdated"
 # Those that matter to drains, and those that clean up.
@@ -97,3 +97,29 @@ def roll(server: control_plane.ApiServer, nodes: Sequence[str], witness: Witness
         left = [node for node in left if node not in batch]
     rolled.seconds = time.monotonic() - began
     return rolled
+
+
+# Application -> kind, replicas, budget: what lets about a fifth of 100 nodes go at once, and two that let fewer go.
+LARGE = {
+    **{f"web{number}": ("Deployment", 30, {"maxUnavailable": "20%"}) for number in range(8)},
+    **{f"free{number}": ("Deployment", 20, None) for number in range(4)},
+    **{f"db{number}": ("StatefulSet", 3, {"maxUnavailable": 1}) for number in range(4)},
+}
+
+
+def large(cluster: Cluster, nodes: int = 100) -> tuple[list[str], dict[str, int]]:
+    """Make many nodes in three zones and their workloads; return the nodes, and application -> replicas."""
+    names = [cluster.node(f"n{number:03}", zone=f"z{number % 3}") for number in range(nodes)]
+    for name, (kind, replicas, budget) in LARGE.items():
+        cluster.workload(name, replicas, kind)
+        if budget:
+            cluster.budget(name, **budget)
+    return names, {name: replicas for name, (_kind, replicas, _budget) in LARGE.items()}
+
+
+def allowed(kind: str, replicas: int, budget: dict[str, Any] | None) -> int:
+    """Return how many pods of an application of `LARGE` have to be ready all the time."""
+    if kind == "StatefulSet":
+        return replicas - 1
+    # Percentages are rounded up: https://kubernetes.io/docs/tasks/run-application/configure-pdb/#rounding-logic-when-specifying-percentages
+    return replicas - (-(-int(budget["maxUnavailable"].rstrip("%")) * replicas // 100) if budget else replicas // 4)

@@ -104,6 +104,7 @@ class Drain:
 
     def __init__(self, client: Client, node: str, options: Options) -> None:
         self._client, self._node, self._options = client, node, options
+        self._evictors: list[Client] = []
 
     def look(self) -> tuple[dict[str, Any], Plan]:
         """Return the Node and the plan for its pods.
@@ -289,7 +290,8 @@ class Drain:
         """
         if not pods:
             return []
-        clients = [self._client.another() for _pod in pods[:WORKERS]]
+        self._evictors += [self._client.another() for _pod in pods[len(self._evictors) : WORKERS]]
+        clients = self._evictors[: len(pods)]
         with ThreadPoolExecutor(len(clients)) as pool:
             shares = [pods[number :: len(clients)] for number in range(len(clients))]
             answers = list(pool.map(lambda client, share: [self._evict_one(client, pod) for pod in share], clients, shares))

@@ -5,11 +5,15 @@
 
 from __future__ import annotations
 
+import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from ansible.module_utils import basic
+from ansible_collections.flotilla.kubernetes.plugins.module_utils._kubernetes.client import Client
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "support"))
 
@@ -50,3 +54,19 @@ def server(tmp_path_factory: pytest.TempPathFactory, programs: Path) -> Iterator
 def node(server: control_plane.ApiServer) -> Node:
     """A node of its own for each test."""
     return Node(server)
+
+
+@pytest.fixture
+def ask(node: Node, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., dict[str, Any]]:
+    """Run a module as Ansible does, on the control plane; return what it prints."""
+    monkeypatch.setattr(Client, "short_lived", lambda address, user: node.client())
+    monkeypatch.setattr(basic, "_ANSIBLE_PROFILE", "legacy", raising=False)
+
+    def run(module: Any, check_mode: bool = False, **arguments: Any) -> dict[str, Any]:
+        given = {"address": "127.0.0.1", **arguments, "_ansible_check_mode": check_mode}
+        monkeypatch.setattr(basic, "_ANSIBLE_ARGS", json.dumps({"ANSIBLE_MODULE_ARGS": given}).encode())
+        with pytest.raises(SystemExit):
+            module.main()
+        return json.loads(capsys.readouterr().out)
+
+    return run

@@ -117,6 +117,17 @@ def test_a_roll_overdraws_nothing_and_every_pod_moves_once(cluster: Cluster, liv
     )
 
 
+def test_a_hundred_nodes_take_a_third_of_the_rounds_at_most(cluster: Cluster, live: ApiServer) -> None:
+    """In rounds, which a busy machine does not change; tests/benchmarks/bench_drain.py takes the time of both ways."""
+    nodes, wanted = draining.large(cluster)
+    with Witness(live, wanted) as witness:
+        wait_for("all pods are ready", witness.all_ready, 300)
+        rolled = draining.roll(live, nodes, witness, 20)
+        short = {name: witness.least(name) for name, rule in draining.LARGE.items() if witness.least(name) < draining.allowed(*rule)}
+    assert short == {} and sorted(name for batch in rolled.batches for name in batch) == nodes
+    assert len(rolled.batches) * 3 <= len(nodes)
+
+
 def test_the_witness_sees_a_budget_that_is_overdrawn(cluster: Cluster, live: ApiServer) -> None:
     cluster.node("n0")
     with Witness(live, {"web": 4}) as witness:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime, timezone
 from typing import Any
 
@@ -13,6 +14,7 @@ from ansible_collections.flotilla.kubernetes.plugins.module_utils._errors import
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._kubernetes import batches, client
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._kubernetes.drain import mark_outdated
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._kubernetes.snapshot import read
+from ansible_collections.flotilla.kubernetes.plugins.modules import drain_plan
 from nodes import Node
 
 TAINT = "flotilla.kubernetes/outdated"
@@ -70,3 +72,21 @@ def test_a_taint_that_is_not_ours_is_refused(pair: list[Node]) -> None:
     with pytest.raises(FlotillaError) as caught:
         mark_outdated(pair[0].client(), "dedicated", [pair[0].name], [], False)
     assert caught.value.code == "TAINT_INVALID" and taints(pair[0]) == {}
+
+
+def test_the_module_says_all_of_it(pair: list[Node], ask: Callable[..., dict[str, Any]]) -> None:
+    names = [node.name for node in pair]
+    pair[0].pod("web-1")
+    pair[0].budget("web", 0)
+    pair[1].pod("alone", None)
+    answer = ask(drain_plan, nodes=names, max_unavailable="100%", outdated_taint=TAINT, check_mode=True)
+    assert answer["changed"] and answer["batches"] == [] and taints(pair[0]) == {}
+    assert {(entry["node"], entry["code"], entry["permanent"]) for entry in answer["blocked"]} == {
+        (names[0], "PDB_NEVER_ALLOWS", True),
+        (names[1], "POD_WITHOUT_CONTROLLER", True),
+    }
+    answer = ask(drain_plan, nodes=names, delete_bare_pods=True)
+    assert answer["changed"] is False and answer["batches"] == [[names[1]]] and answer["held"] == ""
+    assert ask(drain_plan, nodes=[], pool=names, outdated_taint=TAINT)["batches"] == []
+    refused = ask(drain_plan, nodes=names, max_unavailable="0")
+    assert refused["failed"] and refused["code"] == "MAX_UNAVAILABLE_INVALID"

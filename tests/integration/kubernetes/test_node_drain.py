@@ -6,11 +6,19 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._errors import FlotillaError
-from ansible_collections.flotilla.kubernetes.plugins.module_utils._kubernetes.drain import DRAIN_ANNOTATION, Drain, Options
+from ansible_collections.flotilla.kubernetes.plugins.module_utils._kubernetes.drain import (
+    DRAIN_ANNOTATION,
+    SKIP,
+    WAIT,
+    Drain,
+    Options,
+    set_taint,
+)
 from ansible_collections.flotilla.kubernetes.plugins.modules import node_drain
 from nodes import Node
 
@@ -142,3 +150,65 @@ def test_a_token_holds_what_the_next_slice_needs(node: Node) -> None:
     node.budget("web", 0)
     first = json.loads(drain(node).advance(None, 0)["progress_token"])
     assert first["before"] == {"schedulable": True, "pods": [f"{node.name}/web-1"]}
+
+
+TAINT = "flotilla.kubernetes/outdated"
+
+
+def closed_by_somebody(node: Node) -> None:
+    node.client().merge(f"/api/v1/nodes/{node.name}", {"spec": {"unschedulable": True}})
+
+
+def test_a_node_with_pods_that_would_be_lost_can_be_left_out(node: Node) -> None:
+    node.pod("alone", None)
+    node.pod("web-1")
+    for check_mode in (True, False):
+        answer = run(node, check_mode=check_mode, unprotected=SKIP)
+        assert answer["drained"] is False and answer["changed"] is False and "delete_bare_pods" in answer["reason"]
+        assert [entry["pod"] for entry in answer["blocked"]] == [f"{node.name}/alone"]
+    assert node.schedulable and node.pods == ["alone", "web-1"]
+    assert run(node, unprotected=SKIP, delete_bare_pods=True)["drained"] and node.pods == []
+
+
+def test_pods_that_would_be_lost_can_be_waited_for(node: Node) -> None:
+    node.pod("alone", None)
+    node.pod("web-1")
+    answer = drain(node, unprotected=WAIT).advance(None, 0)
+    assert node.pods == ["alone"] and "alone has no controller" in answer["progress"][0]
+    node.call("DELETE", f"/api/v1/namespaces/{node.name}/pods/alone", {"gracePeriodSeconds": 0})
+    assert drain(node, unprotected=WAIT).advance(answer["progress_token"], 3)["drained"]
+    node.pod("again", None)
+    with pytest.raises(FlotillaError) as caught:
+        run(node, unprotected=WAIT, timeout=1)
+    assert caught.value.code == "DRAIN_TIMEOUT" and "again has no controller" in str(caught.value) and node.schedulable
+
+
+def test_an_upgraded_node_takes_pods_as_it_did_before(node: Node) -> None:
+    set_taint(node.client(), node.name, TAINT, True)
+    run(node)
+    assert run(node, "schedulable", check_mode=True, outdated_taint=TAINT)["diff"]["before"] == {"schedulable": False, "outdated": True}
+    assert run(node, "schedulable", outdated_taint=TAINT, respect_cordon=True)["changed"] and node.schedulable
+    assert TAINT not in json.dumps(node.call("GET", f"/api/v1/nodes/{node.name}")["spec"])
+    assert run(node, "schedulable", outdated_taint=TAINT)["changed"] is False
+
+
+def test_a_node_that_somebody_else_closed_can_stay_so_after_an_upgrade(node: Node) -> None:
+    closed_by_somebody(node)
+    run(node)
+    answer = run(node, "schedulable", respect_cordon=True)
+    assert answer["changed"] is False and answer["diff"]["after"] == {"schedulable": False} and not node.schedulable
+    assert run(node, "schedulable")["changed"] and node.schedulable
+
+
+def test_the_module_asks_for_consent_and_does_a_slice(node: Node, ask: Callable[..., dict[str, Any]]) -> None:
+    node.pod("web-1")
+    refused = ask(node_drain, node=node.name, stuck="force")
+    assert refused["failed"] and "force_pods" in refused["msg"] and node.schedulable
+    assert ask(node_drain, node=node.name, check_mode=True)["evicted"] == [f"{node.name}/web-1"]
+    node.budget("web", 0)
+    answer = ask(node_drain, node=node.name, timeout="1s", grace_period=0)
+    assert answer["code"] == "DRAIN_TIMEOUT" and answer["failed"] and node.schedulable
+    node.allow("web", 1)
+    answer = ask(node_drain, node=node.name, grace_period=0)
+    assert answer["finished"] and answer["drained"] and answer["forced"] == [] and node.pods == []
+    assert ask(node_drain, node=node.name, state="schedulable")["changed"] and node.schedulable
