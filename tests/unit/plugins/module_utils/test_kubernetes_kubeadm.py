@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from ansible_collections.flotilla.kubernetes.plugins.module_utils import _command
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._errors import FlotillaError
-from ansible_collections.flotilla.kubernetes.plugins.module_utils._kubernetes import kubeadm_step, membership
+from ansible_collections.flotilla.kubernetes.plugins.module_utils._kubernetes import kubeadm_step, membership, node_step
 
 DOCUMENTS = [{"kind": "InitConfiguration", "secret": "s3cret"}]
 
@@ -46,11 +46,11 @@ touch {tmp_path}/kubelet.conf
     for command in binaries.iterdir():
         command.chmod(0o755)
     monkeypatch.setattr(_command, "SEARCH_PATH", f"{binaries}:/usr/bin:/bin")
-    monkeypatch.setattr(kubeadm_step, "POLL", 0.01)
-    for module in (membership, kubeadm_step):
+    monkeypatch.setattr(node_step, "POLL", 0.01)
+    for module in (membership, node_step):
         monkeypatch.setattr(module, "STATE_DIR", tmp_path / "state")
-    monkeypatch.setattr(kubeadm_step, "LOG_DIR", tmp_path / "log")
-    monkeypatch.setattr(kubeadm_step, "RUN_DIR", tmp_path / "run")
+    monkeypatch.setattr(node_step, "LOG_DIR", tmp_path / "log")
+    monkeypatch.setattr(node_step, "RUN_DIR", tmp_path / "run")
     monkeypatch.setattr(membership, "KUBELET_KUBECONFIG", tmp_path / "kubelet.conf")
     return tmp_path
 
@@ -64,7 +64,7 @@ def step(name: str = "init", timeout: int = 30, **more) -> kubeadm_step.Step:
 def bring_up(one: kubeadm_step.Step, token: str | None = None) -> dict:
     """Do slices until the step is finished."""
     while True:
-        answer = kubeadm_step.advance(one, token, 20)
+        answer = node_step.advance(one, token, 20)
         if answer["finished"]:
             return answer
         token = answer["progress_token"]
@@ -77,18 +77,18 @@ def calls(machine: Path) -> list[str]:
 def start(machine: Path, name: str = "init", **more) -> dict:
     """Do a first slice that ends while kubeadm works."""
     (machine / "slow").touch()
-    answer = kubeadm_step.advance(step(name, **more), None, 0)
+    answer = node_step.advance(step(name, **more), None, 0)
     deadline = time.monotonic() + 20
-    while "unheard-of" not in kubeadm_step._read(step(name).log) and time.monotonic() < deadline:
+    while "unheard-of" not in node_step._read(step(name).log) and time.monotonic() < deadline:
         time.sleep(0.01)
     return answer
 
 
 def test_a_step_is_done_once(machine: Path) -> None:
     assert membership.membership() == "none"
-    assert bring_up(step()) == {"finished": True, "changed": True, "membership": "none"}
+    assert bring_up(step()) == {"finished": True, "changed": True, "found": "none"}
     assert membership.membership() == "member"
-    assert bring_up(step()) == {"finished": True, "changed": False, "membership": "member"}
+    assert bring_up(step()) == {"finished": True, "changed": False, "found": "member"}
     assert calls(machine) == ["init"]
 
 
@@ -125,7 +125,7 @@ def test_a_failed_step_says_why_and_is_undone_before_the_next_try(machine: Path)
     assert membership.membership() == "unfinished"
     assert list((machine / "run").iterdir()) == [], "a failed kubeadm leaves no configuration either"
     (machine / "fails").unlink()
-    assert bring_up(step()) == {"finished": True, "changed": True, "membership": "unfinished"}
+    assert bring_up(step()) == {"finished": True, "changed": True, "found": "unfinished"}
     assert calls(machine) == ["init", "reset", "init"]
     assert membership.membership() == "member"
 
@@ -176,7 +176,7 @@ def test_a_step_that_does_not_end_is_stopped_without_anybody_watching(machine: P
 
 def test_a_slice_tells_what_kubeadm_does_and_the_next_one_goes_on(machine: Path) -> None:
     start(machine, "join")
-    answer = kubeadm_step.advance(step("join"), None, 0)
+    answer = node_step.advance(step("join"), None, 0)
     assert answer["progress"][0].startswith("control plane m1: a step of an earlier run goes on: joining etcd (")
     token = start_token = answer["progress_token"]
     assert "s3cret" not in token
@@ -189,17 +189,17 @@ def test_a_run_attaches_to_the_step_of_a_killed_run(machine: Path) -> None:
     first = start(machine)
     assert first["finished"] is False and "earlier run" not in first["progress"][0]
     # The token is lost with the run. kubeadm lives on and ends well, so there is nothing to undo and nothing to do again.
-    second = kubeadm_step.advance(step(), None, 0)
+    second = node_step.advance(step(), None, 0)
     assert second["finished"] is False
     (machine / "slow").unlink()
-    assert bring_up(step(), second["progress_token"]) == {"finished": True, "changed": True, "membership": "unfinished"}
+    assert bring_up(step(), second["progress_token"]) == {"finished": True, "changed": True, "found": "unfinished"}
     assert calls(machine) == ["init"]
 
 
 def test_a_run_that_attached_to_a_step_that_fails_does_it_again(machine: Path) -> None:
     (machine / "fails").touch()
     start(machine)
-    token = kubeadm_step.advance(step(), None, 0)["progress_token"]
+    token = node_step.advance(step(), None, 0)["progress_token"]
     (machine / "slow").unlink()
     deadline = time.monotonic() + 20
     while not (machine / "state/kubeadm.ended").exists() and time.monotonic() < deadline:
@@ -226,7 +226,7 @@ def test_somebody_who_never_ends_is_not_waited_for_without_end(machine: Path) ->
     lock = os.open(machine / "state/kubeadm.lock", os.O_RDWR | os.O_CREAT)
     fcntl.flock(lock, fcntl.LOCK_EX)
     with pytest.raises(FlotillaError) as caught:
-        kubeadm_step.advance(step(timeout=0), None, 5)
+        node_step.advance(step(timeout=0), None, 5)
     assert caught.value.code == "KUBEADM_BUSY"
     os.close(lock)
 
