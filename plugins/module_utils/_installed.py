@@ -75,6 +75,31 @@ class InstalledFiles:
         return sha256_of(Path(entry["dest"])) == entry["sha256"]
 
 
+class BroughtFiles:
+    """Files that came before they are needed, by SHA-256: an upgrade takes them from here while the node serves nothing."""
+
+    def __init__(self, folder: Path = STATE_DIR / "brought") -> None:
+        self._folder = folder
+
+    def path(self, sha256: str) -> Path:
+        return self._folder / sha256
+
+    def has(self, sha256: str) -> bool:
+        return self.path(sha256).exists()
+
+    def add(self, source: Path, sha256: str, what: str) -> None:
+        """Keep the file at ``source`` until it is put in its place.
+
+        :raises FlotillaError: it has another SHA-256.
+        """
+        check_arrival(source, sha256, what)
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        temporary = self._folder / f".{sha256}"
+        shutil.move(source, temporary)
+        _sync(temporary)
+        temporary.replace(self.path(sha256))
+
+
 class ImportedImages:
     """Images of containerd's Kubernetes namespace and the archives that they came from."""
 
@@ -149,9 +174,13 @@ def _ctr(*arguments: str) -> str:
 
 
 def check_arrival(path: Path, sha256: str, what: str) -> None:
-    """:raises FlotillaError: the file at ``path`` has not the SHA-256 of the bundle's manifest."""
+    """Remove the file at ``path`` if it has not the SHA-256 of the bundle's manifest.
+
+    :raises FlotillaError: it has not.
+    """
     found = sha256_of(path)
     if found != sha256:
+        path.unlink(missing_ok=True)
         raise FlotillaError(
             "BUNDLE_FILE_CORRUPT",
             f"What arrived for {what} has the SHA-256 {found}, the bundle's manifest says {sha256}.",

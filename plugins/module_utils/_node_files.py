@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ._config_files import ConfigFile, ConfigFiles, results
-from ._installed import ImportedImages, InstalledFiles
+from ._installed import BroughtFiles, ImportedImages, InstalledFiles
 from ._restart import Restart
 from ._service import Service
 
@@ -26,8 +26,10 @@ class NodeFiles:
         :raises FlotillaError: something of it can not be read.
         """
         self._files, self._images = params["bundle_files"], params["images"]
-        self._installed, self._imported = InstalledFiles(), ImportedImages()
-        self._missing_files = self._installed.missing(self._files)
+        self._ahead = params["ahead"]
+        self._installed, self._imported, self._brought = InstalledFiles(), ImportedImages(), BroughtFiles()
+        self._to_bring = self._files_to_bring()
+        self._missing_files = [entry["key"] for entry in self._to_bring] if self._ahead else self._installed.missing(self._files)
         # Asks containerd, which not every machine has.
         self._missing_images = self._imported.missing(self._images) if self._images else []
         self._configuration = ConfigFiles(params["owner"], _config_files(params))
@@ -38,28 +40,41 @@ class NodeFiles:
 
     def to_bring(self) -> list[dict[str, str]]:
         """Return ``key``, ``path`` and ``sha256`` of each file of the bundle that the node lacks."""
-        dests = self._installed.to_bring(self._files)
-        files = [{"key": entry["dest"], **entry} for entry in self._files if entry["dest"] in dests]
-        return files + [{"key": image["name"], **image} for image in self._images if image["name"] in self._missing_images]
+        images = [{"key": image["name"], **image} for image in self._images if image["name"] in self._missing_images]
+        return self._to_bring + images
 
     def apply(self, staged: dict[str, str]) -> None:
-        """Put everything in place.
+        """Put everything in place, or keep it for later.
 
         :param staged: where on the node each of `to_bring` lies, by its key.
         :raises FlotillaError: what arrived is not what was sent, or the node refuses something.
         """
+        if self._ahead:
+            for entry in self._files:
+                if entry["dest"] in staged:
+                    self._brought.add(Path(staged[entry["dest"]]), entry["sha256"], entry["dest"])
+        else:
+            self._install(staged)
+        if self._missing_images:
+            self._imported.add([image for image in self._images if image["name"] in self._missing_images], staged)
+
+    def _files_to_bring(self) -> list[dict[str, str]]:
+        dests = self._installed.to_bring(self._files)
+        lacking = [entry for entry in self._files if entry["dest"] in dests and not self._brought.has(entry["sha256"])]
+        return [{"key": entry["dest"], **entry} for entry in lacking]
+
+    def _install(self, staged: dict[str, str]) -> None:
+        here = {entry["dest"]: str(self._brought.path(entry["sha256"])) for entry in self._files if self._brought.has(entry["sha256"])}
         for _one, service in self._services if self._restart else ():
             service.owe()
         if self._missing_files:
-            self._installed.install([entry for entry in self._files if entry["dest"] in self._missing_files], staged)
+            self._installed.install([entry for entry in self._files if entry["dest"] in self._missing_files], {**here, **staged})
         self._configuration.apply(self._changes)
         if self._missing_files or self._changes:
             # Once more: a service that is new on this node has been put there by the lines above.
             self._steps = self._due()
         for (_one, service), steps in zip(self._services, self._steps):
             service.apply(steps)
-        if self._missing_images:
-            self._imported.add([image for image in self._images if image["name"] in self._missing_images], staged)
 
     def result(self) -> dict[str, Any]:
         """Return what the module says about the difference."""

@@ -16,12 +16,14 @@ description:
     the last one, and when the member works.
   - O(state=present) makes sure that the member is a voter. A learner is promoted once it has caught up; an unknown one with O(peer_url) is
     announced as a learner, which must then be started by C(kubeadm join) or by hand.
+  - O(state=follower) lets another healthy voter lead before the member goes down for a while, so that nobody has to be elected meanwhile.
+    Nothing happens when it does not lead, or when there is no other.
   - Each call of etcd is a decision of its own, so a run that was killed is simply repeated.
 options:
   state:
-    description: Whether the member is to be there.
+    description: Whether the member is to be there, and for V(follower) that another one is to lead.
     type: str
-    choices: [present, absent]
+    choices: [present, absent, follower]
     default: present
   name:
     description: Name of the member; with kubeadm the name of the Node.
@@ -57,6 +59,11 @@ EXAMPLES = r"""
     name: payments-control-plane-0a1b2c3d
     state: absent
 
+- name: Let another member lead before this one restarts
+  flotilla.kubernetes.etcd_member:
+    name: payments-control-plane-0a1b2c3d
+    state: follower
+
 - name: Remove a member that never started
   flotilla.kubernetes.etcd_member:
     peer_url: https://10.0.0.13:2380
@@ -78,12 +85,13 @@ members:
     leader: {description: Whether it leads., type: bool, returned: always}
 """
 
+from dataclasses import replace
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._errors import FlotillaError
-from ..module_utils._kubernetes.etcd import Etcd, Member, client_context, plan_removal
+from ..module_utils._kubernetes.etcd import Etcd, Member, client_context, heirs_of, plan_removal
 
 
 def run(etcd: Etcd, params: dict[str, Any], check_mode: bool) -> dict[str, Any]:
@@ -102,6 +110,13 @@ def run(etcd: Etcd, params: dict[str, Any], check_mode: bool) -> dict[str, Any]:
             after = [one for one in after if one.id != member.id]
             if not check_mode:
                 etcd.remove(removal)
+    elif params["state"] == "follower":
+        for member in found:
+            heirs = heirs_of(members, member)
+            if heirs:
+                after = [replace(one, leader=one.id == heirs[0].id) for one in members]
+                if not check_mode:
+                    etcd.hand_over(member, heirs)
     elif not found:
         if not params["peer_url"]:
             raise FlotillaError(
@@ -132,13 +147,17 @@ def _is_meant(member: Member, params: dict[str, Any]) -> bool:
 
 
 def _shown(members: list[Member]) -> str:
-    return "".join(f"{one.name or '(not started)'} {','.join(one.peer_urls)} {'learner' if one.learner else 'voter'}\n" for one in members)
+    return "".join(f"{one.name or '(not started)'} {','.join(one.peer_urls)} {_part(one)}\n" for one in members)
+
+
+def _part(member: Member) -> str:
+    return "learner" if member.learner else "leader" if member.leader else "voter"
 
 
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
-            "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+            "state": {"type": "str", "choices": ["present", "absent", "follower"], "default": "present"},
             "name": {"type": "str"},
             "peer_url": {"type": "str"},
             "endpoints": {"type": "list", "elements": "str", "default": ["127.0.0.1"]},

@@ -108,6 +108,12 @@ options:
   owner:
     description: Name under which the machine remembers these files in C(/var/lib/flotilla). Without it nothing is ever removed.
     type: str
+  ahead:
+    description:
+      - Whether to bring O(bundle_files) only as far as the machine's own store and O(images) into containerd, and to change nothing that
+        runs. The same task without it then puts everything in its place without bringing anything.
+    type: bool
+    default: false
   services:
     description:
       - Services that use these files. Each is enabled, so that it starts at boot, and restarted when one of O(bundle_files) has changed, or
@@ -260,6 +266,7 @@ def main() -> None:
             "files": {"type": "list", "elements": "dict", "default": [], "options": _options(secret=False)},
             "secret_files": {"type": "list", "elements": "dict", "default": [], "no_log": False, "options": _options(secret=True)},
             "owner": {"type": "str"},
+            "ahead": {"type": "bool", "default": False},
             "services": {
                 "type": "list",
                 "elements": "dict",
@@ -277,6 +284,8 @@ def main() -> None:
     )
     if not module.params["bundle"] and (module.params["bundle_files"] or module.params["images"]):
         module.fail_json(msg="bundle_files and images come from a bundle: set bundle to its directory on the controller.")
+    if module.params["ahead"] and any(module.params[name] for name in ("files", "secret_files", "services")):
+        module.fail_json(msg="With ahead=true only bundle_files and images are brought: leave out files, secret_files and services.")
     try:
         module.exit_json(**converge(module.params, module.check_mode))
     except FlotillaError as error:

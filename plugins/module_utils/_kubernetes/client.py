@@ -35,9 +35,10 @@ FIELD_MANAGER = "flotilla"
 
 
 @contextmanager
-def short_lived_kubeconfig(address: str, user: str, port: int = API_PORT) -> Iterator[Path]:
+def short_lived_kubeconfig(address: str, user: str, port: int = API_PORT, validity: int = 900) -> Iterator[Path]:
     """Give the path of a kubeconfig for the API server at ``address`` that commands may read until it is removed (`memory_file`).
 
+    :param validity: seconds.
     :raises FlotillaError: the node holds no certificate authority, so it is no control plane.
     """
     documents: list[dict[str, Any]] = [
@@ -54,7 +55,7 @@ def short_lived_kubeconfig(address: str, user: str, port: int = API_PORT) -> Ite
                 f"--config={config}",
                 f"--client-name={user}",
                 f"--org={ADMIN_GROUP}",
-                "--validity-period=15m",
+                f"--validity-period={validity}s",
             ],
             code="KUBERNETES_CLIENT_CERTIFICATE",
             remedy="Run this on a control-plane node of the cluster.",

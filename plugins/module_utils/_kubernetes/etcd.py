@@ -129,7 +129,12 @@ def plan_removal(members: Sequence[Member], member: Member, remove_healthy: bool
             f"{quorum_after} would be needed.",
             "Start or remove the members that are down first.",
         )
-    return plan(heirs=others if member.leader else ())
+    return plan(heirs=heirs_of(members, member))
+
+
+def heirs_of(members: Iterable[Member], member: Member) -> list[Member]:
+    """Return who may lead in place of ``member``: the other voters that work; nobody when it does not lead. Pure."""
+    return [one for one in members if one.healthy and not one.learner and one.id != member.id] if member.leader else []
 
 
 def gone(members: Iterable[Member], control_planes: dict[str, str]) -> list[Member]:
@@ -166,8 +171,7 @@ class Etcd:
 
         :raises FlotillaError: etcd refuses.
         """
-        if removal.member.leader:
-            self._move_leadership(removal)
+        self.hand_over(removal.member, removal.heirs)
         try:
             self._call("/v3/cluster/member/remove", {"ID": removal.member.id})
         except FlotillaError as error:
@@ -199,20 +203,27 @@ class Etcd:
                     ) from error
             time.sleep(0.5)
 
-    def _move_leadership(self, removal: Removal) -> None:
+    def hand_over(self, member: Member, heirs: Sequence[Member]) -> None:
+        """Let the first of ``heirs`` that can lead, if ``member`` leads and there is one.
+
+        :raises FlotillaError: none of them took over.
+        """
         # Only the leader itself can give its leadership away.
-        leader = self._client(removal.member)
-        if leader is None or not removal.heirs:
+        leader = self._client(member) if heirs else None
+        if leader is None:
             return
-        try:
-            leader.request("POST", "/v3/maintenance/transfer-leadership", {"targetID": removal.heirs[0].id})
-        except (OSError, ApiError) as error:
-            raise FlotillaError(
-                "ETCD_LEADERSHIP_NOT_MOVED",
-                f"The etcd member {removal.member.title} leads and could not hand over to {removal.heirs[0].title}: {error}",
-                "Run again, or move the leadership with 'etcdctl move-leader'.",
-                error,
-            ) from error
+        refused = ""
+        for heir in heirs:
+            try:
+                leader.request("POST", "/v3/maintenance/transfer-leadership", {"targetID": heir.id})
+                return
+            except (OSError, ApiError) as error:
+                refused = f"{heir.title}: {error}"
+        raise FlotillaError(
+            "ETCD_LEADERSHIP_NOT_MOVED",
+            f"The etcd member {member.title} leads and could not hand over to {refused}",
+            "Run again, or move the leadership with 'etcdctl move-leader'.",
+        )
 
     def _look_at(self, member: Member) -> Member:
         """Return the member with its health, asked at its own address."""

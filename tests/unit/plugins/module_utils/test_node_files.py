@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.flotilla.kubernetes.plugins.module_utils import _config_files, _installed, _node_files
+from ansible_collections.flotilla.kubernetes.plugins.module_utils._errors import FlotillaError
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._node_files import NodeFiles
 
 BINARY = b"new"
@@ -55,6 +56,8 @@ class Node:
         monkeypatch.setattr(_node_files, "Service", Service)
         monkeypatch.setattr(_node_files, "ImportedImages", Images)
         monkeypatch.setattr(_installed.InstalledFiles.__init__, "__defaults__", (self.memory,))
+        self.store = folder / "state/brought"
+        monkeypatch.setattr(_installed.BroughtFiles.__init__, "__defaults__", (self.store,))
         monkeypatch.setattr(_config_files.ConfigFiles.__init__, "__defaults__", (folder / "state",))
         monkeypatch.setattr(_installed.os, "chown", lambda *_arguments: None)
 
@@ -67,6 +70,7 @@ class Node:
         config = {"dest": str(self.config), "content": "x\n", "mode": "0644", "restart": True}
         service = {"name": "kubelet", "running": False, "restart": False, "reload": False}
         given = {"bundle_files": [entry], "images": [IMAGE], "files": [config], "secret_files": [], "owner": None, "services": [service]}
+        given["ahead"] = False
         return NodeFiles({**given, **more})
 
     def staged(self) -> dict[str, str]:
@@ -99,6 +103,28 @@ def test_a_node_that_has_everything_needs_nothing(node: Node) -> None:
     again.apply({})
     assert node.asked == 1, "systemd is asked once"
     assert node.memory.stat() == memory, "what the node remembers is not written again"
+
+
+def test_what_is_brought_ahead_changes_nothing_that_runs_and_is_not_brought_again(node: Node) -> None:
+    nothing_else = {"files": [], "services": [], "ahead": True}
+    node.wanted(**nothing_else).apply(node.staged())
+    assert node.events == ["import /arrived.tar with "] and not node.binary.exists()
+    assert not node.wanted(**nothing_else).result()["changed"]
+    later = node.wanted()
+    assert later.to_bring() == [] and later.result()["installed"] == [str(node.binary)]
+    later.apply({})
+    assert node.binary.read_bytes() == BINARY and list(node.store.iterdir()) == []
+    assert not node.wanted(**nothing_else).result()["changed"], "what is in its place need not be brought ahead"
+
+
+def test_a_damaged_file_is_not_kept_and_brought_again(node: Node) -> None:
+    node.wanted(files=[], services=[], images=[], ahead=True).apply(node.staged())
+    (kept,) = node.store.iterdir()
+    kept.write_bytes(b"damaged")
+    with pytest.raises(FlotillaError) as caught:
+        node.wanted().apply({})
+    assert caught.value.code == "BUNDLE_FILE_CORRUPT" and not node.binary.exists()
+    assert str(node.binary) in [entry["key"] for entry in node.wanted().to_bring()]
 
 
 def test_what_is_only_looked_at_is_predicted_and_left_alone(node: Node) -> None:
