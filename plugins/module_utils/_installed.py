@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -24,6 +25,7 @@ from ._state import STATE_DIR, read_json
 
 # Begins the name of every file that the controller copied to this machine for one of these to put in its place.
 STAGED_PREFIX = "flotilla-"
+_CONTAINERD_STARTS = 30.0  # seconds; systemd starts a crashed one after five
 
 
 class InstalledFiles:
@@ -165,12 +167,20 @@ def forget_staged(remote_tmp: str) -> None:
 
 
 def _ctr(*arguments: str) -> str:
-    return run(
-        ["ctr", "--namespace=k8s.io", *arguments],
-        timeout=300,
-        code="CONTAINERD_FAILED",
-        remedy="Read 'journalctl -u containerd' on the machine.",
-    )
+    """Return what ctr prints. A containerd that is just starting, after a crash too, is waited for."""
+    deadline = time.monotonic() + _CONTAINERD_STARTS
+    while True:
+        try:
+            return run(
+                ["ctr", "--namespace=k8s.io", *arguments],
+                timeout=300,
+                code="CONTAINERD_FAILED",
+                remedy="Read 'journalctl -u containerd' on the machine.",
+            )
+        except FlotillaError as error:
+            if "connect: " not in str(error) or time.monotonic() >= deadline:
+                raise
+        time.sleep(0.5)
 
 
 def check_arrival(path: Path, sha256: str, what: str) -> None:

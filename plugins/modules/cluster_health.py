@@ -30,6 +30,10 @@ options:
     type: list
     elements: str
     required: true
+  kubelet_versions:
+    description: Version that the kubelet of a node must report, by node name, for the gate V(nodes); for nodes that are just upgraded.
+    type: dict
+    default: {}
   gates:
     description: Which gates must hold.
     type: list
@@ -113,7 +117,7 @@ SLICE = 15.0  # seconds
 
 def wait(client: Client, params: dict[str, Any]) -> dict[str, Any]:
     """Return the module's result once the gates hold or the time is over, or what to say after a slice of waiting."""
-    expected = Expectation(frozenset(params["nodes"]), params["control_planes"])
+    expected = Expectation(frozenset(params["nodes"]), params["control_planes"], kubelet_versions=params["kubelet_versions"])
     before, began = float(params["progress_token"] or 0), time.monotonic()
     while True:
         findings = examine(client, expected, params["gates"])
@@ -142,6 +146,7 @@ def main() -> None:
             "address": {"type": "str", "required": True},
             "control_planes": {"type": "dict", "required": True},
             "nodes": {"type": "list", "elements": "str", "required": True},
+            "kubelet_versions": {"type": "dict", "default": {}},
             "gates": {"type": "list", "elements": "str", "choices": list(GATES), "default": list(GATES)},
             "timeout": {"type": "int", "default": 0},
             "fail": {"type": "bool", "default": True},

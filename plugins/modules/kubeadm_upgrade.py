@@ -24,8 +24,8 @@ options:
     required: true
   command:
     description:
-      - V(apply) upgrades, besides this control plane, what the cluster has once (its recorded configuration, CoreDNS, kube-proxy). It is run
-        on one control plane, before all others.
+      - V(apply) upgrades, besides this control plane, what the cluster has once (recorded configuration, CoreDNS, kube-proxy). It is
+        run on one control plane, before all others.
       - V(node) is for every other node.
     type: str
     choices: [apply, node]

@@ -163,6 +163,29 @@ _FILE_PATH = {
     "default": None,
 }
 
+_ROLLOUT = mapping(
+    {
+        "max_unavailable": {
+            "type": ["integer", "string"],
+            "minimum": 1,
+            "pattern": pattern("[1-9][0-9]?%|100%"),
+            "x-allowed": "a number of machines such as 2, or a part of the pool such as '25%'",
+            "default": 1,
+            "description": "How many machines of the pool an upgrade may take out of service at the same time, rounded down, but one at "
+            "least. Fewer go together where budgets, StatefulSets, zones or room for their pods ask for it.",
+        },
+        "drain_timeout": {
+            "type": "string",
+            "pattern": pattern("(?=[0-9])([0-9]+h)?([0-9]+m)?([0-9]+s)?"),
+            "x-allowed": "a duration such as 90s, 10m or 1h30m",
+            "default": "10m",
+            "description": "How long the pods of a machine may take to leave. When it is over the upgrade stops, and the machine takes "
+            "pods again.",
+        },
+    },
+    "How an upgrade goes through the machines of the pool.",
+    default={},
+)
 _FILE_NAME = {"type": "string", "minLength": 1, "pattern": pattern("[^\\n]+"), "x-allowed": "a file's path"}
 
 # Hosts, ports and paths only: what is before an "@" would be a secret, and definitions hold none.
@@ -422,6 +445,7 @@ _PROPERTIES: dict[str, Any] = {
                 "zones": {**_ZONES, "description": "Zones that the machines are spread over; those of the control plane when left out."},
                 "labels": _LABELS,
                 "taints": _TAINTS,
+                "rollout": _ROLLOUT,
             },
             "One pool.",
             required=("name", "count"),

@@ -15,7 +15,7 @@ import ssl
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from .._errors import Finding, FlotillaError
@@ -41,11 +41,13 @@ class Expectation:
 
     :param nodes: names of the nodes that must be Ready.
     :param control_planes: node name -> address of its own API server and etcd member.
+    :param kubelet_versions: node name -> version that its kubelet must report, for nodes that are just upgraded.
     """
 
     nodes: frozenset[str]
     control_planes: dict[str, str]
     port: int = API_PORT
+    kubelet_versions: dict[str, str] = field(default_factory=dict)
 
 
 def nodes_ready(client: Client, expected: Expectation) -> list[Finding]:
@@ -67,7 +69,20 @@ def nodes_ready(client: Client, expected: Expectation) -> list[Finding]:
                     "NODE_NOT_READY", f"node/{name}", f"The node {name} is not Ready: {why}", f"Read 'journalctl -u kubelet' on {name}."
                 )
             )
+        elif name in expected.kubelet_versions and _kubelet_version(node) != expected.kubelet_versions[name]:
+            findings.append(
+                Finding(
+                    "KUBELET_VERSION",
+                    f"node/{name}",
+                    f"The kubelet of {name} reports the version {_kubelet_version(node)}, not {expected.kubelet_versions[name]}.",
+                    f"Read 'journalctl -u kubelet' on {name}.",
+                )
+            )
     return findings
+
+
+def _kubelet_version(node: dict[str, Any]) -> str:
+    return str(node["status"]["nodeInfo"]["kubeletVersion"].lstrip("v"))
 
 
 def api_servers_ready(client: Client, expected: Expectation) -> list[Finding]:

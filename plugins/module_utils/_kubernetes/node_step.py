@@ -73,8 +73,13 @@ _PHASES = {
     "bootstrap-token": "preparing how nodes join",
     "kubelet-finalize": "making the kubelet's certificate rotate",
     "addons": "installing CoreDNS and kube-proxy",
+    "upgrade/preflight": "checking the machine and the cluster",
+    "upgrade/etcd": "exchanging etcd",
+    "upgrade/staticpods": "exchanging the static pods",
+    "upgrade/kubelet-config": "writing the kubelet's configuration",
+    "upgrade/addon": "upgrading CoreDNS and kube-proxy",
 }
-_PHASE_LINE = re.compile(r"^\[([a-z-]+)\] ", re.MULTILINE)
+_PHASE_LINE = re.compile(r"^\[([a-z/-]+)\] ", re.MULTILINE)
 # kubeadm lists some thirty kernel settings, good or bad, before it says what is wrong.
 _SYSTEM_VERIFICATION = re.compile(r"^(CONFIG_|CGROUPS_|OS: |KERNEL_VERSION: )")
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
@@ -233,7 +238,7 @@ def _progress(step: NodeStep, mine: bool) -> str:
         log = LOG_DIR / f"kubeadm-{mark['step']}.log"
     except (OSError, ValueError, KeyError):
         spent, log = "", step.log
-    known = [phase for phase in _PHASE_LINE.findall(_read(log)) if phase in _PHASES]
+    known = [phase for phase in _PHASE_LINE.findall(read_log(log)) if phase in _PHASES]
     return f"{step.title}: {'' if mine else 'a step of an earlier run goes on: '}{step.phase(known)}{spent}"
 
 
@@ -241,7 +246,8 @@ def _private(path: str, flags: int) -> int:
     return os.open(path, flags, 0o600)
 
 
-def _read(log: Path) -> str:
+def read_log(log: Path) -> str:
+    """Return what kubeadm printed so far, without colours."""
     try:
         return _COLOURS.sub("", log.read_text(encoding="utf-8", errors="replace"))
     except OSError:
@@ -249,5 +255,5 @@ def _read(log: Path) -> str:
 
 
 def _tail(log: Path, lines: int = 12) -> str:
-    kept = [line for line in _read(log).strip().splitlines() if not _SYSTEM_VERIFICATION.match(line)]
+    kept = [line for line in read_log(log).strip().splitlines() if not _SYSTEM_VERIFICATION.match(line)]
     return "\n".join(kept[-lines:])

@@ -20,10 +20,11 @@ from .._command import run
 from .._errors import FlotillaError
 from .._files import write_atomically
 from .._state import STATE_DIR, read_json
-from .client import short_lived_kubeconfig
+from .client import Client, short_lived_kubeconfig
 from .configuration import API_SERVER, MANIFESTS
+from .live_versions import remember_applied
 from .membership import kubelet_version, membership
-from .node_step import RUN_COMMAND, SLICE, NodeStep, advance
+from .node_step import RUN_COMMAND, SLICE, NodeStep, advance, read_log
 from .versions import Version, of_image
 
 DONE = "upgraded.json"
@@ -31,6 +32,7 @@ DONE = "upgraded.json"
 STATIC_PODS = (API_SERVER, "kube-controller-manager", "kube-scheduler")
 # kubeadm waits five minutes for each static pod; the certificate that it calls the API with must outlive them all.
 VALIDITY_MARGIN = 300  # seconds
+_STATIC_POD = re.compile(r'^\[upgrade/staticpods\] Preparing for "([a-z-]+)" upgrade', re.MULTILINE)
 
 _REMEMBER = """
 if [ "$code" -eq 0 ]; then mv "$folder/upgraded.json" "${mark%/*}/upgraded.json"; fi
@@ -48,12 +50,6 @@ def static_pod_versions(manifests: Path = MANIFESTS) -> dict[str, str]:
         image = re.search(r"^\s+image: (\S+)$", text, re.MULTILINE)
         found[component] = of_image(image.group(1)) if image else ""
     return found
-
-
-def applied(version: str) -> bool:
-    """Tell whether ``kubeadm upgrade apply``, which upgrades what the cluster has once, ran on this node to its end for ``version``."""
-    done = read_json(STATE_DIR / DONE)
-    return done.get("version") == version and done.get("command") == "apply"
 
 
 @dataclass(frozen=True)
@@ -90,6 +86,10 @@ class Upgrade(NodeStep):
 
     def done(self, state: str) -> bool:
         return state == "upgraded"
+
+    def phase(self, known: Sequence[str]) -> str:
+        pods = _STATIC_POD.findall(read_log(self.log))
+        return f"exchanging {pods[-1]}" if pods and known[-1:] in (["upgrade/staticpods"], ["upgrade/etcd"]) else super().phase(known)
 
     def start(self, folder: Path) -> tuple[str, Sequence[str]]:
         if membership() != "member":
@@ -131,6 +131,8 @@ def upgrade(step: Upgrade, token: str | None, check_mode: bool) -> dict[str, Any
     else:
         result = advance(step, token, SLICE)
         result.pop("found", None)
+        if result["finished"] and step.command == "apply":
+            remember_applied(Client.short_lived(step.api_server, step.user), step.version)
     if result.get("changed") and check_mode:
         after = {name: version if name in ("kubelet", "etcd") else step.version for name, version in before.items()}
         result["diff"] = {"before": before, "after": after}

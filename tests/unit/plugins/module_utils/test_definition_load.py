@@ -79,7 +79,17 @@ def test_everything_that_was_left_out_has_its_default():
             "taints": [],
             "extra_args": {"kube-apiserver": {}, "kube-controller-manager": {}, "kube-scheduler": {}},
         },
-        "pools": [{"name": "workers", "count": 2, "machine": {}, "zones": ["local"], "labels": {}, "taints": []}],
+        "pools": [
+            {
+                "name": "workers",
+                "count": 2,
+                "machine": {},
+                "zones": ["local"],
+                "labels": {},
+                "taints": [],
+                "rollout": {"max_unavailable": 1, "drain_timeout": "10m"},
+            }
+        ],
         "image": {"family": "debian-13"},
         "network": {"plugin": "flannel", "pod_cidrs": ["10.244.0.0/16"], "service_cidrs": ["10.96.0.0/12"], "manifests": []},
         "api_endpoint": {
@@ -142,7 +152,8 @@ def test_two_definitions_share_no_default():
         (
             "  - name: workers",
             "  - nane: workers",
-            'demo.yml:9: pools[0].nane: unknown key; did you mean "name"? Known here: count, image, labels, machine, name, taints, zones.',
+            'demo.yml:9: pools[0].nane: unknown key; did you mean "name"? Known here: count, image, labels, machine, name, rollout, '
+            "taints, zones.",
         ),
         (
             "kubernetes_version:",

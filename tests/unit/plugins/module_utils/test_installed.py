@@ -94,6 +94,25 @@ def test_without_containerd_every_image_is_missing(tmp_path: Path, monkeypatch: 
     assert _installed.ImportedImages(tmp_path / "images.json").missing([web]) == ["example/web:1"]
 
 
+def test_a_containerd_that_is_just_starting_is_waited_for_and_no_other_error_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = [FlotillaError("CONTAINERD_FAILED", "dial unix /run/containerd/containerd.sock: connect: connection refused"), "pause"]
+    called = []
+
+    def run(*_arguments: object, **_options: object) -> str:
+        called.append(1)
+        answer = answers.pop(0)
+        if isinstance(answer, FlotillaError):
+            raise answer
+        return answer
+
+    monkeypatch.setattr(_installed, "run", run)
+    monkeypatch.setattr(_installed.time, "sleep", lambda _seconds: None)
+    assert _installed._ctr("images", "list") == "pause" and len(called) == 2
+    answers[:] = [FlotillaError("CONTAINERD_FAILED", "unknown flag"), "never"]
+    with pytest.raises(FlotillaError, match="unknown flag"):
+        _installed._ctr("images", "list")
+
+
 def test_an_archive_without_its_image_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_installed, "_ctr", lambda *_arguments: "")
     (tmp_path / "web.tar").write_bytes(b"web")

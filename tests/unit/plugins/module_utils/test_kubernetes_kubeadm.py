@@ -79,7 +79,7 @@ def start(machine: Path, name: str = "init", **more) -> dict:
     (machine / "slow").touch()
     answer = node_step.advance(step(name, **more), None, 0)
     deadline = time.monotonic() + 20
-    while "unheard-of" not in node_step._read(step(name).log) and time.monotonic() < deadline:
+    while "unheard-of" not in node_step.read_log(step(name).log) and time.monotonic() < deadline:
         time.sleep(0.01)
     return answer
 
