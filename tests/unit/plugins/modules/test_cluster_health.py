@@ -33,6 +33,7 @@ class Cluster:
             params = {
                 "nodes": [],
                 "control_planes": {},
+                "kubelet_versions": {},
                 "gates": [],
                 "timeout": timeout,
                 "progress_token": answers[-1].get("progress_token"),
