@@ -20,6 +20,7 @@ IMAGE_FAMILY = "debian-13"
 # Clouds whose machines stand in one place unless the definition says otherwise.
 _ONE_PLACE = ("local", "existing")
 AWS_VPC_CIDR = "10.20.0.0/16"
+GCP_SUBNET_CIDR = "10.20.0.0/20"
 
 
 def derive(root: Node) -> Node:
@@ -33,6 +34,8 @@ def derive(root: Node) -> Node:
         root = _counts(_node_names(root, machines), machines)
     if cloud == "aws":
         root = _vpc(root)
+    if cloud == "gcp":
+        root = _subnet(root)
     return _image(_zones(root, cloud))
 
 
@@ -101,6 +104,18 @@ def _vpc(root: Node) -> Node:
     for key, value in (("vpc_cidr", AWS_VPC_CIDR), ("nat_gateways", gateways)):
         if section.get(key) is None:
             root = _with(root, ("aws", key), value, section)
+    return root
+
+
+def _subnet(root: Node) -> Node:
+    """Say how the subnetwork looks that is made where the user names none."""
+    section = root.get("gcp")
+    if section is None or not isinstance(section.value, dict) or section.get("network") is not None:
+        return root
+    public = section.get("public_machines")
+    for key, value in (("subnet_cidr", GCP_SUBNET_CIDR), ("nat", public is None or public.value is not True)):
+        if section.get(key) is None:
+            root = _with(root, ("gcp", key), value, section)
     return root
 
 

@@ -13,10 +13,12 @@ import ipaddress
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition.aws_rules import aws, images, only_with_aws, vpc_room
+from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition.aws_rules import aws, vpc_room
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition.endpoint_rules import api_endpoint, existing_machines
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition.errors import Problem, path_text, short
+from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition.gcp_rules import gcp, subnet_room
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition.hosts import group_name
+from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition.made_rules import MADE, images, only_with_made_machines
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition.schema import CLOUDS, CLOUDS_LATER
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition.tree import Node
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._kubernetes import tables
@@ -152,6 +154,8 @@ def cloud_sections(data: dict[str, Any], report: Report) -> None:
         report(("existing", "machines"), "is missing: the machines that you have.", about=[("existing",)])
     if cloud == "aws" and "aws" not in data:
         report(("aws", "region"), "is missing: the region of the machines, such as eu-west-1.", about=[("aws",)])
+    if cloud == "gcp" and "gcp" not in data:
+        report(("gcp", "project"), "is missing: the project of the machines, such as payments-production.", about=[("gcp",)])
 
 
 def unsized_machines(data: dict[str, Any], report: Report) -> None:
@@ -191,8 +195,10 @@ def cidrs(data: dict[str, Any], report: Report) -> None:
             _service_cidr(path, network, report)
         elif path[0] == "local":
             _local_cidr(path, network, data, report)
-        else:
+        elif path[0] == "aws":
             _vpc_cidr(path, network, data, report)
+        elif path == ("gcp", "subnet_cidr"):
+            subnet_room(path, network, data, report)
     _families(dict(networks), data, report)
 
 
@@ -206,6 +212,13 @@ def _cidr_values(data: dict[str, Any]) -> Iterator[tuple[tuple[str | int, ...], 
         yield ("local", "network_cidr"), data["local"]["network_cidr"]
     if data.get("cloud") == "aws" and "vpc_cidr" in data.get("aws", {}):
         yield ("aws", "vpc_cidr"), data["aws"]["vpc_cidr"]
+    if data.get("cloud") == "gcp":
+        section = data.get("gcp", {})
+        if "subnet_cidr" in section:
+            yield ("gcp", "subnet_cidr"), section["subnet_cidr"]
+        for name, text in section.get("secondary_ranges", {}).items():
+            if text is not None:
+                yield ("gcp", "secondary_ranges", name), text
 
 
 def _network(path: tuple[str | int, ...], text: str, report: Report) -> Any:
@@ -277,7 +290,8 @@ def allowed_networks(data: dict[str, Any], report: Report) -> None:
         for index, text in enumerate(data.get(section, {}).get("allowed_cidrs", [])):
             network = _network((section, "allowed_cidrs", index), text, report) if text is not None else None
             if network is not None and network.version != 4:
-                report((section, "allowed_cidrs", index), f"is {network}; load balancers and machines of aws have IPv4 addresses only.")
+                where = data.get("cloud")
+                report((section, "allowed_cidrs", index), f"is {network}; load balancers and machines of {where} have IPv4 addresses only.")
 
 
 def _families(networks: dict[tuple[str | int, ...], Any], data: dict[str, Any], report: Report) -> None:
@@ -298,7 +312,7 @@ def _families(networks: dict[tuple[str | int, ...], Any], data: dict[str, Any], 
                 "asks for dual stack, which the network plugin flannel does not do in this release; keep one network.",
                 about=[("network", "plugin")],
             )
-        elif cloud in ("local", "aws") and 6 in found:
+        elif cloud in ("local", *MADE) and 6 in found:
             report(path, f"holds an IPv6 network, but machines of the cloud {cloud} have IPv4 addresses only.", about=[("cloud",)])
     pods, services = families["pod_cidrs"], families["service_cidrs"]
     if pods and services and pods != services and len(set(pods)) == len(pods) and len(set(services)) == len(services):
@@ -479,7 +493,8 @@ RULES: tuple[Callable[[dict[str, Any], Report], None], ...] = (
     unsized_machines,
     existing_machines,
     aws,
-    only_with_aws,
+    gcp,
+    only_with_made_machines,
     images,
     api_endpoint,
     cidrs,

@@ -18,6 +18,7 @@ from functools import cache
 from typing import Any
 
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition.aws_schema import AWS
+from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition.gcp_schema import GCP
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition.schema_parts import (
     CIDR,
     DNS_LABEL,
@@ -29,8 +30,8 @@ from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition.sc
 
 SCHEMA_VERSION = 1
 PLUGIN = "flotilla.kubernetes.cluster"
-CLOUDS = ["local", "existing", "aws"]
-CLOUDS_LATER = ["vsphere", "gcp", "azure"]
+CLOUDS = ["local", "existing", "aws", "gcp"]
+CLOUDS_LATER = ["vsphere", "azure"]
 
 _LABELS = {
     "type": "object",
@@ -99,8 +100,14 @@ _MACHINE = mapping(
         },
         "spot": {
             "type": "boolean",
-            "description": "Whether the machines are spare ones, which the cloud sells cheaper and may take back at any time. Workers of "
-            "`aws` only.",
+            "description": "Whether the machines are spare ones, which the cloud sells cheaper and may take back at any time. Workers "
+            "only, not with `local` and `existing`.",
+        },
+        "extra_disks_gib": {
+            "type": "array",
+            "items": {"type": "integer", "minimum": 10, "maximum": 65536},
+            "maxItems": 8,
+            "description": "Sizes in GiB of further disks, empty and for you to use, which go with their machine. With `gcp` only.",
         },
     },
     "What each machine is.",
@@ -130,7 +137,8 @@ _IMAGE = mapping(
             "type": "string",
             "pattern": pattern("[A-Za-z0-9][-A-Za-z0-9_./:]*"),
             "x-allowed": "the id of an image, such as ami-0123456789abcdef0",
-            "description": "Exact image. Not with `local` and `existing`.",
+            "description": "Exact image, as the cloud names it, such as `ami-0123456789abcdef0` or "
+            "`projects/debian-cloud/global/images/debian-13-trixie-v20261015`. Not with `local` and `existing`.",
         },
         "ssm_parameter": {
             "type": "string",
@@ -521,14 +529,14 @@ _PROPERTIES: dict[str, Any] = {
             "visibility": {
                 "type": "string",
                 "enum": ["private", "public"],
-                "description": "Whether a load balancer of `aws` has addresses of the VPC only, or of the internet.",
+                "description": "Whether the load balancer that a cloud makes has addresses of the VPC only, or of the internet.",
                 "default": "private",
             },
             "allowed_cidrs": {
                 "type": "array",
                 "items": CIDR,
                 "uniqueItems": True,
-                "description": "Networks that reach a load balancer of `aws`, next to the VPC itself.",
+                "description": "Networks that reach the load balancer that a cloud makes, next to the machines' own.",
                 "default": [],
             },
             "dns_name": {
@@ -566,20 +574,20 @@ _PROPERTIES: dict[str, Any] = {
                     "x-allowed": "a public key in one line, such as ssh-ed25519 AAAA... ops@example.com",
                 },
                 "uniqueItems": True,
-                "description": "Public keys that new machines of `aws` take for the login, next to that of `ssh_private_key_file`.",
+                "description": "Public keys that machines made by a cloud take for the login, next to that of `ssh_private_key_file`.",
                 "default": [],
             },
             "allowed_cidrs": {
                 "type": "array",
                 "items": CIDR,
                 "uniqueItems": True,
-                "description": "Networks that reach the machines of `aws` by SSH, next to the VPC itself.",
+                "description": "Networks that reach machines made by a cloud by SSH, next to the machines' own.",
                 "default": [],
             },
             "address": {
                 "type": "string",
                 "enum": ["private", "public"],
-                "description": "Which address of a machine Ansible connects to. `public` with `aws` only.",
+                "description": "Which address of a machine Ansible connects to. `public` where a cloud gives them such ones.",
                 "default": "private",
             },
             "bastion": {
@@ -847,6 +855,7 @@ _PROPERTIES: dict[str, Any] = {
         required=("machines",),
     ),
     "aws": AWS,
+    "gcp": GCP,
 }
 
 _CLASS_KEYS_NOT = ("name", "class")

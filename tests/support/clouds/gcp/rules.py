@@ -243,6 +243,8 @@ def _forwarding_rules(world: World, key: str, body: Body) -> None:
         raise invalid("subnetwork", "", "An internal forwarding rule needs its subnetwork.")
     if scheme == "EXTERNAL" and (body.get("subnetwork") or body.get("network") or body.get("allowGlobalAccess")):
         raise invalid("subnetwork", body.get("subnetwork"), "It is for internal forwarding rules.")
+    if scheme == "INTERNAL":
+        body["network"] = world.body(key_of(body["subnetwork"], project))["network"]
     wanted, address = body.get("IPAddress"), None
     for other_key, other in world.of("addresses"):
         if wanted and (key_of(wanted, project) == other_key or wanted == other["address"]):

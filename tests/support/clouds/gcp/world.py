@@ -195,8 +195,9 @@ class World:
         if collection in rules.GUARDED or collection == "instanceGroups":
             body["fingerprint"] = self._fingerprint(body)
         if collection == "instances":
-            body.setdefault("metadata", {})["fingerprint"] = self._fingerprint(body["metadata"], "items")
-            body.setdefault("tags", {})["fingerprint"] = self._fingerprint(body["tags"], "items")
+            for name in ("metadata", "tags"):
+                part = body.setdefault(name, {})
+                part["fingerprint"] = self._fingerprint(part, "items")
         if collection in ("instances", "addresses", "forwardingRules", "disks"):
             body["labelFingerprint"] = self._fingerprint(body, "labels")
 

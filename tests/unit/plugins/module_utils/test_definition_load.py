@@ -159,8 +159,8 @@ def test_two_definitions_share_no_default():
             "kubernetes_version:",
             "pod_cidrs: [10.0.0.0/8]\nkubernetes_version:",
             "demo.yml:5: pod_cidrs: unknown key; it belongs to network.pod_cidrs. Known here: access, api_endpoint, authentication, "
-            "aws, bundle, class, cloud, control_plane, existing, image, kind, kubernetes_version, local, name, network, plugin, pools, "
-            "schema, security, site.",
+            "aws, bundle, class, cloud, control_plane, existing, gcp, image, kind, kubernetes_version, local, name, network, plugin, "
+            "pools, schema, security, site.",
         ),
         (
             "plugin: flannel\n",
@@ -256,10 +256,14 @@ def test_two_definitions_share_no_default():
         ),
         (
             "local:\n",
-            "gcp: {region: europe-west1}\nlocal:\n",
-            "demo.yml:13: gcp: is the section of another cloud; the cluster has cloud: local. Remove the section.",
+            "vsphere: {region: europe-west1}\nlocal:\n",
+            "demo.yml:13: vsphere: is the section of another cloud; the cluster has cloud: local. Remove the section.",
         ),
-        ("cloud: local", "cloud: gcp", "demo.yml:4: cloud: is gcp, which is not in this release yet; allowed: local, existing or aws."),
+        (
+            "cloud: local",
+            "cloud: vsphere",
+            "demo.yml:4: cloud: is vsphere, which is not in this release yet; allowed: local, existing, aws or gcp.",
+        ),
         (
             'kubernetes_version: "1.36.3"',
             "kubernetes_version: 1.30",
