@@ -1,0 +1,170 @@
+# Copyright: (c) 2026, the flotilla.kubernetes authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Load on a cluster from outside, open loop, and an application that bears it: what an upgrade must not be noticed by."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import subprocess
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import outside
+from ansible_collections.flotilla.kubernetes.plugins.module_utils._bundle import catalogue, toolchain
+
+APPLICATION, REPLICAS, NODE_PORT, FRONT_PORT = "shop", 6, 30080, 8080
+_SELECTOR = {"app": APPLICATION}
+_HAPROXY = """\
+global
+    maxconn 2000
+defaults
+    mode http
+    timeout connect 2s
+    timeout client 10s
+    timeout server 10s
+frontend front
+    bind :{port}
+    default_backend nodes
+backend nodes
+    balance roundrobin
+    option redispatch 1
+    retries 2
+    option httpchk GET /hostname
+    default-server check inter 1s fall 2 rise 1
+{servers}
+"""
+
+
+def program() -> Path:
+    """Return the compiled probe."""
+    folder = outside.cache() / "test-images"
+    folder.mkdir(parents=True, exist_ok=True)
+    target = folder / "probe"
+    go = toolchain.find(catalogue.RELEASES[0].go, outside.cache())
+    subprocess.run(
+        [go.command, "build", "-trimpath", "-o", str(target), "."],
+        cwd=Path(__file__).parent / "probe",
+        env=go.environ(CGO_ENABLED="0"),
+        check=True,
+    )
+    return target
+
+
+def objects(image: str) -> list[dict[str, Any]]:
+    """Return the application: each pod leaves slowly enough that nobody sends it requests any more when it is gone."""
+    container = {
+        "name": APPLICATION,
+        "image": image,
+        "imagePullPolicy": "Never",
+        "args": ["netexec", "--http-port=8080"],
+        "readinessProbe": {"httpGet": {"path": "/hostname", "port": 8080}, "periodSeconds": 1},
+        "lifecycle": {"preStop": {"sleep": {"seconds": 10}}},
+    }
+    spread = {
+        "maxSkew": 1,
+        "topologyKey": "kubernetes.io/hostname",
+        "whenUnsatisfiable": "ScheduleAnyway",
+        "labelSelector": {"matchLabels": _SELECTOR},
+    }
+    template = {"metadata": {"labels": _SELECTOR}, "spec": {"containers": [container], "topologySpreadConstraints": [spread]}}
+    port = {"port": 80, "targetPort": 8080, "nodePort": NODE_PORT}
+    return [
+        {
+            "apiVersion": "apps/v1",
+            "kind": "Deployment",
+            "metadata": {"name": APPLICATION},
+            "spec": {"replicas": REPLICAS, "selector": {"matchLabels": _SELECTOR}, "template": template},
+        },
+        {
+            "apiVersion": "policy/v1",
+            "kind": "PodDisruptionBudget",
+            "metadata": {"name": APPLICATION},
+            "spec": {"maxUnavailable": 2, "selector": {"matchLabels": _SELECTOR}},
+        },
+        {
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": {"name": APPLICATION},
+            "spec": {"type": "NodePort", "selector": _SELECTOR, "ports": [port]},
+        },
+    ]
+
+
+@contextlib.contextmanager
+def front(cluster: str, addresses: list[str]) -> Iterator[str]:
+    """Run an HAProxy outside of the cluster, in front of the node port on each of the addresses; give its URL."""
+    name, balancer = f"{cluster}-front", f"flotilla-{cluster}-api"
+    image = outside.host("podman", "inspect", "--format", "{{.ImageName}}", balancer).strip()
+    network = next(iter(json.loads(outside.host("podman", "inspect", balancer))[0]["NetworkSettings"]["Networks"]))
+    servers = "\n".join(f"    server node{number} {address}:{NODE_PORT}" for number, address in enumerate(addresses))
+    config = _HAPROXY.format(port=FRONT_PORT, servers=servers)
+    outside.host("podman", "rm", "--force", "--ignore", name)
+    script = 'printf %s "$CONFIG" >/tmp/haproxy.cfg && exec haproxy -db -f /tmp/haproxy.cfg'
+    options = ["--name", name, "--network", network, "--env", f"CONFIG={config}", "--entrypoint", "sh"]
+    outside.host("podman", "run", "--detach", *options, image, "-c", script)
+    try:
+        address = json.loads(outside.host("podman", "inspect", name))[0]["NetworkSettings"]["Networks"][network]["IPAddress"]
+        yield f"http://{address}:{FRONT_PORT}/hostname"
+    finally:
+        outside.host("podman", "rm", "--force", "--ignore", "--time", "0", name)
+
+
+@dataclass
+class Report:
+    """What the probe saw; known once the load has ended."""
+
+    seen: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def failed(self) -> int:
+        return int(self.seen["failed_requests"])
+
+    @property
+    def lost(self) -> int:
+        return int(self.seen["lost_writes"] + self.seen["unseen_writes"])
+
+    @property
+    def first_try_errors(self) -> int:
+        return int(self.seen["first_try_errors"])
+
+    def __str__(self) -> str:
+        kinds = ", ".join(f"{kind} {one['sent']} sent, worst {one['worst_ms']:.0f} ms" for kind, one in sorted(self.seen["kinds"].items()))
+        told = [
+            f"{one['kind']} at {one['at']:.1f}: {one['error']}"
+            for one in (self.seen["failures"] or [])[:20] + (self.seen["repeated"] or [])[:20]
+        ]
+        return "\n".join([f"{self.seen['seconds']:.0f} s: {kinds}", *told])
+
+
+@contextlib.contextmanager
+def load(probe: Path, kubeconfig: Path, application: str, rate: float = 100.0) -> Iterator[Report]:
+    """Load the API and the application while the block runs; the report is there after it."""
+    report = Report()
+    command = [str(probe), f"-kubeconfig={kubeconfig}", f"-application={application}", f"-rate={rate}"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        assert process.stdout.readline().strip() == "ready", "the probe did not start"
+        try:
+            yield report
+        finally:
+            process.terminate()
+            last = process.stdout.read().strip().splitlines()[-1]
+        report.seen = json.loads(last)
+
+
+def evictions(read_audit: Callable[[str], str], machines: list[str], application: str = APPLICATION) -> int:
+    """Return how many evictions of the application's pods the API servers granted, by their audit logs."""
+    granted = set()
+    for machine in machines:
+        for line in read_audit(machine).splitlines():
+            with contextlib.suppress(ValueError):
+                event = json.loads(line)
+                reference = event.get("objectRef", {})
+                created = event.get("stage") == "ResponseComplete" and event.get("responseStatus", {}).get("code") == 201
+                if created and reference.get("subresource") == "eviction" and reference.get("name", "").startswith(f"{application}-"):
+                    granted.add(event["auditID"])
+    return len(granted)

@@ -1,0 +1,3 @@
+module flotilla/tests/probe
+
+go 1.26
