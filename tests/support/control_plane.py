@@ -32,11 +32,11 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 VERSION = "1.36.3"
 
 
-def bundle(tmp_path: Path) -> Path:
-    """Return the bundle of `VERSION`, made first when it is not there."""
-    folder = Path(os.environ.get("FLOTILLA_CACHE") or Path.home() / ".cache/flotilla") / "bundles" / VERSION
+def bundle(tmp_path: Path, version: str = VERSION) -> Path:
+    """Return the bundle of a version, made first when it is not there."""
+    folder = Path(os.environ.get("FLOTILLA_CACHE") or Path.home() / ".cache/flotilla") / "bundles" / version
     if not (folder / "manifest.json").exists():
-        outside.write_definition(tmp_path, "test-bundle", kubernetes_version=VERSION)
+        outside.write_definition(tmp_path, "test-bundle", kubernetes_version=version)
         made = outside.playbook("bundle_build", tmp_path)
         assert made.status == 0, made.output
     return folder
@@ -46,7 +46,9 @@ def program(folder: Path, image: str, into: Path) -> Path:
     """Take the program ``image`` out of the bundle's image of that name."""
     target = into / image
     if not target.exists():
-        with tarfile.open(folder / f"images/amd64/{image}.tar") as archive:
+        # Of this machine's architecture; older bundles have one only.
+        (path,) = [*folder.glob(f"images/amd64/{image}.tar")] or folder.glob(f"images/{image}.tar")
+        with tarfile.open(path) as archive:
             (layer,) = json.load(archive.extractfile("manifest.json"))[0]["Layers"]
             with tarfile.open(fileobj=io.BytesIO(archive.extractfile(layer).read())) as files:
                 member = next(one for one in files.getmembers() if one.isfile() and one.name.rsplit("/", 1)[-1] == image)
@@ -79,13 +81,13 @@ class Authority:
             made.serial_number(x509.random_serial_number()).not_valid_before(now - timedelta(hours=1)).not_valid_after(now + timedelta(1))
         )
 
-    def issue(self, file: str, common_name: str, *groups: str) -> Path:
-        """Write ``file``.crt and .key for a server on loopback and a client in one; return the path without the ending."""
+    def issue(self, file: str, common_name: str, *groups: str, hosts: tuple[str, ...] = ()) -> Path:
+        """Write ``file``.crt and .key for a server on loopback, also called ``hosts``, and a client; return the path without the ending."""
         key = rsa.generate_private_key(65537, 2048)
         names = [x509.NameAttribute(NameOID.COMMON_NAME, common_name)]
         names += [x509.NameAttribute(NameOID.ORGANIZATION_NAME, group) for group in groups]
         usages = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
-        places = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
+        places = [x509.DNSName(host) for host in ("localhost", *hosts)] + [x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
         builder = self._builder(x509.Name(names), key.public_key()).add_extension(x509.ExtendedKeyUsage(usages), False)
         made = builder.add_extension(x509.SubjectAlternativeName(places), False).sign(self._key, hashes.SHA256())
         path = self.folder / file
@@ -137,8 +139,8 @@ class EtcdMembers:
         for name in names:
             self.ports[name] = (free_port(), free_port())
 
-    def start(self, name: str, members: tuple[str, ...], state: str = "new") -> None:
-        """Start one member; ``members`` are all that the cluster has then."""
+    def start(self, name: str, members: tuple[str, ...], state: str = "new", *flags: str) -> None:
+        """Start one member with further ``flags``; ``members`` are all that the cluster has then."""
         pair = self.authority.folder / "healthcheck-client"
         if not pair.with_suffix(".crt").exists():
             self.authority.issue("healthcheck-client", "etcd")
@@ -152,7 +154,7 @@ class EtcdMembers:
             f"--listen-client-urls={client}", f"--advertise-client-urls={client}", f"--listen-peer-urls={peer}",
             f"--initial-advertise-peer-urls={peer}", f"--initial-cluster-state={state}", "--heartbeat-interval=200",
             "--election-timeout=2000",
-            f"--initial-cluster={','.join(f'{one}={self.peer_url(one)}' for one in members)}", *tls,
+            f"--initial-cluster={','.join(f'{one}={self.peer_url(one)}' for one in members)}", *tls, *flags,
         )  # fmt: skip
 
 
@@ -190,13 +192,25 @@ class ApiServer:
         return status, answer["status"]["userInfo"] if status == 201 else {}
 
 
-def start_api_server(folder: Path, programs: Path, authority: Authority, etcd: EtcdMembers, *flags: str) -> ApiServer:
-    """Start a kube-apiserver with ``flags`` besides those that it can not do without, and wait until it is ready."""
+def start_api_server(
+    folder: Path,
+    programs: Path,
+    authority: Authority,
+    etcd: EtcdMembers,
+    *flags: str,
+    version: str = VERSION,
+    name: str = "kube-apiserver",
+) -> ApiServer:
+    """Start a kube-apiserver with ``flags`` besides those that it can not do without, and wait until it is ready.
+
+    :param programs: folder of programs of this version only.
+    :param name: tells several of one cluster apart.
+    """
     server = ApiServer(free_port(), authority, etcd.processes)
-    pair, authority_pair = authority.issue("apiserver", "kube-apiserver"), etcd.authority.folder / "healthcheck-client"
+    pair, authority_pair = authority.issue(name, "kube-apiserver"), etcd.authority.folder / "healthcheck-client"
     authority.issue("admin", "admin", "system:masters")
     etcd.processes.start(
-        "kube-apiserver", program(bundle(folder), "kube-apiserver", programs), f"--secure-port={server.port}", "--bind-address=127.0.0.1",
+        name, program(bundle(folder, version), "kube-apiserver", programs), f"--secure-port={server.port}", "--bind-address=127.0.0.1",
         f"--etcd-servers={','.join('https://' + etcd.endpoint(name) for name in etcd.ports)}", f"--etcd-cafile={etcd.authority.file}",
         f"--etcd-certfile={authority_pair}.crt", f"--etcd-keyfile={authority_pair}.key", f"--tls-cert-file={pair}.crt",
         f"--tls-private-key-file={pair}.key", f"--client-ca-file={authority.file}", "--authorization-mode=RBAC",
@@ -204,7 +218,7 @@ def start_api_server(folder: Path, programs: Path, authority: Authority, etcd: E
         f"--service-account-key-file={pair}.key", f"--service-account-signing-key-file={pair}.key", "--service-account-issuer=https://test",
         "--disable-admission-plugins=ServiceAccount", *flags,
     )  # fmt: skip
-    wait_for("kube-apiserver is ready", lambda: _ready(server), 180, lambda: etcd.processes.log("kube-apiserver"))
+    wait_for(f"{name} is ready", lambda: _ready(server), 180, lambda: etcd.processes.log(name))
     return server
 
 

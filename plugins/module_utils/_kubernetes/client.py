@@ -127,6 +127,10 @@ class Client:
         """Return a client of the same server with a connection of its own, for another thread."""
         return Client(*self._settings)
 
+    def at(self, host: str, port: int = API_PORT) -> Client:
+        """Return a client of another server of the same cluster, as the same user."""
+        return Client(host, port, *self._settings[2:])
+
     def request(self, method: str, path: str, body: Any = None, content_type: str = "application/json") -> str:
         """Return the body of the answer.
 

@@ -1,0 +1,145 @@
+# Copyright: (c) 2026, the flotilla.kubernetes authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What one node is, as far as an upgrade has to know it: read once, changed nowhere (private to flotilla.kubernetes).
+
+What is wrong with it is for ``judge`` to say, on the controller. Python 3.9, standard library only.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import ssl
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..._command import run
+from ..._errors import FlotillaError
+from ..._installed import InstalledFiles
+from ..client import embedded_in_kubeconfig
+
+PKI = "/etc/kubernetes/pki"
+AUTHORITIES = ("ca.crt", "etcd/ca.crt", "front-proxy-ca.crt")
+KUBECONFIGS = ("admin.conf", "super-admin.conf", "controller-manager.conf", "scheduler.conf")
+KUBELET_PKI = "/var/lib/kubelet/pki"
+# https://kubernetes.io/docs/setup/production-environment/tools/kubeadm/kubelet-integration/
+KUBEADM_FLAGS = "/var/lib/kubelet/kubeadm-flags.env"
+EXTRA_FLAGS = ("/etc/default/kubelet", "/etc/sysconfig/kubelet")
+KUBELET_CONFIGURATION = "/var/lib/kubelet/config.yaml"
+UNIFIED_HIERARCHY = "/sys/fs/cgroup/cgroup.controllers"
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a node must have for the upgrade.
+
+    :param files: ``dest``, ``sha256`` and ``mode`` of files.
+    :param images: names of images in containerd.
+    :param disk_paths: folders whose file systems need room.
+    """
+
+    files: tuple[Mapping[str, str], ...] = ()
+    images: tuple[str, ...] = ()
+    disk_paths: tuple[str, ...] = ()
+
+
+def observe(name: str, wanted: Wanted, root: Path = Path("/")) -> dict[str, Any]:
+    """Return what there is on the node ``name``, as plain data.
+
+    :param root: of the machine's files.
+    """
+
+    def at(path: str) -> Path:
+        return root / path.lstrip("/")
+
+    containerd = _containerd()
+    return {
+        "node": name,
+        "disks": list(_disks(at(path) for path in wanted.disk_paths)),
+        "certificates": list(_certificates(at)),
+        "kubelet_flags": {"kubeadm": _flags(at(KUBEADM_FLAGS)), **{path: _flags(at(path)) for path in EXTRA_FLAGS}},
+        "kubelet_configuration": _text(at(KUBELET_CONFIGURATION)),
+        "cgroup_v2": at(UNIFIED_HIERARCHY).exists(),
+        "containerd": containerd,
+        "files_missing": InstalledFiles().missing([dict(entry) for entry in wanted.files]),
+        "images_missing": sorted(set(wanted.images) - set(containerd["images"])),
+    }
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+
+
+def _disks(paths: Iterable[Path]) -> Iterator[dict[str, Any]]:
+    """Yield free bytes per file system, told by the first folder that is on it; what is not there yet would be made in its parent."""
+    seen = set()
+    for path in paths:
+        place = next((one for one in (path, *path.parents) if one.exists()), path)
+        device = place.stat().st_dev
+        if device not in seen:
+            seen.add(device)
+            found = os.statvfs(place)
+            yield {"path": str(path), "free": found.f_bavail * found.f_frsize, "inodes": found.f_favail if found.f_files else None}
+
+
+def _flags(path: Path) -> dict[str, str]:
+    """Return the flags that a file of environment variables gives to kubelet."""
+    flags = {}
+    for value in re.findall(r"^\s*(?:export\s+)?KUBELET_\w+=(.*)$", _text(path), re.MULTILINE):
+        try:
+            words = [word for part in shlex.split(value) for word in shlex.split(part)]
+        except ValueError:
+            continue
+        for word, after in zip(words, [*words[1:], ""]):
+            if word.startswith("--"):
+                name, equals, given = word[2:].partition("=")
+                flags[name] = given if equals else "true" if after.startswith("--") else after or "true"
+    return flags
+
+
+def _certificates(at: Any) -> Iterator[dict[str, Any]]:
+    """Yield path, kind and end (seconds since the epoch) of each certificate of Kubernetes on the machine; of a bundle the first to end."""
+    pki = at(PKI)
+    for path in sorted([*pki.glob("*.crt"), *pki.glob("etcd/*.crt")]):
+        kind = "authority" if str(path.relative_to(pki)) in AUTHORITIES else "control_plane"
+        yield from _ends(str(path), kind, path.read_bytes())
+    for name in KUBECONFIGS:
+        path = at(f"/etc/kubernetes/{name}")
+        embedded = embedded_in_kubeconfig(_text(path), "client-certificate-data")
+        if embedded:
+            yield from _ends(str(path), "control_plane", embedded)
+    for path in (at(f"{KUBELET_PKI}/kubelet-client-current.pem"), at(f"{KUBELET_PKI}/kubelet-server-current.pem")):
+        if path.exists():
+            yield from _ends(str(path), "kubelet", path.read_bytes())
+
+
+def _ends(path: str, kind: str, content: bytes) -> Iterator[dict[str, Any]]:
+    found = re.findall(rb"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", content, re.DOTALL)
+    # A kubelet's file holds its own certificate first; what may follow is its authority's.
+    ends = [end for end in map(_not_after, found if kind == "authority" else found[:1]) if end is not None]
+    if ends:
+        yield {"path": path, "kind": kind, "ends": min(ends)}
+
+
+def _not_after(certificate: bytes) -> float | None:
+    """Return when a certificate ends; the standard library reads only those of connections."""
+    try:
+        text = run(["openssl", "x509", "-noout", "-enddate"], stdin=certificate.decode("ascii"), code="CERTIFICATE_UNREADABLE")
+        return ssl.cert_time_to_seconds(text.strip().partition("=")[2])
+    except (FlotillaError, ValueError):
+        return None
+
+
+def _containerd() -> dict[str, Any]:
+    """Return the images of containerd's Kubernetes namespace, or why it does not answer."""
+    try:
+        return {"images": run(["ctr", "--namespace=k8s.io", "images", "list", "--quiet"], timeout=30).split(), "problem": ""}
+    except FlotillaError as error:
+        return {"images": [], "problem": error.message}
