@@ -244,7 +244,9 @@ def start_controllers(server: ApiServer, programs: Path, *controllers: str) -> N
     scheduler = folder / "scheduler.json"
     connection = {"kubeconfig": str(kubeconfig), "qps": 500, "burst": 1000}
     kind = {"apiVersion": "kubescheduler.config.k8s.io/v1", "kind": "KubeSchedulerConfiguration"}
-    scheduler.write_text(json.dumps({**kind, "clientConnection": connection, "leaderElection": {"leaderElect": False}}))
+    # What found no place is tried again as soon as something changes, so that tests need not wait for it.
+    settings = {"leaderElection": {"leaderElect": False}, "podInitialBackoffSeconds": 1, "podMaxBackoffSeconds": 1}
+    scheduler.write_text(json.dumps({**kind, "clientConnection": connection, **settings}))
     server.processes.start(
         "kube-controller-manager", program(bundle(folder), "kube-controller-manager", programs), f"--kubeconfig={kubeconfig}",
         f"--controllers={','.join(controllers) or '*'}", "--leader-elect=false", "--secure-port=0", "--kube-api-qps=500",
