@@ -47,6 +47,12 @@ options:
     description: Seconds that open connections have to end by themselves when a member is drained.
     type: int
     default: 10
+  wait_timeout:
+    description:
+      - Seconds within which the load balancer has to find every V(active) member healthy. V(0) does not wait, as members are registered
+        before they serve.
+    type: int
+    default: 0
   state:
     description:
       - Whether the load balancer is to exist.

@@ -47,6 +47,12 @@ options:
     description: Seconds that open connections have to end by themselves when a member is drained.
     type: int
     default: 10
+  wait_timeout:
+    description:
+      - Seconds within which the load balancer has to find every V(active) member healthy. V(0) does not wait, as members are registered
+        before they serve.
+    type: int
+    default: 0
   state:
     description:
       - Whether the load balancer is to exist.
@@ -120,51 +126,14 @@ members:
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ..module_utils._clouds.entry import LOAD_BALANCER, run_load_balancer
 from ..module_utils._clouds.local import load_balancer
 from ..module_utils._clouds.local.session import Session
-from ..module_utils._errors import FlotillaError
 
 
 def main() -> None:
     """Run the module."""
-    module = AnsibleModule(
-        argument_spec={
-            "cluster": {"type": "dict", "required": True},
-            "members": {
-                "type": "list",
-                "elements": "dict",
-                "default": [],
-                "options": {
-                    "id": {"type": "str", "required": True},
-                    "address": {"type": "str", "required": True},
-                    "state": {"type": "str", "choices": ["active", "drained"], "default": "active"},
-                },
-            },
-            "drain_timeout": {"type": "int", "default": 10},
-            "state": {"type": "str", "choices": ["present", "absent", "observed"], "default": "present"},
-        },
-        supports_check_mode=True,
-    )
-    params = module.params
-    try:
-        if params["state"] == "observed":
-            result = load_balancer.observed(Session(), params["cluster"])
-        elif params["state"] == "present":
-            result = load_balancer.present(
-                Session(), params["cluster"], params["members"], drain_timeout=params["drain_timeout"], check_mode=module.check_mode
-            )
-        else:
-            result = load_balancer.absent(Session(), params["cluster"], module.check_mode)
-    except FlotillaError as error:
-        module.fail_json(**error.as_result())
-    for warning in result.warnings:
-        module.warn(warning)
-    module.exit_json(
-        changed=result.changed,
-        endpoint=result.value.get("endpoint", {}),
-        members=result.value.get("members", []),
-        diff={"before": result.before, "after": result.after},
-    )
+    run_load_balancer(AnsibleModule(argument_spec=LOAD_BALANCER, supports_check_mode=True), load_balancer, lambda _cluster: Session())
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ Private to flotilla.kubernetes. The modules of each cloud are these, and say in 
 
 from __future__ import annotations
 
+import time
 from typing import Any, Callable
 
 from ansible.module_utils.basic import AnsibleModule
@@ -15,6 +16,8 @@ from ansible.module_utils.basic import AnsibleModule
 from .._errors import FlotillaError
 from .._machines.decision import ARGUMENTS, Wish
 from .result import Result
+
+_LOOK = 1.0  # seconds between looks at the members of a load balancer
 
 MACHINES: dict[str, dict[str, Any]] = {
     "cluster": {"type": "dict", "required": True},
@@ -43,6 +46,7 @@ LOAD_BALANCER: dict[str, dict[str, Any]] = {
         },
     },
     "drain_timeout": {"type": "int", "default": 10},
+    "wait_timeout": {"type": "int", "default": 0},
     "state": {"type": "str", "choices": ["present", "absent", "observed"], "default": "present"},
 }
 
@@ -101,7 +105,10 @@ def run_load_balancer(module: AnsibleModule, cloud: Any, session_for: Callable[[
             return cloud.observed(session, cluster)
         if params["state"] == "absent":
             return cloud.absent(session, cluster, check_mode)
-        return cloud.present(session, cluster, params["members"], drain_timeout=params["drain_timeout"], check_mode=check_mode)
+        made: Result = cloud.present(session, cluster, params["members"], drain_timeout=params["drain_timeout"], check_mode=check_mode)
+        if params["wait_timeout"] and not check_mode:
+            made.value["members"] = _healthy_members(lambda: cloud.observed(session, cluster).value, params["wait_timeout"])
+        return made
 
     result = _done(module, do)
     module.exit_json(
@@ -110,6 +117,29 @@ def run_load_balancer(module: AnsibleModule, cloud: Any, session_for: Callable[[
         members=result.value.get("members", []),
         diff={"before": result.before, "after": result.after},
     )
+
+
+def _healthy_members(look: Callable[[], dict[str, Any]], timeout: float) -> list[dict[str, Any]]:
+    """Return the members once the load balancer finds all healthy that it sends requests to.
+
+    :raises FlotillaError: ``LOAD_BALANCER_MEMBERS``: it does not within ``timeout`` seconds.
+    """
+    deadline = time.monotonic() + timeout
+    while True:
+        members: list[dict[str, Any]] = look()["members"]
+        ill = [member for member in members if member["state"] == "active" and member["health"] != "healthy"]
+        if not ill:
+            return members
+        if time.monotonic() >= deadline:
+            told = ", ".join(
+                f"{member['id']} ({member['health']}{': ' * bool(member.get('detail'))}{member.get('detail') or ''})" for member in ill
+            )
+            raise FlotillaError(
+                "LOAD_BALANCER_MEMBERS",
+                f"The load balancer does not find these control planes healthy after {timeout:g} s: {told}.",
+                "Look at their API servers ('cluster_status' says what does not hold) and at who may reach port 6443, then run again.",
+            )
+        time.sleep(_LOOK)
 
 
 def _done(module: AnsibleModule, do: Callable[[], Result]) -> Result:
