@@ -146,8 +146,8 @@ class _Plan:
             "privateIpGoogleAccess": True,
             "secondaryIpRanges": [{"rangeName": name, "ipCidrRange": cidr} for name, cidr in sorted(self.where.secondary_ranges.items())],
         }
-        have = self.stock.items.get(self.subnetwork) or {}
-        if not body["secondaryIpRanges"] and not have.get("secondaryIpRanges"):
+        if not body["secondaryIpRanges"]:
+            # The SDK sends no empty list, so the last one can not be taken away.
             del body["secondaryIpRanges"]
         return Wanted(self.subnetwork, "subnetwork", body, ("network", "ipCidrRange"))
 
@@ -334,7 +334,7 @@ def _attached(stock: Stock, check_mode: bool) -> list[str]:
     where, session = stock.where, stock.session
     if where.own_network or Key(NETWORK, where.cluster) not in stock.items:
         return []
-    own = {key.name for key in stock.items}
+    own = {(key.kind, key.name) for key in stock.items}
     found = []
     for entry in session.pages("instances", "aggregated_list"):
         if any(things.plain(nic.get("network")) == where.network for nic in entry.get("networkInterfaces") or ()):
@@ -347,10 +347,10 @@ def _attached(stock: Stock, check_mode: bool) -> list[str]:
         for entry in session.pages(kind.service, "aggregated_list"):
             clusters = names.marks(entry.get("description")).get(names.TAG_CLUSTER) == where.cluster
             inside = where.network == things.plain(entry.get("network")) or where.subnetwork == things.plain(entry.get("subnetwork"))
-            if inside and entry["name"] not in own and not (check_mode and clusters):
+            if inside and (kind, entry["name"]) not in own and not (check_mode and clusters):
                 found.append(f"{kind.words} {entry['name']}")
     for entry in session.pages("firewalls", "list"):
         # Those that Kubernetes made for Services go when nothing else is in the way; nobody removes them otherwise.
-        if things.plain(entry.get("network")) == where.network and entry["name"] not in own:
+        if things.plain(entry.get("network")) == where.network and (FIREWALL, entry["name"]) not in own:
             found.append(f"firewall rule {entry['name']}")
     return sorted(found)
