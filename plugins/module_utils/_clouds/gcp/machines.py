@@ -189,6 +189,10 @@ class Gce:
                 return [self._pending(group, zone, name) for name in made]
         except AlreadyExists:
             known = True
+        except CloudError:
+            # A request that failed before goes on failing under its id: what it asked for is asked for under another one.
+            if not known:
+                raise
         return self._answer(group, zone, made, operation, known)
 
     def _answer(self, group: MachineGroup, zone: str, made: list[str], operation: Entry, known: bool) -> list[Machine]:
