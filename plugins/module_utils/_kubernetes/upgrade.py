@@ -22,6 +22,7 @@ from .._files import write_atomically
 from .._state import STATE_DIR, read_json
 from .client import Client, short_lived_kubeconfig
 from .configuration import API_SERVER, MANIFESTS
+from .kubelet_flags import drop_left_behind
 from .live_versions import remember_applied
 from .membership import kubelet_version, membership
 from .node_step import RUN_COMMAND, SLICE, NodeStep, advance, read_log
@@ -131,6 +132,8 @@ def upgrade(step: Upgrade, token: str | None, check_mode: bool) -> dict[str, Any
     else:
         result = advance(step, token, SLICE)
         result.pop("found", None)
+        if result["finished"] and drop_left_behind(step.version):
+            result["changed"] = True
         if result["finished"] and step.command == "apply":
             remember_applied(Client.short_lived(step.api_server, step.user), step.version)
     if result.get("changed") and check_mode:

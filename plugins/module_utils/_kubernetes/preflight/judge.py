@@ -15,6 +15,7 @@ from typing import Any
 
 from ..._errors import FlotillaError
 from .. import tables, versions
+from ..kubelet_flags import LEFT_BEHIND
 from ..versions import Hop, Version, of_image
 from .codes import UpgradeFinding, found
 from .webhooks import CERTIFICATE, NO_ENDPOINTS, WORKS
@@ -25,8 +26,6 @@ DAY = 86400.0
 CONTAINERD_2_SINCE = "1.36"
 # https://git.k8s.io/enhancements/keps/sig-node/5573-cgroup-v1-unsupported
 CGROUP_V2_SINCE = "1.35"
-# kubeadm takes it out of its own file in an upgrade, and only there: https://github.com/kubernetes/kubernetes/pull/133778
-CLEANED_BY_KUBEADM = {"pod-infra-container-image"}
 # Oldest and newest minor of Kubernetes that a minor of a network plugin was tested with by its makers; what is not here is not judged.
 # https://docs.tigera.io/calico/latest/getting-started/kubernetes/requirements
 TESTED: Mapping[str, Mapping[str, tuple[str, str]]] = {
@@ -143,7 +142,8 @@ def node(observed: Mapping[str, Any], kubelet: Any, wanted: Wanted) -> list[Upgr
     if minor in tables.minors():
         given = []
         for place, flags in observed["kubelet_flags"].items():
-            cleaned = CLEANED_BY_KUBEADM if place == "kubeadm" else set()
+            # The upgrade takes these out of kubeadm's own file, and only there.
+            cleaned = LEFT_BEHIND if place == "kubeadm" else ()
             where = "kubeadm-flags.env" if place == "kubeadm" else place
             given += [("kubelet", name, value, f"{where} of {observed['node']}") for name, value in flags.items() if name not in cleaned]
         findings += _settings(given, {"KubeletConfiguration": kubelet}, [minor], f"of {observed['node']}")

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 import re
-import shlex
 import ssl
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -21,13 +20,12 @@ from ..._command import run
 from ..._errors import FlotillaError
 from ..._installed import InstalledFiles
 from ..client import embedded_in_kubeconfig
+from ..kubelet_flags import KUBEADM_FLAGS, read_flags
 
 PKI = "/etc/kubernetes/pki"
 AUTHORITIES = ("ca.crt", "etcd/ca.crt", "front-proxy-ca.crt")
 KUBECONFIGS = ("admin.conf", "super-admin.conf", "controller-manager.conf", "scheduler.conf")
 KUBELET_PKI = "/var/lib/kubelet/pki"
-# https://kubernetes.io/docs/setup/production-environment/tools/kubeadm/kubelet-integration/
-KUBEADM_FLAGS = "/var/lib/kubelet/kubeadm-flags.env"
 EXTRA_FLAGS = ("/etc/default/kubelet", "/etc/sysconfig/kubelet")
 KUBELET_CONFIGURATION = "/var/lib/kubelet/config.yaml"
 UNIFIED_HIERARCHY = "/sys/fs/cgroup/cgroup.controllers"
@@ -61,7 +59,10 @@ def observe(name: str, wanted: Wanted, root: Path = Path("/")) -> dict[str, Any]
         "node": name,
         "disks": list(_disks(at(path) for path in wanted.disk_paths)),
         "certificates": list(_certificates(at)),
-        "kubelet_flags": {"kubeadm": _flags(at(KUBEADM_FLAGS)), **{path: _flags(at(path)) for path in EXTRA_FLAGS}},
+        "kubelet_flags": {
+            "kubeadm": read_flags(_text(at(str(KUBEADM_FLAGS)))),
+            **{path: read_flags(_text(at(path))) for path in EXTRA_FLAGS},
+        },
         "kubelet_configuration": _text(at(KUBELET_CONFIGURATION)),
         "cgroup_v2": at(UNIFIED_HIERARCHY).exists(),
         "containerd": containerd,
@@ -87,21 +88,6 @@ def _disks(paths: Iterable[Path]) -> Iterator[dict[str, Any]]:
             seen.add(device)
             found = os.statvfs(place)
             yield {"path": str(path), "free": found.f_bavail * found.f_frsize, "inodes": found.f_favail if found.f_files else None}
-
-
-def _flags(path: Path) -> dict[str, str]:
-    """Return the flags that a file of environment variables gives to kubelet."""
-    flags = {}
-    for value in re.findall(r"^\s*(?:export\s+)?KUBELET_\w+=(.*)$", _text(path), re.MULTILINE):
-        try:
-            words = [word for part in shlex.split(value) for word in shlex.split(part)]
-        except ValueError:
-            continue
-        for word, after in zip(words, [*words[1:], ""]):
-            if word.startswith("--"):
-                name, equals, given = word[2:].partition("=")
-                flags[name] = given if equals else "true" if after.startswith("--") else after or "true"
-    return flags
 
 
 def _certificates(at: Any) -> Iterator[dict[str, Any]]:

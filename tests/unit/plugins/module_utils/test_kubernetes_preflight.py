@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 from ansible_collections.flotilla.kubernetes.plugins.action import upgrade_preflight as action
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._errors import FlotillaError
+from ansible_collections.flotilla.kubernetes.plugins.module_utils._kubernetes import kubelet_flags
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._kubernetes.preflight import apis, codes, judge, node
 from hypothesis import given
 from hypothesis import strategies as st
@@ -206,6 +207,33 @@ def now() -> float:
     import time
 
     return time.time()
+
+
+def test_a_flag_that_a_skipped_kubeadm_would_have_taken_out(tmp_path: Path) -> None:
+    path = tmp_path / "kubeadm-flags.env"
+    written = 'KUBELET_KUBEADM_ARGS="--node-ip=10.0.0.1 --pod-infra-container-image=r/pause:3.10.1 --v=2"\n'
+    path.write_text(written)
+    path.chmod(0o644)
+    assert kubelet_flags.drop_left_behind("1.34.9", path) == [] and path.read_text() == written, "a kubelet of 1.34 knows it"
+    assert kubelet_flags.drop_left_behind("1.36.3", path) == ["pod-infra-container-image"]
+    assert path.read_text() == 'KUBELET_KUBEADM_ARGS="--node-ip=10.0.0.1 --v=2"\n' and path.stat().st_mode & 0o777 == 0o644
+    assert kubelet_flags.drop_left_behind("1.36.3", path) == []
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ('A="--pod-infra-container-image=p"', 'A=""'),
+        ('A="--x --pod-infra-container-image=p"', 'A="--x "'),
+        ('A="--pod-infra-container-image p --x=1"', 'A="--x=1"'),
+        ('A="--x=--pod-infra-container-image=p"', 'A="--x=--pod-infra-container-image=p"'),
+    ],
+)
+def test_only_that_flag_goes(tmp_path: Path, before, after) -> None:
+    path = tmp_path / "kubeadm-flags.env"
+    path.write_text(before.replace("A=", "KUBELET_KUBEADM_ARGS="))
+    kubelet_flags.drop_left_behind("1.36.3", path)
+    assert path.read_text() == after.replace("A=", "KUBELET_KUBEADM_ARGS=")
 
 
 # APIs
