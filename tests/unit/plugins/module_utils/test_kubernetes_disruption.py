@@ -285,6 +285,141 @@ def test_the_rules_by_which_a_pod_has_no_place(reason: str) -> None:
 ON_N1 = {"matchExpressions": [{"key": "kubernetes.io/hostname", "operator": "In", "values": ["n1"]}]}
 
 
+APART = "requiredDuringSchedulingIgnoredDuringExecution"
+OF_WEB = {"labelSelector": {"matchLabels": {"app": "web"}}}
+
+
+def spread(**more: Any) -> dict[str, Any]:
+    constraint = {"topologyKey": "kubernetes.io/hostname", "maxSkew": 1, "whenUnsatisfiable": "DoNotSchedule", **OF_WEB, **more}
+    return {"topologySpreadConstraints": [constraint]}
+
+
+def fits(objects: Objects) -> bool:
+    """Tell whether the pods of n1 find places."""
+    return not planned(objects, ["n1"]).does_not_fit
+
+
+@pytest.mark.parametrize(("policy", "fit"), [({}, False), ({"nodeTaintsPolicy": "Honor"}, True)])
+def test_a_node_that_is_drained_counts_for_spreading_unless_taints_do(policy: dict[str, str], fit: bool) -> None:
+    objects = three()
+    objects.workload("web", ["n1", "n2", "n3"], **spread(**policy))
+    assert fits(objects) is fit
+
+
+@pytest.mark.parametrize(("policy", "fit"), [({}, True), ({"nodeAffinityPolicy": "Ignore"}, False)])
+def test_nodes_where_a_pod_may_not_run_do_not_count_for_spreading_unless_told_to(policy: dict[str, str], fit: bool) -> None:
+    objects = Objects()
+    for name, disk in (("n1", "fast"), ("n2", "fast"), ("n3", "slow")):
+        objects.node(name, labels={"disk": disk})
+    objects.workload("web", ["n1", "n2"], nodeSelector={"disk": "fast"}, **spread(nodeTaintsPolicy="Honor", **policy))
+    assert fits(objects) is fit
+
+
+def test_pods_that_leave_do_not_count_for_spreading() -> None:
+    objects = three()
+    objects.workload("web", ["n1", "n2", "n3"], **spread())
+    objects.pods[1]["metadata"]["deletionTimestamp"] = "2026-11-23T00:00:20Z"
+    assert fits(objects)
+
+
+@pytest.mark.parametrize(("domains", "fit"), [(2, True), (3, False)])
+def test_too_few_domains_count_as_empty_ones(domains: int, fit: bool) -> None:
+    objects = Objects()
+    for name, zone in (("n1", "a"), ("n2", "a"), ("n3", "b")):
+        objects.node(name, zone)
+    objects.workload("web", ["n1", "n2", "n3"], **spread(topologyKey="topology.kubernetes.io/zone", minDomains=domains))
+    assert fits(objects) is fit
+
+
+def test_pods_that_are_there_keep_others_away() -> None:
+    objects = three()
+    objects.workload("web", ["n1"])
+    objects.workload("guard", ["n2"], affinity={"podAntiAffinity": {APART: [{"topologyKey": "kubernetes.io/hostname", **OF_WEB}]}})
+    assert fits(objects)
+    objects.workload("guard2", ["n3"], affinity={"podAntiAffinity": {APART: [{"topologyKey": "kubernetes.io/hostname", **OF_WEB}]}})
+    assert not fits(objects)
+
+
+@pytest.mark.parametrize(("selector", "fit"), [({}, False), ({"namespaceSelector": {}}, False), ({"namespaces": ["other"]}, True)])
+def test_other_namespaces_are_others_business(selector: dict[str, Any], fit: bool) -> None:
+    objects = three()
+    term = {"topologyKey": "kubernetes.io/hostname", **OF_WEB, **selector}
+    objects.workload("web", ["n1", "n2", "n3"], affinity={"podAntiAffinity": {APART: [term]}})
+    assert fits(objects) is fit
+
+
+@pytest.mark.parametrize(("app", "fit"), [("web", True), ("other", False)])
+def test_the_first_of_those_that_want_to_be_together_may_go_anywhere(app: str, fit: bool) -> None:
+    objects = three()
+    term = {"topologyKey": "kubernetes.io/hostname", "labelSelector": {"matchLabels": {"app": app}}}
+    objects.workload("web", ["n1"], affinity={"podAffinity": {APART: [term]}})
+    assert fits(objects) is fit
+
+
+def test_pods_are_packed_when_spreading_them_leaves_one_out() -> None:
+    objects = Objects()
+    objects.node("n1")
+    objects.node("n2", cpu="4")
+    objects.node("n3", cpu="1", labels={"disk": "fast"})
+    objects.workload("full", ["n2"], "DaemonSet", cpu="3")
+    objects.workload("any", ["n1"], cpu="1")
+    objects.workload("fast", ["n1"], cpu="1", nodeSelector={"disk": "fast"})
+    assert fits(objects)
+    objects.workload("more", ["n1"], cpu="1")
+    assert not fits(objects)
+
+
+def test_pods_go_to_nodes_that_are_done_rather_than_to_those_that_are_next() -> None:
+    objects = Objects()
+    objects.node("n0", zone="a")
+    objects.workload("full", ["n0"], "DaemonSet", cpu="3")  # the others have more room
+    objects.workload("web", [objects.node(f"n{number}", zone="b") for number in (1, 2, 3, 4)])
+    objects.budget("web", maxUnavailable=2)
+    assert planned(objects, limit=2).batches == [["n0"], ["n1", "n2"], ["n3", "n4"]]
+
+
+def test_pods_do_not_go_to_a_node_that_somebody_closed() -> None:
+    objects = three()
+    objects.workload("web", ["n1"])
+    for node in objects.nodes[1:]:
+        node["spec"]["unschedulable"] = True
+    found = planned(objects, ["n2", "n3", "n1"]).does_not_fit
+    assert [(line["node"], line["reason"]) for line in found] == [("n1", "no other node takes pods")]
+
+
+def test_a_budget_that_needs_nobody_still_holds_pods_that_are_not_ready() -> None:
+    objects = three()
+    objects.workload("web", ["n1", "n1"], ready=False)
+    objects.budget("web", minAvailable=0)
+    assert codes(planned(objects)) == [("n1", "PDB_NOT_HEALTHY", False)] * 2
+
+
+def test_pods_that_do_not_run_yet_are_not_held() -> None:
+    objects = three()
+    objects.workload("web", ["n1"], ready=False, phase="Pending")
+    objects.budget("web", minAvailable=1)
+    assert planned(objects).blocked == []
+
+
+@pytest.mark.parametrize(("allowed", "blocked"), [(1, True), (2, False)])
+def test_a_budget_that_outlives_the_pods_without_a_place(allowed: int, blocked: bool) -> None:
+    objects = three(cpu="1")
+    objects.workload("web", ["n1"] * 3, cpu="300m")
+    objects.workload("other", ["n2"], cpu="300m")
+    objects.workload("others", ["n3"], cpu="900m")
+    objects.budget("web", maxUnavailable=allowed)
+    plan = planned(objects, ["n1"])
+    assert len(plan.does_not_fit) == 1 and bool(plan.blocked) is blocked
+
+
+def test_what_is_missing_already_counts_for_what_nobody_protected() -> None:
+    objects = Objects()
+    objects.workload("web", [objects.node(f"n{number}") for number in range(8)])
+    assert len(planned(objects).batches[0]) == 2
+    objects.pods[-1]["status"]["conditions"][0]["status"] = "False"
+    assert len(planned(objects).batches[0]) == 1
+
+
 @pytest.mark.parametrize(
     ("text", "thousandths"),
     [("1", 1000), ("100m", 100), ("0.5", 500), (".5", 500), ("1e3", 10**6), ("1Ki", 1_024_000), ("2Gi", 2 * 1024**3 * 1000), ("1n", 1)],

@@ -24,7 +24,7 @@ class Server:
         self.pods, self.owner = ["web-1"], {"apiVersion": "batch/v1", "kind": "Job", "name": "web", "uid": "u", "controller": True}
         self.node: dict[str, Any] = {"metadata": {"name": "n1", "annotations": {}}, "spec": {}}
         # What comes instead of an answer, call by call, and when evictions were asked for.
-        self.answers: dict[str, list[Exception]] = {"evict": [], "list": []}
+        self.answers: dict[str, list[Exception | None]] = {"evict": [], "list": []}
         self.evictions: list[float] = []
         monkeypatch.setattr(drain.time, "monotonic", lambda: self.now)
         monkeypatch.setattr(drain.time, "sleep", lambda seconds: setattr(self, "now", self.now + seconds))
@@ -38,8 +38,9 @@ class Server:
     def get(self, path: str) -> dict[str, Any]:
         if "/nodes/" in path:
             return json.loads(json.dumps(self.node))
-        if self.answers["list"]:
-            raise self.answers["list"].pop(0)
+        error = self.answers["list"].pop(0) if self.answers["list"] else None
+        if error:
+            raise error
         metadata = {"namespace": "shop", "labels": {}, "ownerReferences": [self.owner]}
         return {"items": [{"metadata": {**metadata, "name": name, "uid": name}, "spec": {"containers": []}} for name in self.pods]}
 
@@ -52,7 +53,10 @@ class Server:
         self.evictions.append(self.now)
         if self.answers["evict"]:
             raise self.answers["evict"].pop(0)
-        self.pods.remove(path.split("/")[-2])
+        name = path.split("/")[-2]
+        if name not in self.pods:
+            raise refusal(404)
+        self.pods.remove(name)
         return "{}"
 
     def drain(self, timeout: int = 600, slice_of: float = 10.0, **options: Any) -> dict[str, Any]:
@@ -83,14 +87,18 @@ def test_retry_after_holds_from_slice_to_slice(server: Server, slice_of: float) 
 
 @pytest.mark.parametrize("error", [OSError("connection refused"), refusal(503, message="shutting down")])
 @pytest.mark.parametrize("call", ["evict", "list"])
-def test_an_api_server_that_restarts_is_waited_for(server: Server, error: Exception, call: str) -> None:
-    server.answers["evict"] = [refusal(429)]
-    answer = Drain(server, "n1", Options(600)).advance(None, 0)
-    server.answers[call] = [error] * 5
-    while not answer["finished"]:
-        answer = Drain(server, "n1", Options(600)).advance(answer["progress_token"], 1)
+@pytest.mark.parametrize("slice_of", [1.0, 100.0])
+def test_an_api_server_that_restarts_is_waited_for(server: Server, error: Exception, call: str, slice_of: float) -> None:
+    server.answers[call] = [*([None] if call == "list" else []), *[error] * 5]
+    assert server.drain(slice_of=slice_of)["drained"] and server.node["spec"]["unschedulable"]
     assert server.answers == {"evict": [], "list": []}
-    assert answer["drained"] and server.node["spec"]["unschedulable"]
+
+
+def test_an_api_server_that_refuses_to_list_is_not_waited_for(server: Server) -> None:
+    server.answers["list"] = [None, refusal(401)]
+    with pytest.raises(ApiError):
+        server.drain()
+    assert server.now < 1001 and not server.node["spec"]["unschedulable"]
 
 
 def test_an_api_server_that_does_not_come_back_is_the_deadline(server: Server) -> None:
