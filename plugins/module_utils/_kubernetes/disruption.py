@@ -145,14 +145,9 @@ class Disruptions:
         budgets = self.budgets(pod)
         if not budgets:
             return None
-        if len(budgets) > 1:
-            names = ", ".join(budget.title for budget in budgets)
-            reason = f"{len(budgets)} budgets select it ({names}), and then the Eviction API refuses every eviction."
-            return "PDB_OVERLAP", reason, "Change their selectors, so that one of them selects it.", True
-        budget = budgets[0]
-        if self.is_free(pod):
-            return None
-        return budget_problem(budget, pod.owner)
+        if len(budgets) == 1:
+            return None if self.is_free(pod) else budget_problem(budgets[0], pod.owner)
+        return overlap(budgets)
 
     def is_free(self, pod: Pod) -> bool:
         """Tell whether a pod may be evicted without its one budget being asked: it is not ready, so nobody loses it."""
@@ -246,6 +241,13 @@ def describe_stuck(pod: Pod) -> tuple[str, str]:
     return "it was deleted, and its node has not ended it", "Read the kubelet's log on its node: a volume or a process may hang."
 
 
+def overlap(budgets: Iterable[Budget]) -> tuple[str, str, str, bool]:
+    """Return code, reason, remedy and that it is for good, when several budgets select the same pods."""
+    names = ", ".join(budget.title for budget in budgets)
+    reason = f"several budgets select the same pods ({names}), and then the Eviction API refuses every eviction"
+    return "PDB_OVERLAP", reason, "Change their selectors, so that one of them selects each pod.", True
+
+
 def budget_problem(budget: Budget, owner: Owner | None = None) -> tuple[str, str, str, bool] | None:
     """Return code, reason, remedy and whether it is for good, when a budget lets no healthy pod go now.
 
@@ -262,7 +264,7 @@ def budget_problem(budget: Budget, owner: Owner | None = None) -> tuple[str, str
         return "PDB_NOT_COMPUTED", reason, "Use minAvailable with a number, or pods of a controller that has replicas.", True
     if budget.expected <= budget.desired:
         reason = f"the budget {title} ({rule}) needs {budget.desired} healthy pods, and there are to be {budget.expected}: none may ever go"
-        who = owner.title if owner else "its pods"
+        who = owner.title if owner else "its workload"
         return "PDB_NEVER_ALLOWS", reason, f"Give {who} more replicas, or the budget {title} 'maxUnavailable: 1'.", True
     reason = f"the budget {title} ({rule}) needs {budget.desired} healthy pods and has {budget.healthy} of {budget.expected} now"
     hint = "" if budget.always_evict_unhealthy else " ('unhealthyPodEvictionPolicy: AlwaysAllow' lets those go that are not ready)"
@@ -292,9 +294,7 @@ def budget_problems(snapshot: Snapshot) -> list[BudgetProblem]:
             problems.append(BudgetProblem(budget.title, tuple(sorted(pod.title for pod in pods)), *problem))
     for several, pods in overlaps.items():
         names = ", ".join(budget.title for budget in several)
-        reason = f"the budgets {names} select the same pods, and then the Eviction API refuses every eviction"
-        titles = tuple(sorted(pod.title for pod in pods))
-        problems.append(BudgetProblem(names, titles, "PDB_OVERLAP", reason, "Change their selectors, so that one selects each pod.", True))
+        problems.append(BudgetProblem(names, tuple(sorted(pod.title for pod in pods)), *overlap(several)))
     return sorted(problems, key=lambda problem: (problem.budget, problem.code))
 
 

@@ -21,9 +21,9 @@ from urllib.parse import quote
 
 from .._errors import FlotillaError
 from .client import ApiError, Client
-from .disruption import Consent, describe_stuck, is_stuck, unprotected_reason
+from .disruption import Consent, budget_problem, describe_stuck, is_stuck, overlap, unprotected_reason
 from .duration import format_duration
-from .pace import Pace
+from .pace import Budgets, Pace
 from .snapshot import Pod, pod_of
 
 LABEL_PREFIX = "flotilla.kubernetes/"
@@ -32,6 +32,7 @@ DRAIN_ANNOTATION = f"{LABEL_PREFIX}drain"
 WORKERS = 8  # evictions at the same time
 LOOK, BLOCKED_PAUSE = 0.5, 2.0  # seconds between looks, and before a pod that was held back is tried again
 NAMED = 3  # pods that a line of progress names
+_REMEDY = "Give the budgets room (more replicas, or pods that get ready), or end these pods yourself."
 TAKES_PODS = "The node takes pods again."
 REFUSE, WAIT, SKIP, FORCE = "refuse", "wait", "skip", "force"
 
@@ -192,10 +193,11 @@ class Drain:
         return {"changed": before != after, "evicted": [], "diff": {"before": before, "after": after}}
 
     def _advance(self, plan: Plan, seen: dict[str, Any], until: float) -> dict[str, Any]:
-        pace = Pace(self._client, seen["paced"])
+        budgets = Budgets(self._client)
+        pace = Pace(self._client, budgets, seen["paced"])
         while True:
             try:
-                self._push(plan, seen, pace)
+                self._push(plan, seen, pace, budgets)
                 plan = self._plan()
             except (ApiError, OSError) as error:
                 # While a control plane restarts; the pods that are left are those that were.
@@ -207,13 +209,15 @@ class Drain:
             if not plan.evict:
                 return {"finished": True, **outcome(seen["before"]), **_gone(seen)}
             spent = time.monotonic() - seen["began"]
+            if spent < self._options.timeout and time.monotonic() < until:
+                time.sleep(LOOK)
+                continue
+            remedies = self._explain(plan, seen["held"], budgets)
             if spent >= self._options.timeout:
-                return self._give_up(plan, seen)
-            if time.monotonic() >= until:
-                return {"finished": False, "progress": [self._progress(plan, seen["held"], spent)], "progress_token": json.dumps(seen)}
-            time.sleep(LOOK)
+                return self._give_up(plan, seen, remedies)
+            return {"finished": False, "progress": [self._progress(plan, seen["held"], spent)], "progress_token": json.dumps(seen)}
 
-    def _push(self, plan: Plan, seen: dict[str, Any], pace: Pace) -> None:
+    def _push(self, plan: Plan, seen: dict[str, Any], pace: Pace, budgets: Budgets) -> None:
         """Evict, and force, what may go now; ``seen`` holds what went, and why others did not."""
         now = time.monotonic()
         held, again = seen["held"], seen["again"]
@@ -230,7 +234,8 @@ class Drain:
                 held[pod.title] = answer.reason
                 again[pod.uid] = time.monotonic() + max(answer.pause, BLOCKED_PAUSE)
         if self._options.stuck == FORCE and now - seen["began"] >= self._options.force_after:
-            seen["forced"] += self._force(plan.evict, held)
+            # Only budgets are passed: not the pace, and not what nobody consented to lose.
+            seen["forced"] += self._force([pod for pod in due if pod.title in held and budgets.of(pod)], plan.evict)
 
     def _forget(self, plan: Plan, seen: dict[str, Any]) -> None:
         """Keep why pods are held only of those that are, and add those that do not end."""
@@ -241,12 +246,12 @@ class Drain:
         seen["held"] = held
         seen["again"] = {uid: moment for uid, moment in seen["again"].items() if uid in uids}
 
-    def _give_up(self, plan: Plan, seen: dict[str, Any]) -> dict[str, Any]:
+    def _give_up(self, plan: Plan, seen: dict[str, Any], remedies: list[str]) -> dict[str, Any]:
         """Return the result of a node that is left out.
 
         :raises FlotillaError: none is to be left out.
         """
-        error = self._over(plan.evict, seen["held"])
+        error = self._over(plan.evict, seen["held"], remedies)
         if self._options.stuck != SKIP:
             raise error
         after = {"schedulable": self._give_back() == TAKES_PODS, "pods": sorted(pod.title for pod in plan.evict)}
@@ -310,21 +315,37 @@ class Drain:
     def _delete_options(self, pod: Pod, grace: int | None) -> dict[str, Any]:
         return {"preconditions": {"uid": pod.uid}, **({} if grace is None else {"gracePeriodSeconds": grace})}
 
-    def _force(self, pods: Iterable[Pod], held: dict[str, str]) -> list[str]:
-        """Delete the pods that do not go and whose loss was consented to, past their budgets; return their titles.
+    def _force(self, held: Iterable[Pod], pods: Iterable[Pod]) -> list[str]:
+        """Delete pods whose loss was consented to: those that budgets hold back, and those of the node that do not end.
 
         A pod that its node does not end is taken out of the API only:
         https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/#pod-termination-forced
+
+        :return: their titles.
         """
+        stuck = [pod for pod in pods if is_stuck(pod, datetime.now(timezone.utc))]
         done = []
-        for pod in pods:
-            stuck = is_stuck(pod, datetime.now(timezone.utc))
-            if self._options.may_force(pod) and (stuck or (pod.title in held and not pod.leaving)):
-                options = {"apiVersion": "v1", "kind": "DeleteOptions"}
-                options.update(self._delete_options(pod, 0 if stuck else self._options.grace_period))
+        for pod, grace in [*((pod, self._options.grace_period) for pod in held), *((pod, 0) for pod in stuck)]:
+            if self._options.may_force(pod):
+                options = {"apiVersion": "v1", "kind": "DeleteOptions", **self._delete_options(pod, grace)}
                 if _ask(self._client, "DELETE", f"/api/v1/namespaces/{pod.namespace}/pods/{pod.name}", options) is None:
                     done.append(pod.title)
         return done
+
+    def _explain(self, plan: Plan, held: dict[str, str], budgets: Budgets) -> list[str]:
+        """Add to why pods are held that it is for good, where it is; return the remedies."""
+        remedies = set()
+        try:
+            for pod in plan.evict:
+                found = budgets.of(pod) if pod.title in held and not pod.leaving and pod.title not in plan.unprotected else []
+                problem = overlap(found) if len(found) > 1 else budget_problem(found[0]) if found else None
+                if problem and problem[-1]:
+                    if problem[1] not in held[pod.title]:
+                        held[pod.title] += f" ({problem[1]})"
+                    remedies.add(problem[2])
+        except (FlotillaError, OSError):
+            pass  # it is only the explanation that can not be had now
+        return sorted(remedies)
 
     def _give_back(self) -> str:
         """Let pods come to the node again if it was us who made it unschedulable; return what it is like now."""
@@ -337,12 +358,12 @@ class Drain:
             return "The node may still be unschedulable."
         return TAKES_PODS
 
-    def _over(self, pods: list[Pod], held: dict[str, str]) -> FlotillaError:
+    def _over(self, pods: list[Pod], held: dict[str, str], remedies: list[str]) -> FlotillaError:
         lines = [f"{pod.title}: {held.get(pod.title) or 'evicted, but it does not end'}" for pod in pods]
         return FlotillaError(
             "DRAIN_TIMEOUT",
             f"The node {self._node} was not drained within {format_duration(self._options.timeout)}. Still there: {'; '.join(lines)}.",
-            "Give the budgets room (more replicas, or pods that get ready), or end these pods yourself, and run again.",
+            " ".join([*remedies, "Or end these pods yourself." if remedies else _REMEDY, "Then run again."]),
             details={"blocked": [{"pod": pod.title, "reason": held.get(pod.title, "")} for pod in pods]},
         )
 

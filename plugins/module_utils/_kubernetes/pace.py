@@ -15,12 +15,26 @@ from typing import Any
 
 from .client import ApiError, Client
 from .disruption import WITHOUT_REPLICAS, unprotected_room
-from .snapshot import PATHS, Owner, Pod, matches, pod_of
+from .snapshot import PATHS, Budget, Owner, Pod, budget_of, matches, pod_of
 
 LOOK = 2.0  # seconds between two looks at a workload
 HOMELESS = 15.0  # seconds after which a new pod that fits nowhere is not waited for
 # Where the workloads are that tell how many pods they are to have.
 _WORKLOADS = {"ReplicaSet": "apis/apps/v1", "StatefulSet": "apis/apps/v1", "ReplicationController": "api/v1"}
+
+
+class Budgets:
+    """The budgets of a cluster, read when they are asked for first."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._all: list[Budget] | None = None
+
+    def of(self, pod: Pod) -> list[Budget]:
+        """Return the budgets that select a pod."""
+        if self._all is None:
+            self._all = [budget_of(data) for data in self._client.items(PATHS["budgets"])]
+        return [budget for budget in self._all if budget.namespace == pod.namespace and matches(budget.selector, pod.labels)]
 
 
 class Pace:
@@ -30,10 +44,9 @@ class Pace:
     Who has only one pod on the node is never held back.
     """
 
-    def __init__(self, client: Client, seen: dict[str, Any]) -> None:
+    def __init__(self, client: Client, budgets: Budgets, seen: dict[str, Any]) -> None:
         """:param seen: per uid of a workload how many of its pods were ``ready`` at first, kept from slice to slice."""
-        self._client, self._seen = client, seen
-        self._budgets: list[dict[str, Any]] | None = None
+        self._client, self._budgets, self._seen = client, budgets, seen
         self._next_look: dict[str, float] = {}
         self._rooms: dict[str, int] = {}
 
@@ -48,7 +61,7 @@ class Pace:
         for owner, pods in groups.items():
             if len(pods) < 2 and owner.uid not in self._seen:
                 continue
-            pods = [pod for pod in pods if owner.kind == "StatefulSet" or not self._has_budget(pod)]
+            pods = [pod for pod in pods if owner.kind == "StatefulSet" or not self._budgets.of(pod)]
             if not pods or (len(pods) < 2 and owner.uid not in self._seen):
                 continue
             room = self._room(owner)
@@ -56,12 +69,6 @@ class Pace:
             waiting.update(dict.fromkeys(sorted(pods, key=lambda pod: pod.name, reverse=True)[room:], reason))
             self._rooms[owner.uid] = max(0, room - len(pods))
         return waiting
-
-    def _has_budget(self, pod: Pod) -> bool:
-        if self._budgets is None:
-            self._budgets = list(self._client.items(PATHS["budgets"]))
-        mine = (one for one in self._budgets if one["metadata"]["namespace"] == pod.namespace)
-        return any(matches(one["spec"].get("selector"), pod.labels) for one in mine)
 
     def _room(self, owner: Owner) -> int:
         """Return how many more pods may go now."""

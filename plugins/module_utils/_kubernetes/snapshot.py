@@ -190,7 +190,7 @@ def snapshot(
     return Snapshot(
         {data["metadata"]["name"]: _node(data) for data in nodes},
         tuple(pod_of(data, deployments) for data in pods),
-        tuple(_budget(data) for data in budgets),
+        tuple(budget_of(data) for data in budgets),
         dict(replicas),
         volume_terms,
     )
@@ -246,7 +246,8 @@ def _node(data: Mapping[str, Any]) -> Node:
     )
 
 
-def _budget(data: Mapping[str, Any]) -> Budget:
+def budget_of(data: Mapping[str, Any]) -> Budget:
+    """Return a PodDisruptionBudget of the API."""
     metadata, spec, status = data["metadata"], data["spec"], data.get("status") or {}
     numbers = [status.get(name) or 0 for name in ("disruptionsAllowed", "currentHealthy", "desiredHealthy", "expectedPods")]
     failed = next((one for one in status.get("conditions") or [] if one.get("reason") == "SyncFailed"), None)

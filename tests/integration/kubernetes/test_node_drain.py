@@ -105,6 +105,9 @@ def test_the_deadline_names_what_is_left_and_gives_the_node_back(node: Node) -> 
         run(node, timeout=1)
     assert caught.value.code == "DRAIN_TIMEOUT" and f"{node.name}/web-1: The disruption budget web" in str(caught.value)
     assert [entry["pod"] for entry in caught.value.details["blocked"]] == [f"{node.name}/web-1"]
+    # What never passes is told from what may, and how to mend it.
+    assert "(minAvailable: 1) needs 1 healthy pods, and there are to be 1: none may ever go" in str(caught.value)
+    assert f"the budget {node.name}/web 'maxUnavailable: 1'" in caught.value.remedy
     assert node.schedulable and node.pods == ["web-1"]
 
 

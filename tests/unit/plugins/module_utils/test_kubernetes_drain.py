@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -43,6 +44,9 @@ class Server:
             raise error
         metadata = {"namespace": "shop", "labels": {}, "ownerReferences": [self.owner]}
         return {"items": [{"metadata": {**metadata, "name": name, "uid": name}, "spec": {"containers": []}} for name in self.pods]}
+
+    def items(self, path: str) -> Iterator[dict[str, Any]]:
+        return iter(())  # no budgets
 
     def merge(self, path: str, body: dict[str, Any]) -> None:
         self.node["spec"]["unschedulable"] = body["spec"]["unschedulable"]
