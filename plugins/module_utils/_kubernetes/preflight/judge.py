@@ -99,7 +99,7 @@ def cluster(observed: Mapping[str, Any], documents: Mapping[str, Any], wanted: W
     for check in (_skew, _etcd_skew):
         findings += check(observed, path, wanted)
     findings += _apis(observed, known)
-    findings += _settings(_given(observed, documents), documents, known)
+    findings += settings(_given(observed, documents), documents, known)
     for kind, document in documents.items():
         if document is None:
             name = {"ClusterConfiguration": "kubeadm-config", "KubeletConfiguration": "kubelet-config"}.get(kind)
@@ -146,7 +146,7 @@ def node(observed: Mapping[str, Any], kubelet: Any, wanted: Wanted) -> list[Upgr
             cleaned = LEFT_BEHIND if place == "kubeadm" else ()
             where = "kubeadm-flags.env" if place == "kubeadm" else place
             given += [("kubelet", name, value, f"{where} of {observed['node']}") for name, value in flags.items() if name not in cleaned]
-        findings += _settings(given, {"KubeletConfiguration": kubelet}, [minor], f"of {observed['node']}")
+        findings += settings(given, {"KubeletConfiguration": kubelet}, [minor], f"of {observed['node']}")
     return findings
 
 
@@ -363,7 +363,7 @@ def _given(observed: Mapping[str, Any], documents: Mapping[str, Any]) -> Iterato
                 yield component, str(one["name"]), one.get("value", ""), "ClusterConfiguration (ConfigMap kube-system/kubeadm-config)"
 
 
-def _settings(
+def settings(
     given: Iterable[Argument], documents: Mapping[str, Any], minors: Sequence[str], where: str = "that the cluster records"
 ) -> list[UpgradeFinding]:
     """Return what one of ``minors`` does not take, once each, with every place where it is set."""
