@@ -15,7 +15,7 @@ SEED ?= 9
 
 playbook = FLOTILLA_FRONTEND=make ANSIBLE_STDOUT_CALLBACK=flotilla.kubernetes.phases tools/run ansible-playbook -i $(FOUNDATION) -e flotilla_cluster_name=$(CLUSTER)
 
-.PHONY: help setup setup-tests lint unit integration contract contract-full molecule test e2e e2e-full e2e-aws e2e-upgrade e2e-kill e2e-kill-fresh build bundle bench cluster cluster-status cluster-delete kubeconfig kubectl clean
+.PHONY: help setup setup-tests lint unit integration contract contract-full molecule test e2e e2e-full e2e-aws e2e-upgrade e2e-kill-upgrade e2e-kill e2e-kill-fresh build bundle bench cluster cluster-status cluster-delete kubeconfig kubectl clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -77,6 +77,9 @@ e2e-aws: setup-tests ## Run the end-to-end test of AWS on machines that are real
 
 e2e-upgrade: setup-tests ## Upgrade a cluster of three and three by two minors under load
 	@tools/gates e2e-upgrade -- $(ARGS)
+
+e2e-kill-upgrade: setup-tests ## Kill one upgrade at five kinds of step, and let it go on each time
+	@tools/gates e2e-kill-upgrade -- $(ARGS)
 
 e2e-kill: setup-tests ## Kill one create at every event, for KILL_MINUTES (25); the next call goes on from there
 	@tools/gates e2e-kill -- $(ARGS)

@@ -15,7 +15,8 @@ description:
   - While it waits, it says every 15 seconds for what.
   - The gates are V(api_servers) (every control plane's own C(/readyz)), V(etcd) (a healthy voting member per control plane and none
     besides), V(nodes) (exactly the expected nodes, all Ready), V(system_pods), V(daemon_sets), V(services) (C(kubernetes) and
-    C(kube-dns) have endpoints) and V(kubelet_certificates) (each kubelet shows a certificate of the cluster's CA).
+    C(kube-dns) have endpoints), V(kubelet_certificates) (each kubelet shows a certificate of the cluster's CA) and V(workloads) (every
+    workload of O(workloads) is as ready as before; without it nothing is asked).
 options:
   address:
     description: This control plane's own address, on which its API server listens.
@@ -34,12 +35,20 @@ options:
     description: Version that the kubelet of a node must report, by node name, for the gate V(nodes); for nodes that are just upgraded.
     type: dict
     default: {}
+  workloads:
+    description: Ready pods of each workload, as RV(workloads) said it before something was done to the cluster.
+    type: dict
+    default: {}
+  read_workloads:
+    description: Whether to return RV(workloads).
+    type: bool
+    default: false
   gates:
     description: Which gates must hold.
     type: list
     elements: str
-    choices: [api_servers, etcd, nodes, system_pods, daemon_sets, services, kubelet_certificates]
-    default: [api_servers, etcd, nodes, system_pods, daemon_sets, services, kubelet_certificates]
+    choices: [api_servers, etcd, nodes, system_pods, daemon_sets, services, kubelet_certificates, workloads]
+    default: [api_servers, etcd, nodes, system_pods, daemon_sets, services, kubelet_certificates, workloads]
   timeout:
     description: Seconds to wait until every gate holds. V(0) looks once.
     type: int
@@ -89,6 +98,11 @@ nodes:
   returned: when the API server answers
   type: list
   elements: dict
+workloads:
+  description: How many pods of each Deployment and StatefulSet are ready.
+  returned: with O(read_workloads=true), when the API server answers
+  type: dict
+  sample: {deployment/shop/cart: 3}
 join_secrets:
   description: Names of the Secrets of C(kube-system) that runs of this collection made for machines to join; only a killed run leaves some.
   returned: when the API server answers
@@ -109,7 +123,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._errors import FlotillaError
 from ..module_utils._kubernetes.client import Client
-from ..module_utils._kubernetes.gates import GATES, WITHOUT_MACHINE, Expectation, describe_nodes, examine
+from ..module_utils._kubernetes.gates import GATES, WITHOUT_MACHINE, Expectation, describe_nodes, examine, read_workloads
 from ..module_utils._kubernetes.kubeadm import join_secrets
 
 SLICE = 15.0  # seconds
@@ -117,10 +131,13 @@ SLICE = 15.0  # seconds
 
 def wait(client: Client, params: dict[str, Any]) -> dict[str, Any]:
     """Return the module's result once the gates hold or the time is over, or what to say after a slice of waiting."""
-    expected = Expectation(frozenset(params["nodes"]), params["control_planes"], kubelet_versions=params["kubelet_versions"])
+    expected = Expectation(
+        frozenset(params["nodes"]), params["control_planes"], kubelet_versions=params["kubelet_versions"], workloads=params["workloads"]
+    )
+    gates = [gate for gate in params["gates"] if gate != "workloads" or params["workloads"]]
     before, began = float(params["progress_token"] or 0), time.monotonic()
     while True:
-        findings = examine(client, expected, params["gates"])
+        findings = examine(client, expected, gates)
         slept = time.monotonic() - began
         waited = round(before + slept, 1)
         if {finding.code for finding in findings} <= {WITHOUT_MACHINE} or waited >= params["timeout"]:
@@ -137,6 +154,7 @@ def wait(client: Client, params: dict[str, Any]) -> dict[str, Any]:
         "nodes": [] if silent else describe_nodes(client),
         "join_secrets": [] if silent else join_secrets(client),
         "waited": waited,
+        **({"workloads": read_workloads(client)} if params["read_workloads"] and not silent else {}),
     }
 
 
@@ -147,6 +165,8 @@ def main() -> None:
             "control_planes": {"type": "dict", "required": True},
             "nodes": {"type": "list", "elements": "str", "required": True},
             "kubelet_versions": {"type": "dict", "default": {}},
+            "workloads": {"type": "dict", "default": {}},
+            "read_workloads": {"type": "bool", "default": False},
             "gates": {"type": "list", "elements": "str", "choices": list(GATES), "default": list(GATES)},
             "timeout": {"type": "int", "default": 0},
             "fail": {"type": "bool", "default": True},

@@ -15,6 +15,7 @@ from typing import Any
 
 import outside
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._bundle import catalogue, toolchain
+from backing.podman import runtime
 
 APPLICATION, REPLICAS, NODE_PORT, FRONT_PORT = "shop", 6, 30080, 8080
 _SELECTOR = {"app": APPLICATION}
@@ -105,7 +106,8 @@ def front(cluster: str, addresses: list[str]) -> Iterator[str]:
     outside.host("podman", "rm", "--force", "--ignore", name)
     script = 'printf %s "$CONFIG" >/tmp/haproxy.cfg && exec haproxy -db -f /tmp/haproxy.cfg'
     options = ["--name", name, "--network", network, "--env", f"CONFIG={config}", "--entrypoint", "sh"]
-    outside.host("podman", "run", "--detach", *options, image, "-c", script)
+    limits = ["--ulimit", "nofile=20000:20000", "--ulimit", "nproc=30000:30000"]
+    outside.host("podman", *runtime(), "run", "--detach", *options, *limits, image, "-c", script)
     try:
         address = json.loads(outside.host("podman", "inspect", name))[0]["NetworkSettings"]["Networks"][network]["IPAddress"]
         yield f"http://{address}:{FRONT_PORT}/hostname"

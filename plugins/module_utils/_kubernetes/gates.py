@@ -13,7 +13,7 @@ import re
 import socket
 import ssl
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -42,12 +42,14 @@ class Expectation:
     :param nodes: names of the nodes that must be Ready.
     :param control_planes: node name -> address of its own API server and etcd member.
     :param kubelet_versions: node name -> version that its kubelet must report, for nodes that are just upgraded.
+    :param workloads: as `read_workloads` returned them before something was done to the cluster.
     """
 
     nodes: frozenset[str]
     control_planes: dict[str, str]
     port: int = API_PORT
     kubelet_versions: dict[str, str] = field(default_factory=dict)
+    workloads: dict[str, int] = field(default_factory=dict)
 
 
 def nodes_ready(client: Client, expected: Expectation) -> list[Finding]:
@@ -253,6 +255,32 @@ def daemon_sets_complete(client: Client, expected: Expectation) -> list[Finding]
     return findings
 
 
+def read_workloads(client: Client) -> dict[str, int]:
+    """Return how many pods of each Deployment and StatefulSet are ready, by ``deployment/<namespace>/<name>``."""
+    return {name: ready for name, ready, _wanted in _workloads(client)}
+
+
+def workloads_ready(client: Client, expected: Expectation) -> list[Finding]:
+    """Each workload has as many ready pods as before, or as many as it asks for since its owner changed that; one that is gone is fine."""
+    return [
+        Finding(
+            "WORKLOAD_LESS_READY",
+            name,
+            f"The {' '.join(name.split('/', 1))} has {ready} ready pods, {expected.workloads[name]} before.",
+            f"Read 'kubectl describe -n {name.split('/')[1]} {name.split('/')[0]}/{name.split('/')[2]}'.",
+        )
+        for name, ready, wanted in _workloads(client)
+        if ready < min(expected.workloads.get(name, 0), wanted)
+    ]
+
+
+def _workloads(client: Client) -> Iterator[tuple[str, int, int]]:
+    for kind in ("deployment", "statefulset"):
+        for item in client.items(f"/apis/apps/v1/{kind}s"):
+            name = f"{kind}/{item['metadata']['namespace']}/{item['metadata']['name']}"
+            yield name, item.get("status", {}).get("readyReplicas", 0), item["spec"].get("replicas", 1)
+
+
 def services_have_endpoints(client: Client, expected: Expectation) -> list[Finding]:
     """The Services `default/kubernetes` and `kube-system/kube-dns` have ready endpoints, the first one per control plane.
 
@@ -328,6 +356,7 @@ GATES: dict[str, Callable[[Client, Expectation], list[Finding]]] = {
     "daemon_sets": daemon_sets_complete,
     "services": services_have_endpoints,
     "kubelet_certificates": kubelets_have_certificates,
+    "workloads": workloads_ready,
 }
 
 

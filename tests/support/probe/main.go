@@ -219,7 +219,8 @@ func read(path string) (*kubeconfig, error) {
 }
 
 func client(config *tls.Config, keep bool) *http.Client {
-	return &http.Client{Transport: &http.Transport{TLSClientConfig: config, DisableKeepAlives: !keep, ForceAttemptHTTP2: keep}}
+	// A transport writes its protocols into the configuration.
+	return &http.Client{Transport: &http.Transport{TLSClientConfig: config.Clone(), DisableKeepAlives: !keep, ForceAttemptHTTP2: keep}}
 }
 
 // ledger knows the last number that the API took for each key.
@@ -341,7 +342,9 @@ func main() {
 	b := &book{kinds: map[string]*tally{}}
 	l := &ledger{acknowledged: map[string]int{}, seen: map[string]int{}}
 	get := func(url string) func(context.Context, int) (*http.Request, error) {
-		return func(ctx context.Context, _ int) (*http.Request, error) { return http.NewRequestWithContext(ctx, "GET", url, nil) }
+		return func(ctx context.Context, _ int) (*http.Request, error) {
+			return http.NewRequestWithContext(ctx, "GET", url, nil)
+		}
 	}
 	key := func(number int) string { return fmt.Sprintf("k%d", number%keys) }
 	change := func(ctx context.Context, number int) (*http.Request, error) {

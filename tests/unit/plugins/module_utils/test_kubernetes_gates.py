@@ -151,3 +151,35 @@ def test_lists_are_read_page_by_page(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_configuration_is_a_stream_of_json_documents() -> None:
     text = api.as_json_documents([{"kind": "A"}, {"kind": "B"}])
     assert [json.loads(part)["kind"] for part in text.split("\n---\n")] == ["A", "B"]
+
+
+def workload(ready: int, wanted: int) -> dict[str, Any]:
+    return {"metadata": {"namespace": "shop", "name": "cart"}, "spec": {"replicas": wanted}, "status": {"readyReplicas": ready}}
+
+
+@pytest.mark.parametrize(
+    ("ready", "wanted", "less"), [(3, 3, False), (2, 3, True), (0, 3, True), (2, 2, False), (1, 2, True), (5, 5, False)]
+)
+def test_a_workload_is_as_ready_as_before_unless_its_owner_asks_for_less(ready: int, wanted: int, less: bool) -> None:
+    path = "/apis/apps/v1/deployments"
+    before = gates.read_workloads(Fake({path: [workload(3, 3)], "/apis/apps/v1/statefulsets": []}))
+    assert before == {"deployment/shop/cart": 3}
+    now = Fake({path: [workload(ready, wanted)], "/apis/apps/v1/statefulsets": []})
+    expected = gates.Expectation(frozenset(), {}, workloads=before)
+    assert [finding.code for finding in gates.workloads_ready(now, expected)] == ["WORKLOAD_LESS_READY"] * less
+
+
+def test_a_workload_that_is_gone_and_one_that_is_new_are_no_finding() -> None:
+    other = {**workload(0, 1), "metadata": {"namespace": "shop", "name": "new"}}
+    now = Fake({"/apis/apps/v1/deployments": [other], "/apis/apps/v1/statefulsets": []})
+    expected = gates.Expectation(frozenset(), {}, workloads={"deployment/shop/cart": 3})
+    assert gates.workloads_ready(now, expected) == []
+
+
+def test_a_kubelet_that_still_reports_the_old_version_is_a_finding() -> None:
+    one = node("a")
+    one["status"]["nodeInfo"] = {"kubeletVersion": "v1.35.4"}
+    answers = Fake({"/api/v1/nodes": [one]})
+    wanted = gates.Expectation(frozenset(["a"]), {}, kubelet_versions={"a": "1.36.3"})
+    assert [finding.code for finding in gates.nodes_ready(answers, wanted)] == ["KUBELET_VERSION"]
+    assert gates.nodes_ready(answers, gates.Expectation(frozenset(["a"]), {}, kubelet_versions={"a": "1.35.4"})) == []

@@ -34,6 +34,8 @@ class Cluster:
                 "nodes": [],
                 "control_planes": {},
                 "kubelet_versions": {},
+                "workloads": {},
+                "read_workloads": False,
                 "gates": [],
                 "timeout": timeout,
                 "progress_token": answers[-1].get("progress_token"),
