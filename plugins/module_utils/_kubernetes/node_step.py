@@ -118,6 +118,12 @@ class NodeStep(ABC):
         :raises FlotillaError: it must not be started.
         """
 
+    def meanwhile(self, notes: dict[str, Any]) -> None:  # noqa: B027 - most steps need no help
+        """Do what helps the command, about once a second while it works.
+
+        :param notes: what this method wants to find again in the next slice; JSON.
+        """
+
     def phase(self, known: Sequence[str]) -> str:
         """Return what kubeadm does, for people.
 
@@ -135,8 +141,9 @@ def advance(step: NodeStep, token: str | None, seconds: float) -> dict[str, Any]
     :raises FlotillaError: the command failed; the message has its last lines, the log on the node has all of them.
     """
     # `run` is the one that is looked at, `mine` whether this task started it.
-    seen = json.loads(token) if token else {"found": step.state(), "run": None, "mine": False, "since": time.monotonic()}
+    seen = json.loads(token) if token else {"found": step.state(), "run": None, "mine": False, "since": time.monotonic(), "notes": {}}
     until = time.monotonic() + seconds
+    helped = time.monotonic()
     while True:
         lock = _take_lock()
         if lock is not None:
@@ -158,6 +165,9 @@ def advance(step: NodeStep, token: str | None, seconds: float) -> dict[str, Any]
                 f"Another kubeadm step still runs on this node after {3 * step.timeout:g} s.",
                 "Look for it with 'ps -ef', wait for it or end it, then run again.",
             )
+        if now - helped >= 1.0:
+            helped = now
+            step.meanwhile(seen["notes"])
         if now >= until:
             return {"finished": False, "progress": [_progress(step, seen["mine"])], "progress_token": json.dumps(seen)}
         time.sleep(POLL)

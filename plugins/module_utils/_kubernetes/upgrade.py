@@ -22,6 +22,7 @@ from .._files import write_atomically
 from .._state import STATE_DIR, read_json
 from .client import Client, short_lived_kubeconfig
 from .configuration import API_SERVER, MANIFESTS
+from .gates import api_server_problem
 from .kubelet_flags import drop_left_behind
 from .live_versions import remember_applied
 from .membership import kubelet_version, membership
@@ -87,6 +88,19 @@ class Upgrade(NodeStep):
 
     def done(self, state: str) -> bool:
         return state == "upgraded"
+
+    def meanwhile(self, notes: dict[str, Any]) -> None:
+        """Start the kubelet anew when the API server next to it, the only one that it asks, is back.
+
+        It would ask again in pauses that have grown to half a minute and more, and kubeadm waits for what it then reports. Pods run on:
+        https://pkg.go.dev/k8s.io/client-go/tools/cache#NewReflectorWithOptions.
+        """
+        if not self.api_server:
+            return
+        away = bool(api_server_problem("127.0.0.1"))
+        if notes.get("away") and not away:
+            run(["systemctl", "restart", "kubelet"], code="KUBELET_NOT_RESTARTED", remedy="Read 'journalctl -u kubelet' on the machine.")
+        notes["away"] = away
 
     def phase(self, known: Sequence[str]) -> str:
         pods = _STATIC_POD.findall(read_log(self.log))

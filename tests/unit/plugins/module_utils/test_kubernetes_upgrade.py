@@ -124,3 +124,16 @@ def test_another_kubeadm_and_no_member_are_refused_before_anything_runs(node: No
 def test_check_mode_starts_nothing(node: Node) -> None:
     found = upgrade.upgrade(step(), None, check_mode=True)
     assert found["changed"] and found["diff"]["before"] == {"kubelet": OLD} and node.calls == []
+
+
+def test_the_kubelet_starts_anew_each_time_its_api_server_is_back_and_never_on_a_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    answers, commands, notes = ["", "refused", "refused", "", "", "not ready", ""], [], {}
+    monkeypatch.setattr(upgrade, "api_server_problem", lambda _address: answers.pop(0))
+    monkeypatch.setattr(upgrade, "run", lambda words, **_options: commands.append(words))
+    one = upgrade.Upgrade(NEW, "node", "control plane c", "10.0.0.12", "flotilla", [], 30)
+    while answers:
+        one.meanwhile(notes)
+        notes = json.loads(json.dumps(notes))
+    assert commands == [["systemctl", "restart", "kubelet"]] * 2
+    step().meanwhile({})
+    assert len(commands) == 2
