@@ -46,9 +46,7 @@ def program(folder: Path, image: str, into: Path) -> Path:
     """Take the program ``image`` out of the bundle's image of that name."""
     target = into / image
     if not target.exists():
-        # Of this machine's architecture; older bundles have one only.
-        (path,) = [*folder.glob(f"images/amd64/{image}.tar")] or folder.glob(f"images/{image}.tar")
-        with tarfile.open(path) as archive:
+        with tarfile.open(folder / f"images/amd64/{image}.tar") as archive:
             (layer,) = json.load(archive.extractfile("manifest.json"))[0]["Layers"]
             with tarfile.open(fileobj=io.BytesIO(archive.extractfile(layer).read())) as files:
                 member = next(one for one in files.getmembers() if one.isfile() and one.name.rsplit("/", 1)[-1] == image)

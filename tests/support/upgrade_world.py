@@ -167,8 +167,12 @@ class World:
         """Merge ``patch`` into an object; ``path`` may end in ``/status``."""
         before = self.client.get(path)
         self.client.merge(path, patch)
-        before["metadata"].pop("resourceVersion")
-        self.undo.append(lambda: self.call("PUT", path, before))
+
+        def put_back() -> None:
+            before["metadata"]["resourceVersion"] = self.client.get(path)["metadata"]["resourceVersion"]
+            self.call("PUT", path, before)
+
+        self.undo.append(put_back)
 
     def node_status(self, name: str, condition: dict[str, str] | None = None, **info: str) -> None:
         """Change what a kubelet reports."""
@@ -232,10 +236,16 @@ class World:
         assert before in text
         self.change(path, {"data": {entry: text.replace(before, after)}})
 
-    def budget(self, name: str, app: str, spec: dict[str, Any], **numbers: int) -> None:
+    def budget(self, name: str, app: str, spec: dict[str, Any], **numbers: Any) -> None:
         """Create a PodDisruptionBudget with the numbers that the disruption controller would write."""
         body = {"metadata": {"name": name}, "spec": {"selector": {"matchLabels": {"app": app}}, **spec}}
         self.create("/apis/policy/v1/namespaces/shop/poddisruptionbudgets", body, {"disruptionsAllowed": 0, **numbers})
+
+    def observed_budget(self, name: str) -> None:
+        """Let a PodDisruptionBudget be as if the disruption controller had seen its present content."""
+        path = f"/apis/policy/v1/namespaces/shop/poddisruptionbudgets/{name}"
+        generation = self.client.get(path)["metadata"]["generation"]
+        self.client.merge(f"{path}/status", {"status": {"observedGeneration": generation}})
 
     def workload(self, name: str, replicas: int, kind: str = "replicasets") -> None:
         """Create a workload of the namespace shop with its pods, each on another worker."""
@@ -324,7 +334,7 @@ def _kubeadm(world: World, bundle: Path) -> None:
     ]  # fmt: skip
     config.write_text("\n---\n".join(json.dumps(document) for document in documents))
     for phase in (["upload-config", "kubeadm"], ["upload-config", "kubelet"], ["addon", "all"]):
-        command = [bundle / "bin/kubeadm", "init", "phase", *phase, f"--config={config}", f"--kubeconfig={kubeconfig}"]
+        command = [bundle / "bin/amd64/kubeadm", "init", "phase", *phase, f"--config={config}", f"--kubeconfig={kubeconfig}"]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
 

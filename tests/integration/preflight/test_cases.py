@@ -204,6 +204,13 @@ def a_field_that_kubelets_do_not_know(world, broken):
     world.recorded("KubeletConfiguration", "kind: KubeletConfiguration", f"{field}: /x\nkind: KubeletConfiguration")
 
 
+@case("UPGRADE_FEATURE_GATE_REMOVED", "kubeadm/WaitForAllControlPlaneComponents")
+def a_feature_gate_that_kubeadm_has_no_more(world, broken):
+    gate = "WaitForAllControlPlaneComponents" if broken else "NodeLocalCRISocket"
+    text = "kind: ClusterConfiguration"
+    world.recorded("ClusterConfiguration", text, f"{text}\nfeatureGates:\n  {gate}: true")
+
+
 @case("UPGRADE_KUBEADM_RECORD_MISSING", "configmap/kube-system/kubeadm-config")
 def a_record_that_somebody_deleted(world, broken):
     if broken:
@@ -454,6 +461,29 @@ def a_budget_whose_pods_are_broken(world, broken):
     world.budget(
         "cart", "cart", {"minAvailable": 1}, disruptionsAllowed=healthy - 1, currentHealthy=healthy, desiredHealthy=1, expectedPods=2
     )
+
+
+@case("UPGRADE_PDB_NOT_OBSERVED", "poddisruptionbudget/shop/web")
+def a_budget_that_nobody_counts(world, broken):
+    # Nothing counts here: there is no kube-controller-manager. The twin's change is one of metadata, which needs none.
+    change = {"spec": {"minAvailable": "50%"}} if broken else {"metadata": {"labels": {"team": "shop"}}}
+    path = "/apis/policy/v1/namespaces/shop/poddisruptionbudgets/web"
+    world.undo.append(lambda: world.observed_budget("web"))
+    world.change(path, change)
+
+
+@case("UPGRADE_PDB_NOT_COMPUTED", "poddisruptionbudget/shop/cart")
+def a_budget_that_can_not_be_computed(world, broken):
+    world.workload("cart", 2)
+    condition = {
+        "type": "DisruptionAllowed",
+        "status": "False",
+        "reason": "SyncFailed" if broken else "SufficientPods",
+        "message": "no scale",
+    }
+    conditions = [{**condition, "lastTransitionTime": "2026-11-22T10:00:00Z"}]
+    numbers = {"currentHealthy": 2, "desiredHealthy": 1, "expectedPods": 2, "disruptionsAllowed": 0 if broken else 1}
+    world.budget("cart", "cart", {"maxUnavailable": 1}, conditions=conditions, **numbers)
 
 
 @case("UPGRADE_PDB_OVERLAP", "poddisruptionbudget/shop/part, shop/web")

@@ -37,8 +37,7 @@ def make(root: Path, leaf_days: int, authority_days: int) -> None:
         },
     ]
     config.write_text("\n---\n".join(json.dumps(document) for document in documents))
-    kubeadm = control_plane.bundle(root, LIVE) / "bin"
-    program = next(path for path in (kubeadm / "amd64/kubeadm", kubeadm / "kubeadm") if path.exists())
+    program = control_plane.bundle(root, LIVE) / "bin/amd64/kubeadm"
     for phase in (["certs", "all"], ["kubeconfig", "admin", f"--kubeconfig-dir={root / 'etc/kubernetes'}"]):
         done = subprocess.run([program, "init", "phase", *phase, f"--config={config}"], capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from pathlib import Path
 
@@ -34,6 +35,17 @@ def says(program: Path, *arguments: str) -> str:
     done = subprocess.run([program, *arguments], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode != 0
     return done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(("gate", "refused"), [("WaitForAllControlPlaneComponents", True), ("NodeLocalCRISocket", False)])
+def test_a_feature_gate_of_kubeadm(tmp_path: Path, gate: str, refused: bool) -> None:
+    document = {"apiVersion": "kubeadm.k8s.io/v1beta4", "kind": "ClusterConfiguration", "kubernetesVersion": f"v{TARGET}"}
+    config = tmp_path / "kubeadm.json"
+    config.write_text(json.dumps({**document, "featureGates": {gate: True}}))
+    program = control_plane.bundle(tmp_path, TARGET) / "bin/amd64/kubeadm"
+    done = subprocess.run([program, "config", "validate", f"--config={config}"], capture_output=True, text=True, check=False)
+    assert (done.returncode != 0 and f"{gate} is not a valid feature name" in done.stderr) is refused, done.stderr
+    assert bool(judge.settings([], {"ClusterConfiguration": {"featureGates": {gate: True}}}, ["1.36"])) is refused
 
 
 @pytest.mark.parametrize(("component", "flag", "refused", "why", "taken"), SETTINGS, ids=[f"{one[0]}-{one[2]}" for one in SETTINGS])

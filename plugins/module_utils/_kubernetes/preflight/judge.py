@@ -33,6 +33,7 @@ TESTED: Mapping[str, Mapping[str, tuple[str, str]]] = {
 }
 FRAGMENTED, FRAGMENTED_FROM = 0.5, 256 * MIB  # the part of a file that is free pages, and the size from which that matters
 NOSPACE = "NOSPACE"
+CLUSTER_CONFIGURATION = "ClusterConfiguration (ConfigMap kube-system/kubeadm-config)"
 # What `disruption` calls what holds a drain back.
 DISRUPTIONS = {
     "PDB_NEVER_ALLOWS": "UPGRADE_PDB_NEVER_ALLOWS",
@@ -360,7 +361,7 @@ def _given(observed: Mapping[str, Any], documents: Mapping[str, Any]) -> Iterato
         given = section.get("extraArgs") if isinstance(section, Mapping) else None
         for one in given if isinstance(given, list) else []:
             if isinstance(one, Mapping) and "name" in one:
-                yield component, str(one["name"]), one.get("value", ""), "ClusterConfiguration (ConfigMap kube-system/kubeadm-config)"
+                yield component, str(one["name"]), one.get("value", ""), CLUSTER_CONFIGURATION
 
 
 def settings(
@@ -379,6 +380,10 @@ def settings(
         for component, name, value, place in given:
             for finding in filter(_fatal, tables.arguments(component, {name: value}, minor)):
                 note(_code_of(name, finding), f"{component}/{finding.subject}", finding, place)
+        cluster_wide = documents.get("ClusterConfiguration")
+        gates = cluster_wide.get("featureGates") if isinstance(cluster_wide, Mapping) else None
+        for finding in filter(_fatal, tables.feature_gates("kubeadm", gates if isinstance(gates, Mapping) else {}, minor)):
+            note(_code_of("feature-gates", finding), f"kubeadm/{finding.subject}", finding, CLUSTER_CONFIGURATION)
         for kind, component in _READS.items():
             document = documents.get(kind)
             if not isinstance(document, Mapping):

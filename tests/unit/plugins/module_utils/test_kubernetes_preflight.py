@@ -54,6 +54,12 @@ def test_every_code_is_used_and_every_used_code_is_registered() -> None:
     assert set(re.findall(r'"(UPGRADE_[A-Z0-9_]+)"', text)) == set(codes.CODES)
 
 
+def test_every_code_has_a_case() -> None:
+    files = [*(ROOT / "tests/integration/preflight").glob("test_*.py"), Path(__file__)]
+    text = "".join(path.read_text(encoding="utf-8") for path in files)
+    assert sorted(code for code in codes.CODES if f'"{code}"' not in text) == []
+
+
 @pytest.mark.parametrize("code", codes.CODES)
 def test_every_code_says_what_to_do(code) -> None:
     one = codes.CODES[code]
@@ -375,6 +381,22 @@ def test_an_upgrade_that_stopped_half_way_goes_on() -> None:
         {**OBSERVED, "api_servers": servers, "static_pods": pods, "nodes": nodes, "etcd": etcds}, DOCUMENTS, wanted
     )
     assert found(findings) == [] and [hop.version for hop in path] == ["1.35.4", "1.36.3"]
+
+
+# What people may have written by hand is odd at times, and is for kubeadm to refuse.
+ODD = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["name", "value", "extraArgs", "featureGates", "x"]), inner)
+    ),
+    max_leaves=6,
+)
+
+
+@given(st.dictionaries(st.sampled_from(["apiServer", "scheduler", "featureGates", "kind", "apiVersion"]), ODD), ODD)
+def test_odd_documents_are_judged_without_an_error(document, kubelet) -> None:
+    documents = {"ClusterConfiguration": document, "KubeletConfiguration": kubelet if isinstance(kubelet, dict) else None}
+    judge.cluster(OBSERVED, documents, replace(WANTED, available=("1.35.4", "1.36.3")))
 
 
 # The module's result
