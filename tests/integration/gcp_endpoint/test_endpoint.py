@@ -20,6 +20,10 @@ from clouds.clock import Clock
 from clouds.faults import Request
 from clouds.gcp import filters, schema
 from clouds.gcp.endpoint import TOKEN, Endpoint
+from clouds.wire import Wire
+from google.oauth2.credentials import Credentials
+from googleapiclient import discovery
+from googleapiclient.errors import HttpError
 
 PROJECT, REGION, ZONE = "contract", "us-central1", "us-central1-a"
 IMAGE = "projects/debian-cloud/global/images/debian-13-trixie-v20261015"
@@ -416,3 +420,21 @@ def test_filters() -> None:
         ("NOT status = DONE", False),
     ):
         assert filters.compiled(text)(item) is lets_through, text
+
+
+def test_another_client_of_googles_works_with_it(google: Google) -> None:
+    """google-api-python-client makes its calls from the published description, and knows nothing of the collection's SDK."""
+    wire = Wire()
+    with wire.installed():
+        url = wire.publish(google.endpoint)
+        options = {"api_endpoint": f"{url}/compute/v1/"}
+        api = discovery.build("compute", "v1", credentials=Credentials(f"{TOKEN}other"), client_options=options, static_discovery=True)
+        path, _name, body = GOOD[0]
+        operation = api.networks().insert(project=PROJECT, body=body).execute()
+        google.clock.advance(10)
+        assert api.globalOperations().get(project=PROJECT, operation=operation["name"]).execute()["status"] == "DONE"
+        found = api.networks().list(project=PROJECT, filter='name = "net"').execute()["items"]
+        assert [item["name"] for item in found] == ["net"]
+        with pytest.raises(HttpError, match="already exists"):
+            api.networks().insert(project=PROJECT, body=body).execute()
+        api.close()

@@ -22,7 +22,8 @@ from ansible_collections.flotilla.kubernetes.plugins.module_utils._clouds.gcp im
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._clouds.gcp.session import session_for
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition import load
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "support"))
+SUPPORT = Path(__file__).resolve().parents[2] / "support"
+sys.path.insert(0, str(SUPPORT))
 
 import outside
 from clouds.clock import Clock
@@ -51,6 +52,8 @@ def endpoint(tmp_path: Path) -> Iterator[Endpoint]:
     account.folder = tmp_path
     with wire.installed():
         environment = {**account.environment(wire.publish(made)), "no_proxy": "127.0.0.1", "NO_PROXY": "127.0.0.1"}
+        # Modules that wait do so by the endpoint's clock.
+        environment.update(FLOTILLA_TEST_CLOCK=str(tmp_path / "clock"), PYTHONPATH=str(SUPPORT / "clouds/site"))
         with mock.patch.dict(os.environ, environment):
             yield made
 

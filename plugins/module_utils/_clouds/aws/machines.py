@@ -29,8 +29,8 @@ from ..._machines.model import (
 )
 from ..._machines.retry import Caller
 from ..._machines.user_data import user_data
+from .. import first_contact
 from .. import machines as fleet
-from ..first_contact import default_private_key, login_keys  # noqa: F401  the former is looked up here
 from ..machines import pool_of
 from ..patience import CONSISTENCY
 from ..result import Result
@@ -265,7 +265,7 @@ class Ec2:
 
     def _keys(self) -> list[str]:
         if self.keys is None:
-            self.keys = login_keys(self.definition)
+            self.keys = first_contact.login_keys(self.definition)
         return self.keys
 
     def _read(self, filters: list[dict[str, Any]]) -> list[Machine]:
@@ -315,6 +315,9 @@ def to_machine(entry: dict[str, Any]) -> Machine:
         tags=tags,
         attributes={**attributes, METADATA_TOKENS: str(tokens or ""), PROTECTION: tags.get(names.TAG_PROTECTED, _OFF)},
     )
+
+
+default_private_key = first_contact.default_private_key
 
 
 def observe_machines(definition: dict[str, Any]) -> list[Machine]:

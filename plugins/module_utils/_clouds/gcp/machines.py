@@ -32,8 +32,8 @@ from ..._machines.model import (
 from ..._machines.plan import suffixes
 from ..._machines.retry import Caller
 from ..._machines.user_data import user_data
+from .. import first_contact
 from .. import machines as fleet
-from ..first_contact import default_private_key, login_keys  # noqa: F401  the former is looked up here
 from ..machines import pool_of
 from ..patience import CONSISTENCY
 from ..result import Result
@@ -347,7 +347,7 @@ class Gce:
 
     def _keys(self) -> list[str]:
         if self.keys is None:
-            self.keys = login_keys(self.definition)
+            self.keys = first_contact.login_keys(self.definition)
         return self.keys
 
     def _read(self, key: str, value: str) -> list[Entry]:
@@ -406,6 +406,9 @@ def to_machine(entry: Entry) -> Machine:
             SSH_KEYS_OF_PROJECT: "blocked" if metadata.get(_BLOCK, "").upper() == "TRUE" else "taken",
         },
     )
+
+
+default_private_key = first_contact.default_private_key
 
 
 def observe_machines(definition: dict[str, Any]) -> list[Machine]:

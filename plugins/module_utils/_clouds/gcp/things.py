@@ -134,16 +134,17 @@ class Stock:
         body = {name: value for name, value in wanted.body.items() if name not in wanted.fixed}
         if key.kind is FIREWALL:
             body["name"] = key.name
-        for number in range(_ROUNDS):
+        tries = 0
+        while True:
             guard = {"fingerprint": self.items[key]["fingerprint"]} if key.kind.guarded else {}
             try:
                 return self.session.change(key.kind.service, "patch", {**body, **guard}, **place)
             except CloudError as error:
-                if error.details.get("gcp_reason") != "conditionNotMet" or number + 1 == _ROUNDS:
+                tries += 1
+                if error.details.get("gcp_reason") != "conditionNotMet" or tries == _ROUNDS:
                     raise
-                self.session.clock.sleep(CONSISTENCY)
-                self.items[key] = self.session.repeat(key.kind.service, "get", **place)
-        raise AssertionError
+            self.session.clock.sleep(CONSISTENCY)
+            self.items[key] = self.session.repeat(key.kind.service, "get", **place)
 
     def delete(self, key: Key) -> Entry | None:
         """Begin to delete a thing, and return the operation; nothing for one that is gone."""
