@@ -73,7 +73,8 @@ def test_machines_are_what_the_definition_says(session: Session, google: Google,
     shield = control_plane["shieldedInstanceConfig"]
     assert shield == {"enableSecureBoot": True, "enableVtpm": True, "enableIntegrityMonitoring": True}
     metadata = {item["key"]: item["value"] for item in control_plane["metadata"]["items"]}
-    assert metadata["block-project-ssh-keys"] == "TRUE" and '"lock_passwd": true' in metadata["user-data"] and "ssh-keys" not in metadata
+    assert metadata["block-project-ssh-keys"] == "TRUE" and '"lock_passwd": true' in metadata["user-data"]
+    assert metadata["ssh-keys"] == f"ops:{ready['access']['ssh_public_keys'][0]}" and metadata["enable-oslogin"] == "FALSE"
     assert not any("accessConfigs" in nic for nic in control_plane["networkInterfaces"])
     disks = [body for _key, body in google.world.of("disks") if body["name"].startswith("payments-general")]
     assert Counter((disk["sizeGb"], disk["type"].rsplit("/", 1)[-1]) for disk in disks) == {("40", "pd-ssd"): 2, ("50", "pd-ssd"): 2}

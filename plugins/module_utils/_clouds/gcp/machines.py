@@ -142,14 +142,7 @@ class Gce:
             "networkInterfaces": [interface],
             "labels": labels,
             "tags": {"items": [self.where.network_tag(group.role)]},
-            "metadata": {
-                "items": [
-                    {"key": "user-data", "value": user_data(self.definition["access"]["ssh_user"], self._keys())},
-                    # Keys of the whole project let nobody in.
-                    {"key": _BLOCK, "value": "TRUE"},
-                    {"key": "serial-port-enable", "value": "FALSE"},
-                ]
-            },
+            "metadata": {"items": [{"key": key, "value": value} for key, value in sorted(self._metadata().items())]},
             "shieldedInstanceConfig": {"enableSecureBoot": secure, "enableVtpm": True, "enableIntegrityMonitoring": True},
             "scheduling": {"provisioningModel": "STANDARD", "automaticRestart": True, "onHostMaintenance": "MIGRATE"},
         }
@@ -344,6 +337,21 @@ class Gce:
                 if elsewhere
                 else "Correct machine.size, or gcp.region.",
             )
+
+    def _metadata(self) -> dict[str, str]:
+        """Return what a new machine is told: its login, once for Google's guest agent and once for images that have cloud-init.
+
+        https://cloud.google.com/compute/docs/connect/add-ssh-keys#add_ssh_keys_to_instance_metadata
+        """
+        user, keys = str(self.definition["access"]["ssh_user"]), self._keys()
+        return {
+            "ssh-keys": "\n".join(f"{user}:{key}" for key in sorted(set(keys))),
+            "user-data": user_data(user, keys),
+            # Keys of the whole project let nobody in, and accounts of Google do not take the place of the login.
+            _BLOCK: "TRUE",
+            "enable-oslogin": "FALSE",
+            "serial-port-enable": "FALSE",
+        }
 
     def _keys(self) -> list[str]:
         if self.keys is None:
