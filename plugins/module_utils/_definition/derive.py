@@ -20,6 +20,7 @@ IMAGE_FAMILY = "debian-13"
 # Clouds whose machines stand in one place unless the definition says otherwise.
 _ONE_PLACE = ("local", "existing")
 AWS_VPC_CIDR = "10.20.0.0/16"
+AZURE_VNET_CIDR = "10.20.0.0/16"
 GCP_SUBNET_CIDR = "10.20.0.0/20"
 
 
@@ -34,6 +35,8 @@ def derive(root: Node) -> Node:
         root = _counts(_node_names(root, machines), machines)
     if cloud == "aws":
         root = _vpc(root)
+    if cloud == "azure":
+        root = _vnet(root)
     if cloud == "gcp":
         root = _subnet(root)
     return _image(_zones(root, cloud))
@@ -116,6 +119,20 @@ def _subnet(root: Node) -> Node:
     for key, value in (("subnet_cidr", GCP_SUBNET_CIDR), ("nat", public is None or public.value is not True)):
         if section.get(key) is None:
             root = _with(root, ("gcp", key), value, section)
+    return root
+
+
+def _vnet(root: Node) -> Node:
+    """Say how the network in Azure looks that is made where the user names no subnets."""
+    section = root.get("azure")
+    subnets = root.get("azure", "subnets")
+    if section is None or not isinstance(section.value, dict) or (subnets is not None and subnets.value):
+        return root
+    public = section.get("public_machines")
+    outbound = "none" if public is not None and public.value is True else "nat_gateway"
+    for key, value in (("vnet_cidr", AZURE_VNET_CIDR), ("outbound", outbound)):
+        if section.get(key) is None:
+            root = _with(root, ("azure", key), value, section)
     return root
 
 

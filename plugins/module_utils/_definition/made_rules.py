@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
 Path = tuple[Union[str, int], ...]
 
-MADE = ("aws", "gcp")
+MADE = ("aws", "gcp", "azure")
 """Clouds that make machines, with what only such clouds have."""
 # What has an effect on some of them only.
 _ONLY = {
-    ("api_endpoint", "dns_name"): ("aws",),
+    ("api_endpoint", "dns_name"): ("aws", "azure"),
     ("image", "ssm_parameter"): ("aws",),
 }
 
@@ -30,11 +30,13 @@ class Words:
 
     :param zones: what zones are, with an example.
     :param size: what a machine's size is, with an example.
+    :param region: key of the region in the cloud's section.
     """
 
     cloud: str
     zones: str
     size: str
+    region: str = "region"
 
 
 def only_with_made_machines(data: dict[str, Any], report: Report) -> None:
@@ -46,7 +48,7 @@ def only_with_made_machines(data: dict[str, Any], report: Report) -> None:
     for path, clouds in _ONLY.items():
         if cloud not in clouds and data.get(path[0], {}).get(path[1]) is not None:
             set_ones.append(path)
-    for path, group in _groups(data):
+    for path, group in groups_of(data):
         if "ssm_parameter" in (group.get("image") or {}) and cloud in MADE and cloud not in _ONLY["image", "ssm_parameter"]:
             set_ones.append((*path, "image", "ssm_parameter"))
         if "extra_disks_gib" in group.get("machine", {}) and cloud in MADE and cloud != "gcp":
@@ -61,7 +63,7 @@ def only_with_made_machines(data: dict[str, Any], report: Report) -> None:
             (("access", "address"), access.get("address") == "public"),
             (("image", "id"), "id" in data.get("image", {})),
             (("access", "bastion"), cloud == "local" and access.get("bastion") is not None),
-            *(((*path, "image"), group.get("image") is not None) for path, group in _groups(data)),
+            *(((*path, "image"), group.get("image") is not None) for path, group in groups_of(data)),
         ]
         set_ones += [path for path, is_set in there if is_set]
     for path in set_ones:
@@ -70,7 +72,7 @@ def only_with_made_machines(data: dict[str, Any], report: Report) -> None:
 
 def images(data: dict[str, Any], report: Report) -> None:
     """An image is named in one way."""
-    for path, image in [(("image",), data.get("image")), *(((*path, "image"), group.get("image")) for path, group in _groups(data))]:
+    for path, image in [(("image",), data.get("image")), *(((*path, "image"), group.get("image")) for path, group in groups_of(data))]:
         if image is not None:
             one_of(path, image, ("family", "id", "ssm_parameter"), report)
 
@@ -85,7 +87,7 @@ def one_of(path: Path, choice: dict[str, Any], keys: tuple[str, ...], report: Re
         report(path, what, words, about=[(*path, key) for key in keys])
 
 
-def _groups(data: dict[str, Any]) -> list[tuple[Path, dict[str, Any]]]:
+def groups_of(data: dict[str, Any]) -> list[tuple[Path, dict[str, Any]]]:
     """Return path and content of the control plane and of each pool."""
     found: list[tuple[Path, dict[str, Any]]] = [((CONTROL_PLANE,), data.get(CONTROL_PLANE, {}))]
     return found + [(("pools", index), pool) for index, pool in enumerate(data.get("pools", [])) if pool is not None]
@@ -93,12 +95,12 @@ def _groups(data: dict[str, Any]) -> list[tuple[Path, dict[str, Any]]]:
 
 def machines(data: dict[str, Any], words: Words, report: Report) -> None:
     """Machines have sizes and zones, which are of the region; what pools take over is blamed on the control plane alone."""
-    region = data.get(words.cloud, {}).get("region")
+    region = data.get(words.cloud, {}).get(words.region)
     control_plane = data.get(CONTROL_PLANE, {})
     if CONTROL_PLANE in data and "zones" not in control_plane:
         report((CONTROL_PLANE, "zones"), f"is missing: {words.zones}.")
     said = set()
-    for path, group in _groups(data):
+    for path, group in groups_of(data):
         if "size" not in group.get("machine", {}) and group:
             report((*path, "machine", "size"), f"is missing: {words.size}.")
         for index, zone in enumerate(group.get("zones", [])):
@@ -108,8 +110,8 @@ def machines(data: dict[str, Any], words: Words, report: Report) -> None:
             said.add((place.file, place.line, zone))
             report(
                 (*path, "zones", index),
-                f"is {zone}, which is no zone of {words.cloud}.region {region}.",
-                about=[(words.cloud, "region")],
+                f"is {zone}, which is no zone of {words.cloud}.{words.region} {region}.",
+                about=[(words.cloud, words.region)],
             )
     if control_plane.get("machine", {}).get("spot"):
         place = (CONTROL_PLANE, "machine", "spot")
@@ -142,7 +144,7 @@ def endpoint(data: dict[str, Any], network: str, report: Report) -> None:
     if wanted.get("visibility") == "public" and not wanted.get("allowed_cidrs"):
         report(
             ("api_endpoint", "allowed_cidrs"),
-            f"is empty, so nobody outside {network.replace('a VPC', 'the VPC')} would reach the API; name the networks that may.",
+            f"is empty, so nobody outside {network.replace('a ', 'the ', 1)} would reach the API; name the networks that may.",
             about=[("api_endpoint", "visibility")],
         )
 

@@ -119,6 +119,8 @@ repos:
   `ssh_public_keys`. A control plane is not `spot`. `aws.vpc` goes with `aws.subnets.machines`, and without `vpc_cidr` and `nat_gateways`. A
   public API endpoint names who reaches it. A VPC that is made has room for the machines of each zone, of which there are at most 7.
   `access.address: public` needs machines with public addresses, and no bastion.
+- With `azure`: the same as with `aws`, with zones that begin with `azure.location`, such as `westeurope-1`; the location's own name is
+  no zone in particular. `azure.subnets` are of one network and go without `vnet_cidr` and `outbound`.
 - With `gcp`: the same, with zones of `gcp.region`; the name begins with a letter. `gcp.network` goes without `subnet_cidr`,
   `secondary_ranges` and `nat`. A subnetwork that is made has room for all machines. A load balancer of the cloud listens on 6443 only.
 - What has an effect on one cloud only is refused on the others.

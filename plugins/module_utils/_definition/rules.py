@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition.aws_rules import aws, vpc_room
+from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition.azure_rules import azure, vnet_room
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition.endpoint_rules import api_endpoint, existing_machines
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition.errors import Problem, path_text, short
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition.gcp_rules import gcp, subnet_room
@@ -154,6 +155,8 @@ def cloud_sections(data: dict[str, Any], report: Report) -> None:
         report(("existing", "machines"), "is missing: the machines that you have.", about=[("existing",)])
     if cloud == "aws" and "aws" not in data:
         report(("aws", "region"), "is missing: the region of the machines, such as eu-west-1.", about=[("aws",)])
+    if cloud == "azure" and "azure" not in data:
+        report(("azure", "location"), "is missing: the location of the machines, such as westeurope.", about=[("azure",)])
     if cloud == "gcp" and "gcp" not in data:
         report(("gcp", "project"), "is missing: the project of the machines, such as payments-production.", about=[("gcp",)])
 
@@ -197,6 +200,8 @@ def cidrs(data: dict[str, Any], report: Report) -> None:
             _local_cidr(path, network, data, report)
         elif path[0] == "aws":
             _vpc_cidr(path, network, data, report)
+        elif path[0] == "azure":
+            vnet_room(path, network, data, report)
         elif path == ("gcp", "subnet_cidr"):
             subnet_room(path, network, data, report)
     _families(dict(networks), data, report)
@@ -212,6 +217,8 @@ def _cidr_values(data: dict[str, Any]) -> Iterator[tuple[tuple[str | int, ...], 
         yield ("local", "network_cidr"), data["local"]["network_cidr"]
     if data.get("cloud") == "aws" and "vpc_cidr" in data.get("aws", {}):
         yield ("aws", "vpc_cidr"), data["aws"]["vpc_cidr"]
+    if data.get("cloud") == "azure" and "vnet_cidr" in data.get("azure", {}):
+        yield ("azure", "vnet_cidr"), data["azure"]["vnet_cidr"]
     if data.get("cloud") == "gcp":
         section = data.get("gcp", {})
         if "subnet_cidr" in section:
@@ -493,6 +500,7 @@ RULES: tuple[Callable[[dict[str, Any], Report], None], ...] = (
     unsized_machines,
     existing_machines,
     aws,
+    azure,
     gcp,
     only_with_made_machines,
     images,

@@ -18,6 +18,7 @@ from functools import cache
 from typing import Any
 
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition.aws_schema import AWS
+from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition.azure_schema import AZURE
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition.gcp_schema import GCP
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition.schema_parts import (
     CIDR,
@@ -30,8 +31,8 @@ from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition.sc
 
 SCHEMA_VERSION = 1
 PLUGIN = "flotilla.kubernetes.cluster"
-CLOUDS = ["local", "existing", "aws", "gcp"]
-CLOUDS_LATER = ["vsphere", "azure"]
+CLOUDS = ["local", "existing", "aws", "gcp", "azure"]
+CLOUDS_LATER = ["vsphere"]
 
 _LABELS = {
     "type": "object",
@@ -135,8 +136,8 @@ _IMAGE = mapping(
         },
         "id": {
             "type": "string",
-            "pattern": pattern("[A-Za-z0-9][-A-Za-z0-9_./:]*"),
-            "x-allowed": "the id of an image, such as ami-0123456789abcdef0",
+            "pattern": pattern("/?[A-Za-z0-9][-A-Za-z0-9_./:]*"),
+            "x-allowed": "the id of an image, such as ami-0123456789abcdef0 or Debian:debian-13:13-gen2:latest",
             "description": "Exact image, as the cloud names it, such as `ami-0123456789abcdef0` or "
             "`projects/debian-cloud/global/images/debian-13-trixie-v20261015`. Not with `local` and `existing`.",
         },
@@ -544,7 +545,7 @@ _PROPERTIES: dict[str, Any] = {
                 "maxLength": 253,
                 "pattern": pattern(f"{DNS_LABEL}(\\.{DNS_LABEL})+"),
                 "x-allowed": "a DNS name such as api.payments.example.com",
-                "description": "Own name of the API endpoint with `aws`; `null`: the name that the load balancer has anyway.",
+                "description": "Own name of the API endpoint with `aws` or `azure`; `null`: the name that the load balancer has anyway.",
                 "default": None,
             },
         },
@@ -856,6 +857,7 @@ _PROPERTIES: dict[str, Any] = {
     ),
     "aws": AWS,
     "gcp": GCP,
+    "azure": AZURE,
 }
 
 _CLASS_KEYS_NOT = ("name", "class")

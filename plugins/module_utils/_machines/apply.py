@@ -196,7 +196,7 @@ class _Run:
             self._create(wanted)
             awaited |= set(self.machines) - before
             died = self._wait_ready(awaited & set(self.machines), last=number == ROUNDS)
-            wanted = Counter((machine.pool, machine.zone) for machine in died)
+            wanted = self._again(died)
             awaited = set()
             if not wanted:
                 break
@@ -250,6 +250,19 @@ class _Run:
                     self.outcome.failures += [Failure(part.group.pool, part.zone, None, error)] * part.missing
             made = len(self.outcome.made) - before
             self.report(f"{made} of {total} machines were made{f', {sum(wanted.values())} go to another zone' if wanted else ''}")
+
+    def _again(self, died: Sequence[Machine]) -> Counter[tuple[str, str]]:
+        """Return how many machines are to be made anew, in other zones where the cloud said late that one has no room."""
+        wanted: Counter[tuple[str, str]] = Counter()
+        for machine in died:
+            self.full[machine.pool] |= {machine.zone} if machine.no_capacity else set()
+        for machine in died:
+            group, zone = self.groups[machine.pool], machine.zone
+            others = tuple(other for other in group.zones if other not in self.full[machine.pool])
+            if machine.no_capacity and others and group.role != CONTROL_PLANE:
+                zone = planning.emptiest(others, self._population(machine.pool, wanted))
+            wanted[machine.pool, zone] += 1
+        return wanted
 
     def _make(self, part: _Part) -> None:
         """Fulfil one part of an order; what could not be made and why is in the part afterwards."""
@@ -355,6 +368,7 @@ class _Run:
     def _wait_ready(self, ids: set[str], last: bool) -> list[Machine]:
         """Wait until machines run and can be reached; return those that died, unless it was their last time: then they are failures."""
         started, awaited, died = self.clock.monotonic(), {machine_id: self.machines[machine_id] for machine_id in ids}, []
+        unmade: list[Machine] = []
         for waited in self._polls(awaited, "are ready", self.call.patience.ready):
             # A read may take long: what it does not show was not there when it began, which says nothing about now.
             asked = self.clock.monotonic()
@@ -376,6 +390,9 @@ class _Run:
                         del awaited[machine_id]
                     continue
                 known = awaited.pop(machine_id)
+                if machine and machine.state == INCOMPLETE:
+                    unmade.append(known)
+                    continue
                 if machine is None or machine.state in DEAD_STATES:
                     self.dead.add(machine_id)
                     del self.machines[machine_id]
@@ -389,7 +406,22 @@ class _Run:
             if waited >= self.call.patience.ready:
                 break
         self._overdue(awaited, self.call.patience.ready, "ready")
-        return died
+        return died + self._discard(unmade, last)
+
+    def _discard(self, machines: Sequence[Machine], last: bool) -> list[Machine]:
+        """Remove machines that the cloud accepted and then could not make; return those to make anew, unless it was their last time."""
+        self.delete(machines)
+        gone = [machine for machine in machines if machine.id not in self.machines]
+        for machine in gone:
+            if machine.id in self.outcome.made:
+                self.outcome.made.remove(machine.id)
+        for machine in gone if last else [machine for machine in machines if machine not in gone]:
+            self._fail(
+                machine,
+                "MACHINE_NO_CAPACITY" if machine.no_capacity else "MACHINE_DIED",
+                f"the cloud could not make it in {machine.zone}{f': {machine.reason}' if machine.reason else ''}",
+            )
+        return [] if last else gone
 
     def _wait_gone(self, awaited: dict[str, Machine]) -> None:
         for waited in self._polls(awaited, "are gone", self.call.patience.gone):

@@ -48,6 +48,7 @@ class Machine:
     :param created: when the cloud accepted its creation, in seconds since the epoch by the cloud's clock; 0 while unknown.
     :param tags: all of its tags, the user's and other programs' among them.
     :param attributes: what the cloud can change on a living machine, by the same names and in the same form as the group's.
+    :param no_capacity: whether it is `INCOMPLETE` because its zone had no room for it.
     """
 
     id: str
@@ -69,11 +70,12 @@ class Machine:
     created: float = 0.0
     tags: dict[str, str] = field(default_factory=dict)
     attributes: dict[str, str] = field(default_factory=dict)
+    no_capacity: bool = False
 
     def as_dict(self) -> dict[str, Any]:
         """Return the machine as modules return it."""
         fields = asdict(self)
-        for internal in ("created", "tags", "attributes"):
+        for internal in ("created", "tags", "attributes", "no_capacity"):
             del fields[internal]
         return fields
 

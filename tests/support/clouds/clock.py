@@ -22,8 +22,8 @@ from pathlib import Path
 
 _LAYOUT = struct.Struct("dddd")
 _OFFSET = slice(8, 16)
-# A thread whose innermost code is here waits for another one.
-_WAITING = ("/threading.py", "/concurrent/futures/thread.py")
+# A thread whose innermost code is here waits for another one: TLS is spoken with the endpoint of this very process.
+_WAITING = ("/threading.py", "/concurrent/futures/thread.py", "/ssl.py")
 
 # As they are before anybody changes them.
 _monotonic = time.monotonic

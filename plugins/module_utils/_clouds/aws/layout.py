@@ -14,6 +14,7 @@ from typing import Any
 from ..._errors import FlotillaError
 from ..._machines.model import CONTROL_PLANE, WORKER
 from .. import ownership
+from ..firewall import ANY, ANYWHERE, API_PORT, openings
 
 TAG_CLUSTER = "flotilla-cluster"
 TAG_ROLE = "flotilla-role"
@@ -28,8 +29,6 @@ TAG_PROTECTED = "flotilla-deletion-protection"
 
 LOAD_BALANCER = "load_balancer"
 GROUP_ROLES = (CONTROL_PLANE, WORKER, LOAD_BALANCER)
-API_PORT = 6443
-ANYWHERE = "0.0.0.0/0"
 
 # A block of an eighth per zone for machines; the last eighth is split again for what is public.
 _PRIVATE_BITS, _PUBLIC_BITS, _SMALLEST = 3, 6, 28
@@ -227,34 +226,23 @@ class Rule:
 def rules(where: Place, vpc_cidrs: list[str], nat_addresses: list[str]) -> dict[str, set[Rule]]:
     """Return the rules of each of the cluster's groups, the least that it needs, each with its reason.
 
-    https://kubernetes.io/docs/reference/networking/ports-and-protocols/
-
     :param nat_addresses: the public addresses from which the machines reach a public endpoint.
     """
 
-    def tcp(first: int, source: str, reason: str, last: int | None = None) -> Rule:
-        return Rule("ingress", "tcp", first, last or first, source, reason)
+    def tcp(port: int, source: str, reason: str) -> Rule:
+        return Rule("ingress", "tcp", port, port, source, reason)
 
     nodes = (CONTROL_PLANE, WORKER)
-    both: set[Rule] = {tcp(22, cidr, "Ansible comes by SSH") for cidr in (*vpc_cidrs, *where.ssh_cidrs)}
-    for source in nodes:
-        if where.network_plugin == "flannel":
-            both.add(Rule("ingress", "udp", 8472, 8472, source, "pods reach each other through VXLAN of flannel"))
-        else:
-            both.add(Rule("ingress", "-1", -1, -1, source, "the network plugin is yours and may use anything between nodes"))
-        if where.hands_on:
-            both.add(tcp(32768, source, "nodes hand files of the bundle on to each other", 60999))
     everywhere = Rule("egress", "-1", -1, -1, ANYWHERE, "images, packages, name and time servers and the API of AWS")
-    control_plane = {
-        *both,
-        everywhere,
-        tcp(API_PORT, LOAD_BALANCER, "API requests through the load balancer, and its health checks"),
-        tcp(API_PORT, CONTROL_PLANE, "control planes reach the API servers of each other"),
-        tcp(API_PORT, WORKER, "kubelets and pods reach the API server through its Service"),
-        tcp(2379, CONTROL_PLANE, "etcd between control planes", 2380),
-        tcp(10250, CONTROL_PLANE, "API servers reach kubelets"),
-    }
-    worker = {*both, everywhere, tcp(10250, CONTROL_PLANE, "API servers reach kubelets")}
+    ssh = {tcp(22, cidr, "Ansible comes by SSH") for cidr in (*vpc_cidrs, *where.ssh_cidrs)}
+    wanted = {role: {*ssh, everywhere} for role in nodes}
+    for opening in openings(where.network_plugin, where.hands_on):
+        every = opening.protocol == ANY
+        ports = (-1, -1) if every else (opening.first, opening.last)
+        wanted[opening.role] |= {
+            Rule("ingress", "-1" if every else opening.protocol, *ports, source, opening.reason) for source in opening.sources
+        }
+    wanted[CONTROL_PLANE].add(tcp(API_PORT, LOAD_BALANCER, "API requests through the load balancer, and its health checks"))
     clients = [*vpc_cidrs, *where.allowed_cidrs, *(f"{address}/32" for address in nat_addresses if where.public_endpoint)]
     port = where.endpoint_port
     balancer = {
@@ -262,7 +250,7 @@ def rules(where: Place, vpc_cidrs: list[str], nat_addresses: list[str]) -> dict[
         *(tcp(port, role, "nodes reach the API endpoint") for role in nodes),
         Rule("egress", "tcp", API_PORT, API_PORT, CONTROL_PLANE, "to the API servers, and their health checks"),
     }
-    wanted = {CONTROL_PLANE: control_plane, WORKER: worker, LOAD_BALANCER: balancer}
+    wanted[LOAD_BALANCER] = balancer
     # Rules can not name a group by its role where the user has an own one: its first id stands for it.
     swap = {role: ids[0] for role, ids in where.own_groups.items() if ids}
     return {

@@ -10,6 +10,7 @@ from typing import Any, Callable
 
 from ..._errors import FlotillaError
 from ..._machines.cloud import CloudError, NotFound
+from ..members import ACTIVE, DRAINED, checked
 from ..patience import CONSISTENCY
 from ..result import Result
 from . import inventory
@@ -18,7 +19,6 @@ from .layout import API_PORT, LOAD_BALANCER, Place
 from .network import Action
 from .session import Session
 
-ACTIVE, DRAINED = "active", "drained"
 ACTIVE_TIMEOUT = 900
 # A target is out of use a little later than its delay says.
 _DRAIN_MARGIN = 60
@@ -120,7 +120,7 @@ def present(
     :param drain_timeout: seconds that open connections of a member get to end when it is drained; then they are closed.
     """
     where = names.place(definition)
-    members = _members(items)
+    members = checked(items)
     seen = observe(session, where, definition)
     base = inventory.base(session, where) if check_mode else inventory.ready_base(session, where)
     if not check_mode and (not seen.balancer_arn or not seen.group_arn):
@@ -174,19 +174,6 @@ def _remove(session: Session, definition: dict[str, Any], seen: Seen, record: di
         _or_nothing(lambda: session.repeat("elbv2", "delete_load_balancer", LoadBalancerArn=seen.balancer_arn))
     if seen.group_arn:
         _or_nothing(lambda: session.repeat("elbv2", "delete_target_group", TargetGroupArn=seen.group_arn))
-
-
-def _members(items: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    members = sorted(({**item, "state": item.get("state") or ACTIVE} for item in items), key=lambda item: str(item["id"]))
-    ids = [item["id"] for item in members]
-    twice = sorted({member for member in ids if ids.count(member) > 1})
-    if twice:
-        raise FlotillaError(
-            "AWS_LOAD_BALANCER_MEMBER",
-            f"Member {', '.join(twice)} of the API load balancer is given twice.",
-            "Correct the members that are passed to aws_load_balancer.",
-        )
-    return members
 
 
 def _dns(definition: dict[str, Any]) -> tuple[str, str]:

@@ -159,8 +159,8 @@ def test_two_definitions_share_no_default():
             "kubernetes_version:",
             "pod_cidrs: [10.0.0.0/8]\nkubernetes_version:",
             "demo.yml:5: pod_cidrs: unknown key; it belongs to network.pod_cidrs. Known here: access, api_endpoint, authentication, "
-            "aws, bundle, class, cloud, control_plane, existing, gcp, image, kind, kubernetes_version, local, name, network, plugin, "
-            "pools, schema, security, site.",
+            "aws, azure, bundle, class, cloud, control_plane, existing, gcp, image, kind, kubernetes_version, local, name, network, "
+            "plugin, pools, schema, security, site.",
         ),
         (
             "plugin: flannel\n",
@@ -262,7 +262,7 @@ def test_two_definitions_share_no_default():
         (
             "cloud: local",
             "cloud: vsphere",
-            "demo.yml:4: cloud: is vsphere, which is not in this release yet; allowed: local, existing, aws or gcp.",
+            "demo.yml:4: cloud: is vsphere, which is not in this release yet; allowed: local, existing, aws, gcp or azure.",
         ),
         (
             'kubernetes_version: "1.36.3"',

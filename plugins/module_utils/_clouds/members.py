@@ -1,0 +1,26 @@
+# Copyright: (c) 2026, the flotilla.kubernetes authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Members of an API load balancer, whichever cloud (private to flotilla.kubernetes). Pure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .._errors import FlotillaError
+
+ACTIVE, DRAINED = "active", "drained"
+
+
+def checked(items: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return members ordered by id, each with its state; two of one id are an error."""
+    members = sorted(({**item, "state": item.get("state") or ACTIVE} for item in items), key=lambda item: str(item["id"]))
+    ids = [item["id"] for item in members]
+    twice = sorted({str(member) for member in ids if ids.count(member) > 1})
+    if twice:
+        raise FlotillaError(
+            "LOAD_BALANCER_MEMBER",
+            f"Member {', '.join(twice)} of the API load balancer is given twice.",
+            "Correct the members that are passed to the module.",
+        )
+    return members

@@ -1,0 +1,225 @@
+#!/usr/bin/python
+
+# Copyright: (c) 2026, the flotilla.kubernetes authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: azure_machines
+short_description: Machines of a cluster in Azure
+version_added: "0.1.0"
+description:
+  - Creates, starts, changes and removes the virtual machines of a cluster whose C(cloud) is C(azure).
+  - The definition asks for a number of machines per pool; the module decides which to create where and which to remove. Each is one
+    document with its interface, its disk and its public address, which go with it. Names follow from what was seen, so that a run that was
+    cut off makes none twice.
+  - What became of many long operations is one read of all machines; nothing waits for a machine alone.
+  - Where a zone has no room for a machine, which Azure may say late, the next size of C(azure.other_sizes) is tried, then another zone of
+    the pool.
+  - The image is settled with a pool's first machine; later machines of the pool take the same one.
+  - The SSH host key becomes a tag of the machine on first contact. It is returned, so that every later connection is a checked one.
+options:
+  cluster:
+    description:
+      - The cluster definition as the inventory plugin or the role gives it in C(flotilla_cluster), merged and validated.
+      - Used here are C(name), C(foundation), C(control_plane), C(pools), C(image), C(access) and C(azure).
+    type: dict
+    required: true
+  state:
+    description:
+      - With V(present) the machines are as the definition says.
+      - With V(absent) there are none, and their disks are gone.
+      - With V(observed) nothing is planned or changed; what there is, is returned.
+    type: str
+    choices: [present, absent, observed]
+    default: present
+  wait_timeout:
+    description: Seconds that a machine has to be ready after it was made or started.
+    type: int
+    default: 600
+  wait_for:
+    description:
+      - With V(ssh) a machine is ready when its SSH server has shown its host key, through the bastion where there is one.
+      - With V(running) it is ready when it runs. It has no host key in the result then.
+    type: str
+    choices: [ssh, running]
+    default: ssh
+  roll_out:
+    description: Whether machines that are not what the definition asks for any more get successors, one after another, and are removed.
+    type: bool
+    default: false
+extends_documentation_fragment: [flotilla.kubernetes.machines]
+requirements:
+  - azure-identity, azure-mgmt-compute >= 37, azure-mgmt-network, azure-mgmt-resource and the OpenSSH client, where the module runs
+notes:
+  - Runs on the cluster's own host with C(connection=local). Credentials come from azure-identity's usual chain, or from C(AZURE_TENANT),
+    C(AZURE_CLIENT_ID) and C(AZURE_SECRET), as AWX sets them; C(AZURE_SUBSCRIPTION_ID) stands in for C(azure.subscription_id).
+  - A second run with the same input changes nothing.
+author:
+  - flotilla.kubernetes authors (@flotilla-kubernetes)
+seealso:
+  - module: flotilla.kubernetes.azure_network
+  - module: flotilla.kubernetes.azure_load_balancer
+  - module: flotilla.kubernetes.azure_image_info
+"""
+
+EXAMPLES = r"""
+- name: Make the machines
+  flotilla.kubernetes.azure_machines:
+    cluster: "{{ flotilla_cluster }}"
+  register: infrastructure_machines
+
+- name: Scale down, machines drained by the tasks between the two
+  flotilla.kubernetes.azure_machines:
+    cluster: "{{ flotilla_cluster }}"
+    removal: defer
+  register: infrastructure_machines
+
+- name: Remove what is drained
+  flotilla.kubernetes.azure_machines:
+    cluster: "{{ flotilla_cluster }}"
+    state: absent
+    ids: "{{ infrastructure_machines.leaving | map(attribute='id') }}"
+
+- name: Remove all machines
+  flotilla.kubernetes.azure_machines:
+    cluster: "{{ flotilla_cluster }}"
+    state: absent
+"""
+
+RETURN = r"""
+machines:
+  description:
+    - The machines that exist, ordered by name, those of RV(leaving) among them.
+    - In check mode those that would stay; new ones are in RV(planned).
+  type: list
+  elements: dict
+  returned: success
+  contains:
+    id:
+      description: Azure's unique id of the machine (C(vmId)).
+      type: str
+      sample: 4b4f3a8e-41c5-4f62-9a0f-0e31b56b2d11
+    name:
+      description: Name of machine and node.
+      type: str
+      sample: payments-general-1f0c2a77
+    cluster:
+      description: Name of the cluster.
+      type: str
+    pool:
+      description: Name of the pool, C(control-plane) for control planes.
+      type: str
+    role:
+      description: V(control_plane) or V(worker).
+      type: str
+    zone:
+      description: Availability zone of the machine as Kubernetes names it, such as V(westeurope-1).
+      type: str
+    state:
+      description: V(running), V(stopped), V(pending), V(incomplete) where Azure could not make it, or Azure's word for anything else.
+      type: str
+    addresses:
+      description: Addresses C(private) and C(public), each null where there is none.
+      type: dict
+    host_key:
+      description: Public SSH host key as in known_hosts.
+      type: str
+    spec_hash:
+      description: Hash of what the definition asked for when the machine was made.
+      type: str
+    uid:
+      description: Random identity of the cluster.
+      type: str
+planned:
+  description: In check mode the machines that would be created, with the fields of RV(machines); they have no host key yet.
+  type: list
+  elements: dict
+  returned: success
+neighbours:
+  description: Names of the machines of each other cluster of the foundation.
+  type: dict
+  returned: when O(neighbours=true)
+leaving:
+  description: With O(removal=defer) the machines that the caller is to take away next, in this order; with the fields of RV(machines).
+  type: list
+  elements: dict
+  returned: when O(state=present)
+consented:
+  description: Ids of all machines that this plan and those after it take away.
+  type: list
+  elements: str
+  returned: when O(state=present)
+plan_id:
+  description: Identity of the plan, the same as long as cloud and definition ask for the same steps.
+  type: str
+  returned: when O(state=present)
+  sample: 5f2b8a91c0d4
+steps:
+  description: What was done, or in check mode would be done, with the reason of each step; what is in RV(leaving) was not done.
+  type: list
+  elements: dict
+  returned: success
+  contains:
+    action:
+      description: V(create), V(start), V(update), V(replace), V(keep) or V(delete).
+      type: str
+    pool:
+      description: Name of the pool.
+      type: str
+    role:
+      description: V(control_plane) or V(worker).
+      type: str
+    zone:
+      description: Zone of the machine.
+      type: str
+    machine:
+      description: Name of the machine; null for a machine that is to be created.
+      type: str
+    reason:
+      description: Why, in words.
+      type: str
+failed:
+  description: What did not become what it was to be, with Azure's own reason.
+  type: list
+  elements: dict
+  returned: when machines failed
+  contains:
+    pool:
+      description: Name of the pool.
+      type: str
+    zone:
+      description: Zone of the machine.
+      type: str
+    machine:
+      description: Name of the machine; null where it was never made.
+      type: str
+    code:
+      description: Code of the error.
+      type: str
+    message:
+      description: The reason.
+      type: str
+made:
+  description: Ids of the machines that the failed run made all the same, and that are kept.
+  type: list
+  elements: str
+  returned: when machines failed
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ..module_utils._clouds.azure import machines
+from ..module_utils._clouds.azure.session import session_for
+from ..module_utils._clouds.entry import MACHINES, run_machines
+
+
+def main() -> None:
+    """Run the module."""
+    run_machines(AnsibleModule(argument_spec=MACHINES, supports_check_mode=True), machines, session_for)
+
+
+if __name__ == "__main__":
+    main()
