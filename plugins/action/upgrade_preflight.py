@@ -52,7 +52,7 @@ def judged(observed: Mapping[str, Any], parameters: Mapping[str, Any], now: floa
         documents = {kind: document(text) for kind, text in observed.get("records", {}).items()}
         found, path = judge.cluster(observed, documents, wanted)
         further = {"path": [hop.as_dict() for hop in path], "versions": running(observed)}
-    findings = codes.acknowledge(found, parameters["acknowledge"])
+    findings = codes.acknowledge(found, parameters["acknowledge"], parameters["interrupted"])
     blocking = [finding for finding in findings if finding.blocks]
     result = {"findings": [finding.as_dict() for finding in findings], "blocked": bool(blocking), **further}
     if blocking and parameters["fail"]:

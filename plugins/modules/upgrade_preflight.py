@@ -48,6 +48,13 @@ options:
     type: list
     elements: str
     default: []
+  interrupted:
+    description:
+      - Names of nodes on which an upgrade stopped. It goes on there first, so what it left behind there (a node that is not Ready, a part
+        that is down or of another version) counts as acknowledged.
+    type: list
+    elements: str
+    default: []
   backup_store:
     description: Whether the cluster has a durable place for backups.
     type: bool
@@ -204,6 +211,7 @@ def main() -> None:
             "nodes": {"type": "list", "elements": "str"},
             "available_versions": {"type": "list", "elements": "str"},
             "acknowledge": {"type": "list", "elements": "str", "default": []},
+            "interrupted": {"type": "list", "elements": "str", "default": []},
             "backup_store": {"type": "bool", "default": False},
             "unready_workers": {"type": "int", "default": 0},
             "delete_emptydir_data": {"type": "bool", "default": False},

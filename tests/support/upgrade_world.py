@@ -51,6 +51,7 @@ PARAMETERS = {
     "nodes": [*CONTROL_PLANES, *WORKERS],
     "available_versions": None,
     "acknowledge": [],
+    "interrupted": [],
     "backup_store": True,
     "unready_workers": 0,
     "certificate_days": 30,

@@ -52,9 +52,10 @@ def found(code: str, thing: str, message: str, remedy: str = "") -> UpgradeFindi
     return UpgradeFinding(code, thing, message, remedy or CODES[code].remedy, CODES[code].severity)
 
 
-def acknowledge(findings: Iterable[UpgradeFinding], given: Sequence[str]) -> list[UpgradeFinding]:
+def acknowledge(findings: Iterable[UpgradeFinding], given: Sequence[str], interrupted: Sequence[str] = ()) -> list[UpgradeFinding]:
     """Mark what ``given`` (``CODE`` or ``CODE:object``) names; return all, the blocking ones first.
 
+    :param interrupted: nodes on which an upgrade stopped. It begins with them, so what it left there is acknowledged, too.
     :raises FlotillaError: ``ACKNOWLEDGEMENT_UNKNOWN``: a code is none of the registered ones.
     """
     for entry in given:
@@ -67,8 +68,18 @@ def acknowledge(findings: Iterable[UpgradeFinding], given: Sequence[str]) -> lis
                 f"Did you mean {guess[0]}?" if guess else "See docs/upgrade_preflight.md for all codes.",
             )
     accepted = set(given)
-    marked = [replace(one, acknowledged=bool({one.code, f"{one.code}:{one.object}"} & accepted)) for one in findings]
+    marked = [
+        replace(one, acknowledged=bool({one.code, f"{one.code}:{one.object}"} & accepted) or _is_left_by(one, interrupted))
+        for one in findings
+    ]
     return sorted(set(marked), key=lambda one: (not one.blocks, SEVERITIES.index(one.severity), one.code, one.object))
+
+
+def _is_left_by(finding: UpgradeFinding, interrupted: Sequence[str]) -> bool:
+    """Tell whether a finding is what an upgrade that stopped on one of these nodes leaves."""
+    name = finding.object.rpartition("/")[2]
+    # A static pod has the name of its node behind its own.
+    return finding.code in LEFT_BY_A_STOP and any(name == node or name.endswith(f"-{node}") for node in interrupted)
 
 
 def reference() -> str:
@@ -77,6 +88,21 @@ def reference() -> str:
     lines += [f"| `{code}` | {one.severity} | `{one.object}` | {one.meaning} | {one.remedy} |" for code, one in CODES.items()]
     return "\n".join(lines) + "\n"
 
+
+LEFT_BY_A_STOP = frozenset(
+    {
+        "UPGRADE_API_SERVER_NOT_READY",
+        "UPGRADE_CONTROL_PLANE_NOT_READY",
+        "UPGRADE_ETCD_MEMBER_DOWN",
+        "UPGRADE_NODE_CORDONED",
+        "UPGRADE_NODE_NOT_READY",
+        "UPGRADE_SKEW_CONTROLLER_MANAGER",
+        "UPGRADE_SKEW_KUBELET",
+        "UPGRADE_SKEW_KUBE_PROXY",
+        "UPGRADE_SKEW_SCHEDULER",
+        "UPGRADE_SYSTEM_POD_NOT_READY",
+    }
+)
 
 _LOG = "Read its log ('crictl logs', /var/log/pods) and mend it first."
 

@@ -60,6 +60,10 @@ def test_every_code_has_a_case() -> None:
     assert sorted(code for code in codes.CODES if f'"{code}"' not in text) == []
 
 
+def test_what_a_stop_leaves_is_registered() -> None:
+    assert set(codes.CODES) >= codes.LEFT_BY_A_STOP
+
+
 @pytest.mark.parametrize("code", codes.CODES)
 def test_every_code_says_what_to_do(code) -> None:
     one = codes.CODES[code]
@@ -91,6 +95,24 @@ def test_what_is_acknowledged_does_not_block(acknowledged, blocking) -> None:
     marked = codes.acknowledge(FINDINGS, acknowledged)
     assert [one.object for one in marked if one.blocks] == blocking == [one.object for one in marked][: len(blocking)], "blockers first"
     assert len(marked) == 3, "what is acknowledged is still told"
+
+
+@pytest.mark.parametrize(
+    ("code", "thing", "blocks"),
+    [
+        ("UPGRADE_API_SERVER_NOT_READY", "kube-apiserver/cp-1", False),
+        ("UPGRADE_SYSTEM_POD_NOT_READY", "pod/kube-system/kube-scheduler-cp-1", False),
+        ("UPGRADE_CONTROL_PLANE_NOT_READY", "node/cp-1", False),
+        ("UPGRADE_CONTROL_PLANE_NOT_READY", "node/cp-2", True),
+        ("UPGRADE_CONTROL_PLANE_NOT_READY", "node/cp-11", True),
+        ("UPGRADE_ETCD_ALARM", "etcd/cp-1", True),
+        ("UPGRADE_NODE_PRESSURE", "node/cp-1", True),
+    ],
+)
+def test_what_a_stopped_upgrade_left_does_not_block_the_next_run(code, thing, blocks) -> None:
+    finding = codes.found(code, thing, "One.")
+    assert [one.blocks for one in codes.acknowledge([finding], [], ["cp-1"])] == [blocks]
+    assert [one.blocks for one in codes.acknowledge([finding], [])] == [True]
 
 
 def test_an_unknown_acknowledgement_is_refused() -> None:
@@ -408,6 +430,7 @@ PARAMETERS = {
     "nodes": None,
     "available_versions": None,
     "acknowledge": [],
+    "interrupted": [],
     "backup_store": True,
     "unready_workers": 0,
     "certificate_days": 30,
