@@ -11,8 +11,9 @@ from pathlib import Path
 
 import control_plane
 import pytest
+from ansible_collections.flotilla.kubernetes.plugins.module_utils._kubernetes import kubelet_flags
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._kubernetes.preflight import judge
-from upgrade_world import TARGET
+from upgrade_world import LIVE, TARGET
 
 # Component, flag, a value that the preflight finds, what the component says of it, and a value that both take.
 SETTINGS = [
@@ -35,6 +36,19 @@ def says(program: Path, *arguments: str) -> str:
     done = subprocess.run([program, *arguments], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode != 0
     return done.stdout + done.stderr
+
+
+def test_a_flag_that_an_older_kubeadm_gave_to_kubelets(tmp_path: Path) -> None:
+    path, refusal = tmp_path / "kubeadm-flags.env", "unknown flag: --pod-infra-container-image"
+    path.write_text('KUBELET_KUBEADM_ARGS="--node-ip=10.0.0.1 --pod-infra-container-image=registry.k8s.io/pause:3.10.1"\n')
+
+    def kubelet(version: str) -> str:
+        flags = [f"--{name}={value}" for name, value in kubelet_flags.read_flags(path.read_text()).items()]
+        return says(control_plane.bundle(tmp_path, version) / "bin/amd64/kubelet", "--config=/none", *flags)
+
+    assert refusal not in kubelet(LIVE) and refusal in kubelet(TARGET)
+    kubelet_flags.drop_left_behind(TARGET, path)
+    assert refusal not in kubelet(TARGET) and "--node-ip=10.0.0.1" in path.read_text()
 
 
 @pytest.mark.parametrize(("gate", "refused"), [("WaitForAllControlPlaneComponents", True), ("NodeLocalCRISocket", False)])
