@@ -130,7 +130,7 @@ class _Planner:
         moving = self._movable(name)
         for pod in moving:
             placement.take(pod)
-        unplaced = placement.place(moving, self._done)
+        unplaced = placement.place(moving, self._done, name)
 
         def undo() -> None:
             for pod in moving:

@@ -48,6 +48,8 @@ class Placement:
         self._free: dict[str, float] = {name: self._freedom(name) for name in snapshot.nodes}
         self._refusals: dict[tuple[str, str], str] = {}
         self._signatures: dict[str, str] = {}
+        self._moving: list[Pod] = []
+        self._from = ""
         waiting = []
         for pod in snapshot.pods:
             if pod.over:
@@ -59,13 +61,15 @@ class Placement:
         # They are served first; whether they fit is not the question here.
         self.place(waiting)
 
-    def place(self, pods: Iterable[Pod], preferred: Collection[str] = ()) -> list[Unplaced]:
+    def place(self, pods: Iterable[Pod], preferred: Collection[str] = (), leaving: str = "") -> list[Unplaced]:
         """Find a place for each pod on an open node and put it there, the largest first.
 
         :param preferred: nodes that are taken before others where both would do.
+        :param leaving: the node that the pods leave.
         :return: the pods for which there is none.
         """
-        order = sorted(pods, key=lambda pod: (-self._share(pod), pod.title))
+        self._moving, self._from = (list(pods), leaving) if leaving else ([], "")
+        order = sorted(self._moving or pods, key=lambda pod: (-self._share(pod), pod.title))
         unplaced = self._place(order, preferred, roomiest=True)
         if not unplaced or len(order) == 1:
             return unplaced
@@ -191,6 +195,7 @@ class Placement:
         needed: list[tuple[str, set[tuple[str, str]]]] = []
         for term in wanted:
             found = {self._domain(term["topologyKey"], self.where[one.uid]) for one in self._others(term, pod, wide=False)}
+            found |= {self._domain(term["topologyKey"], self._from) for one in self._ending(pod) if _selected(term, pod, one, wide=False)}
             # The first pod of a group that wants to be together may go anywhere.
             if found or not _selected(term, pod, pod, wide=False):
                 needed.append((term["topologyKey"], found))
@@ -214,6 +219,13 @@ class Placement:
             return ""
 
         return judge
+
+    def _ending(self, pod: Pod) -> list[Pod]:
+        """Return the pods that are still ending on the node that they leave when the successor of ``pod`` is placed.
+
+        When they have ended, too, the scheduler does not look again for minutes. Only a StatefulSet makes a pod anew after its end.
+        """
+        return [one for one in self._moving if one is not pod or (pod.owner and pod.owner.kind != "StatefulSet")]
 
     def _domain(self, key: str, name: str) -> tuple[str, str]:
         # A node without the label is in no domain: no label is equal to this.

@@ -348,11 +348,19 @@ def test_other_namespaces_are_others_business(selector: dict[str, Any], fit: boo
     assert fits(objects) is fit
 
 
-@pytest.mark.parametrize(("app", "fit"), [("web", True), ("other", False)])
-def test_the_first_of_those_that_want_to_be_together_may_go_anywhere(app: str, fit: bool) -> None:
-    objects = three()
-    term = {"topologyKey": "kubernetes.io/hostname", "labelSelector": {"matchLabels": {"app": app}}}
-    objects.workload("web", ["n1"], affinity={"podAffinity": {APART: [term]}})
+@pytest.mark.parametrize(
+    ("nodes", "kind", "key", "fit"),
+    [
+        (["n1"], "Deployment", "kubernetes.io/hostname", False),  # the old one still ends when the new one looks for a place
+        (["n1"], "StatefulSet", "kubernetes.io/hostname", True),  # the new one comes after the end of the old one
+        (["n1", "n1"], "StatefulSet", "kubernetes.io/hostname", False),
+        (["n1", "n2"], "Deployment", "kubernetes.io/hostname", True),
+        (["n1"], "Deployment", "topology.kubernetes.io/zone", True),
+    ],
+)
+def test_pods_that_want_to_be_together(nodes: list[str], kind: str, key: str, fit: bool) -> None:
+    objects = three(zone="a")
+    objects.workload("web", nodes, kind, affinity={"podAffinity": {APART: [{"topologyKey": key, **OF_WEB}]}})
     assert fits(objects) is fit
 
 
