@@ -101,9 +101,9 @@ def roll(server: control_plane.ApiServer, nodes: Sequence[str], witness: Witness
 
 # Application -> kind, replicas, budget: what lets about a fifth of 100 nodes go at once, and two that let fewer go.
 LARGE = {
-    **{f"web{number}": ("Deployment", 30, {"maxUnavailable": "20%"}) for number in range(8)},
-    **{f"free{number}": ("Deployment", 20, None) for number in range(4)},
-    **{f"db{number}": ("StatefulSet", 3, {"maxUnavailable": 1}) for number in range(4)},
+    **{f"web{number}": ("Deployment", 30, {"maxUnavailable": "20%"}) for number in range(5)},
+    **{f"free{number}": ("Deployment", 20, None) for number in range(3)},
+    **{f"db{number}": ("StatefulSet", 3, {"maxUnavailable": 1}) for number in range(3)},
 }
 
 
