@@ -15,7 +15,7 @@ SEED ?= 9
 
 playbook = FLOTILLA_FRONTEND=make ANSIBLE_STDOUT_CALLBACK=flotilla.kubernetes.phases tools/run ansible-playbook -i $(FOUNDATION) -e flotilla_cluster_name=$(CLUSTER)
 
-.PHONY: help setup setup-tests lint unit integration contract contract-full molecule test e2e e2e-full e2e-aws e2e-upgrade e2e-kill-upgrade e2e-kill e2e-kill-fresh build bundle bench cluster cluster-status cluster-delete kubeconfig kubectl clean
+.PHONY: help setup setup-tests lint unit integration contract contract-full preflight molecule test e2e e2e-full e2e-aws e2e-upgrade e2e-kill-upgrade e2e-kill e2e-kill-fresh build bundle bench cluster cluster-status cluster-delete kubeconfig kubectl clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -68,7 +68,11 @@ test: setup-tests ## Run lint, unit, integration, contract and molecule
 e2e: setup-tests ## Run the end-to-end tests on real clusters
 	@tools/gates e2e -- $(ARGS)
 
-e2e-full: setup-tests ## Run contract-full, and the end-to-end tests with all their cases
+preflight: setup-tests ## Try what upgrades look for on API servers and etcds of an older minor
+	@tools/gates preflight -- $(ARGS)
+
+e2e-full: setup-tests ## Run preflight, contract-full, and the end-to-end tests with all their cases
+	@tools/gates preflight
 	@tools/gates contract-full -- --cloud $(CLOUD)
 	@tools/gates e2e-full e2e-aws -- $(ARGS)
 

@@ -57,7 +57,7 @@ def upgrade_hops(live: Mapping[str, Any], version: str) -> list[dict[str, Any]]:
     try:
         path = [hop.as_dict() for hop in hops(live["oldest"], version, available, kubelets)]
         # A run that was stopped on its last node.
-        if not path and (live["drained"] or any(one != version for one in outdated)):
+        if not path and (live["interrupted"] or any(one != version for one in outdated)):
             path = [{"version": version, "workers": True}]
     except FlotillaError as error:
         raise AnsibleFilterError(str(error)) from error

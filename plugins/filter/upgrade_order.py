@@ -48,9 +48,7 @@ def upgrade_order(live: Mapping[str, Any], version: str) -> list[str]:
     """Return the order; it depends on nothing but what is live, so that a second run goes on where the first one stopped."""
 
     def rank(node: str) -> tuple[bool, bool, str]:
-        pods, kubelet = live["control_planes"][node], live["kubelets"].get(node, "")
-        begun = node in live["drained"] or (version in pods.values()) != (kubelet == version)
-        return not begun, node == live["etcd_leader"], node
+        return node not in live["interrupted"], node == live["etcd_leader"], node
 
     def outdated(node: str) -> bool:
         pods = {one for component, one in live["control_planes"][node].items() if component != ETCD}

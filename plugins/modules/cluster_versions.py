@@ -60,6 +60,12 @@ drained:
   type: list
   elements: str
   sample: []
+interrupted:
+  description: These, and the control planes whose kubelet has another version than the API server beside it.
+  returned: success
+  type: list
+  elements: str
+  sample: []
 etcd_leader:
   description: Node whose member leads etcd; empty when there is none, or etcd is somebody else's.
   returned: success

@@ -41,13 +41,18 @@ def read(client: Client) -> dict[str, Any]:
             "No API server of this cluster is a static pod with kubeadm's labels, so its version is not known.",
             "Look at 'kubectl --namespace=kube-system get pods': kubelets of control planes have to report there.",
         )
-    nodes = list(client.items("/api/v1/nodes"))
+    nodes = {node["metadata"]["name"]: node for node in client.items("/api/v1/nodes")}
+    kubelets = {name: str(Version.parse(node["status"]["nodeInfo"]["kubeletVersion"])) for name, node in nodes.items()}
+    drained = sorted(name for name, node in nodes.items() if DRAIN_ANNOTATION in node["metadata"].get("annotations", {}))
+    # A kubelet is exchanged after the API server beside it.
+    halfway = {node for node, pods in control_planes.items() if kubelets.get(node) != pods.get(API_SERVER)}
     return {
         "recorded": cluster_settings(client)["kubernetes_version"],
         "applied": client.get(RECORD)["metadata"].get("annotations", {}).get(APPLIED_ANNOTATION, ""),
         "control_planes": control_planes,
-        "kubelets": {node["metadata"]["name"]: str(Version.parse(node["status"]["nodeInfo"]["kubeletVersion"])) for node in nodes},
-        "drained": sorted(node["metadata"]["name"] for node in nodes if DRAIN_ANNOTATION in node["metadata"].get("annotations", {})),
+        "kubelets": kubelets,
+        "drained": drained,
+        "interrupted": sorted(halfway.union(drained)),
         "etcd_leader": next((member.name for member in Etcd(["127.0.0.1"], client_context()).members() if member.leader), ""),
         "oldest": str(min(map(Version.parse, servers))),
     }

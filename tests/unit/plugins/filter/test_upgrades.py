@@ -24,6 +24,7 @@ def live(pods: dict[str, str], kubelets: dict[str, str], leader: str = "", drain
         "oldest": min(pods.values()),
         "etcd_leader": leader,
         "drained": list(drained),
+        "interrupted": sorted({*drained, *(node for node in pods if kubelets.get(node) != pods[node])}),
     }
 
 
