@@ -247,7 +247,7 @@ class _Builder:
         """Return the network as the module returns it."""
         where = self.where
         return {
-            "name": names.tail(where.subnet, 3).split("/")[0],
+            "name": where.subnet.split("/")[8],
             "location": where.location,
             "resource_group": where.group,
             "cidr": self.seen.cidrs[0] if self.seen.cidrs else None,

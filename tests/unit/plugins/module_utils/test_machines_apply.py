@@ -492,6 +492,42 @@ def test_a_machine_that_dies_is_made_anew_and_at_last_reported_with_the_clouds_r
     assert "Server.InternalError: it died" in outcome.failures[0].error.message and len(outcome.failures) == 2
 
 
+class Late(SimulatedCloud):
+    """A cloud that accepts machines, and says later that a zone has no room for them."""
+
+    def __init__(self, *arguments, full, **options):
+        super().__init__(*arguments, **options)
+        self.full = full
+
+    def _shown(self, found):
+        late = {"state": INCOMPLETE, "no_capacity": True, "reason": "AllocationFailed: no room"}
+        return [dataclasses.replace(item, **late) if item.zone in self.full and item.state == RUNNING else item for item in found]
+
+    def describe(self, ids):
+        return self._shown(super().describe(ids))
+
+
+def test_a_machine_for_which_there_is_no_room_after_all_goes_and_is_made_in_another_zone():
+    cloud = Late(VirtualClock(), full={"z1"})
+    _steps, outcome = run(cloud, [group("a", 3)])
+    assert not outcome.failures and len(outcome.made) == 3
+    assert {item.zone for item in cloud.truth()} == {"z2", "z3"} and len(cloud.truth()) == 3
+
+
+def test_where_no_zone_has_room_after_all_nothing_is_left_and_the_reason_is_told():
+    cloud = Late(VirtualClock(), full={"z1", "z2", "z3"})
+    _steps, outcome = run(cloud, [group("a", 2)])
+    assert not cloud.truth() and not outcome.made and not outcome.machines
+    assert {failure.error.code for failure in outcome.failures} == {"MACHINE_NO_CAPACITY"} and len(outcome.failures) == 2
+    assert "AllocationFailed: no room" in outcome.failures[0].error.message
+
+
+def test_a_control_plane_waits_for_its_zone_also_when_that_is_told_late():
+    cloud = Late(VirtualClock(), full={"z1"})
+    _steps, outcome = run(cloud, [group("control-plane", 3)])
+    assert [failure.zone for failure in outcome.failures] == ["z1"] and {item.zone for item in cloud.truth()} == {"z2", "z3"}
+
+
 def test_a_token_that_only_gives_gone_machines_is_followed_by_the_next():
     cloud = SimulatedCloud(VirtualClock())
     wanted = [group("a", 2, ("z1",))]
