@@ -23,7 +23,7 @@ from typing import Any
 PREFIX = "/compute/v1/"
 _INTEGERS = {"int32": 32, "int64": 64, "uint32": 32, "uint64": 64}
 # What the server sets; a client that sends one of these has mistaken something.
-OUTPUT = {"creationTimestamp", "id", "kind", "selfLink", "selfLinkWithId", "status", "statusMessage", "labelFingerprint", "size"}
+OUTPUT = {"creationTimestamp", "id", "selfLink", "selfLinkWithId", "status", "statusMessage", "labelFingerprint", "size"}
 # schema -> fields without which an insert is refused, next to those that the description marks.
 REQUIRED = {
     "Address": ("name",),

@@ -50,6 +50,10 @@ OPERATIONS_KEPT = 2 * 3600.0
 PAGE = 500
 
 
+def singular(collection: str) -> str:
+    return collection.removesuffix("es") if collection.endswith("sses") else collection.removesuffix("s")
+
+
 @dataclass
 class Operation:
     body: Body
@@ -349,7 +353,7 @@ class World:
                 holder[at] = ROOT + key_of(str(holder[at]), parts[1])
         place = {parts[2][:-1]: f"{ROOT}{'/'.join(parts[:4])}"} if parts[2] != "global" else {}
         number, selfs = str(next(self._numbers)), ROOT + key
-        body.update(id=number, creationTimestamp=self.stamp(), selfLink=selfs, kind=f"compute#{collection_of(key)[:-1]}", **place)
+        body.update(id=number, creationTimestamp=self.stamp(), selfLink=selfs, kind=f"compute#{singular(collection_of(key))}", **place)
 
     def _patch(self, key: str, body: Body) -> Body:
         collection, thing = collection_of(key), self.usable(key)
@@ -652,7 +656,7 @@ class World:
             return self.shown(self.thing(url))
         if method.name == "list":
             own = [self.shown(thing) for key, thing in self.things.items() if key.rsplit("/", 1)[0] == url and self._visible(key)]
-            return self._list(own, query, f"compute#{collection_of(url + '/')}List")
+            return self._list(own, query, f"compute#{singular(collection_of(url + '/'))}List")
         if method.name == "aggregatedList":
             collection, project = collection_of(url + "/"), path["project"]
             own = [
@@ -755,7 +759,7 @@ class World:
         for scope in scopes:
             warning = {"code": "NO_RESULTS_ON_PAGE", "message": f"There are no results for scope '{scope}' on this page."}
             found.setdefault(scope, {"warning": warning})
-        return {"kind": f"compute#{collection[:-1]}AggregatedList", "id": collection, "items": found, **more}
+        return {"kind": f"compute#{singular(collection)}AggregatedList", "id": collection, "items": found, **more}
 
 
 _ON_MACHINES: dict[str, Callable[[World, str, Body, dict[str, str]], Body]] = {
