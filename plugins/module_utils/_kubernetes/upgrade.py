@@ -23,6 +23,7 @@ from .._state import STATE_DIR, read_json
 from .client import Client, short_lived_kubeconfig
 from .configuration import API_SERVER, MANIFESTS
 from .gates import api_server_problem
+from .kubeadm import cluster_settings
 from .kubelet_flags import drop_left_behind
 from .live_versions import remember_applied
 from .membership import kubelet_version, membership
@@ -78,13 +79,15 @@ class Upgrade(NodeStep):
 
     def state(self) -> str:
         """Return ``upgraded`` or ``outdated``."""
+        pods = static_pod_versions()
+        if any(pods[name] != self.version for name in STATIC_PODS if name in pods):
+            return "outdated"
         done = read_json(STATE_DIR / DONE)
         if done.get("version") == self.version and (self.command == "node" or done.get("command") == "apply"):
             return "upgraded"
         # A kubelet is exchanged only after kubeadm; and a node may have been made with this version.
-        pods = static_pod_versions()
-        same = kubelet_version() == self.version and all(pods[name] == self.version for name in STATIC_PODS if name in pods)
-        return "upgraded" if same and not (STATE_DIR / self.mark).exists() else "outdated"
+        same = kubelet_version() == self.version and not (STATE_DIR / self.mark).exists()
+        return "upgraded" if same else "outdated"
 
     def done(self, state: str) -> bool:
         return state == "upgraded"
@@ -127,11 +130,25 @@ class Upgrade(NodeStep):
         if self.api_server:
             kubeconfig = folder / "kubeconfig"
             with short_lived_kubeconfig(self.api_server, self.user, validity=self.timeout + VALIDITY_MARGIN) as path:
+                self._refuse_before_apply(Client.of_kubeconfig(path, self.api_server))
                 write_atomically(kubeconfig, path.read_bytes(), 0o600)
             words.append(f"--kubeconfig={kubeconfig}")
         if self.ignore_preflight_errors:
             words.append(f"--ignore-preflight-errors={','.join(self.ignore_preflight_errors)}")
         return RUN_COMMAND + _REMEMBER, words
+
+    def _refuse_before_apply(self, client: Client) -> None:
+        """Refuse ``node`` on a control plane before ``apply`` ran on another one: kubeadm would render the recorded, former version.
+
+        :raises FlotillaError: ``UPGRADE_NOT_APPLIED``.
+        """
+        recorded = cluster_settings(client)["kubernetes_version"]
+        if self.command == "node" and Version.parse(recorded) != Version.parse(self.version):
+            raise FlotillaError(
+                "UPGRADE_NOT_APPLIED",
+                f"The cluster records Kubernetes {recorded}, so this control plane can not be upgraded to {self.version} yet.",
+                "Upgrade one control plane with command=apply first, as cluster_upgrade does.",
+            )
 
 
 def upgrade(step: Upgrade, token: str | None, check_mode: bool) -> dict[str, Any]:

@@ -137,3 +137,23 @@ def test_the_kubelet_starts_anew_each_time_its_api_server_is_back_and_never_on_a
     assert commands == [["systemctl", "restart", "kubelet"]] * 2
     step().meanwhile({})
     assert len(commands) == 2
+
+
+def test_a_control_plane_is_refused_until_one_has_been_applied(monkeypatch: pytest.MonkeyPatch) -> None:
+    recorded = [OLD, NEW, OLD]
+    monkeypatch.setattr(upgrade, "cluster_settings", lambda _client: {"kubernetes_version": recorded.pop(0)})
+    one = upgrade.Upgrade(NEW, "node", "control plane c", "10.0.0.12", "flotilla", [], 30)
+    with pytest.raises(FlotillaError) as caught:
+        one._refuse_before_apply(None)
+    assert caught.value.code == "UPGRADE_NOT_APPLIED"
+    one._refuse_before_apply(None)
+    upgrade.Upgrade(NEW, "apply", "control plane c", "10.0.0.12", "flotilla", [], 30)._refuse_before_apply(None)
+
+
+def test_a_mark_does_not_hide_static_pods_of_the_old_version(node: Node) -> None:
+    finish(step())
+    assert step().state() == "upgraded"
+    node.pods(OLD)
+    assert step().state() == "outdated"
+    node.pods(NEW)
+    assert step().state() == "upgraded"
