@@ -41,7 +41,7 @@ _value:
 from collections.abc import Callable, Mapping
 from typing import Any
 
-API_SERVER, ETCD = "kube-apiserver", "etcd"
+ETCD = "etcd"
 
 
 def upgrade_order(live: Mapping[str, Any], version: str) -> list[str]:

@@ -173,10 +173,10 @@ def comparison(url: str, folder: Path) -> list[Any]:
             calls[form, what] = sum(counted(url).values())
     figures = []
     details = {"seconds": {" ".join(key): value for key, value in seconds.items()}, "calls": {" ".join(key): n for key, n in calls.items()}}
-    for form, bar in (("loop", LOOP_RATIO), ("async", 1.0)):
+    for form, limit in (("loop", LOOP_RATIO), ("async", 1.0)):
         ours, theirs = seconds["ours", "create"], seconds[form, "create"]
         reference = f"{ours:.1f} s to {theirs:.1f} s of gcp_compute_instance, {form}, over {FLEET}"
-        figures.append(Figure(f"gcp-create-to-{form}", ours / theirs, bar, reference=reference, details=details))
+        figures.append(Figure(f"gcp-create-to-{form}", ours / theirs, limit, reference=reference, details=details))
     return figures
 
 

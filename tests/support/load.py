@@ -100,7 +100,7 @@ def front(cluster: str, addresses: list[str]) -> Iterator[str]:
     """Run an HAProxy outside of the cluster, in front of the node port on each of the addresses; give its URL."""
     name, balancer = f"{cluster}-front", f"flotilla-{cluster}-api"
     image = outside.host("podman", "inspect", "--format", "{{.ImageName}}", balancer).strip()
-    network = next(iter(json.loads(outside.host("podman", "inspect", balancer))[0]["NetworkSettings"]["Networks"]))
+    (network,) = json.loads(outside.host("podman", "inspect", balancer))[0]["NetworkSettings"]["Networks"]
     servers = "\n".join(f"    server node{number} {address}:{NODE_PORT}" for number, address in enumerate(addresses))
     config = _HAPROXY.format(port=FRONT_PORT, servers=servers)
     outside.host("podman", "rm", "--force", "--ignore", name)

@@ -200,7 +200,7 @@ def _mutations(name: str, body: dict[str, Any]) -> Iterator[tuple[str, dict[str,
         yield f"without {key}", {other: value for other, value in body.items() if other != key}
 
 
-BODIES = [(path, name, body) for path, name, body in GOOD] + [(f"zones/{ZONE}/instances/bulkInsert", "BulkInsertInstanceResource", BULK)]
+BODIES = [*GOOD, (f"zones/{ZONE}/instances/bulkInsert", "BulkInsertInstanceResource", BULK)]
 
 
 @pytest.mark.parametrize(("path", "name", "body"), BODIES, ids=[f"{name}-{number}" for number, (_path, name, _body) in enumerate(BODIES)])

@@ -48,7 +48,7 @@ MEANT = [
 @pytest.mark.parametrize(("status", "reason", "kind", "code"), MEANT)
 def test_what_errors_mean(status: int, reason: str, kind: type, code: str) -> None:
     found = errors.translate("instances.insert", status, reason, "It says why")
-    assert type(found) is kind and found.code == code and "It says why." in found.message and found.remedy
+    assert isinstance(found, kind) and found.code == code and "It says why." in found.message and found.remedy
 
 
 def test_remedies_name_what_is_missing() -> None:
