@@ -6,10 +6,12 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import io
 import ipaddress
 import json
 import os
+import random
 import signal
 import socket
 import ssl
@@ -56,9 +58,11 @@ def program(folder: Path, image: str, into: Path) -> Path:
 
 
 def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
+    """Return a port that nobody listens on, from below those that outgoing connections get: one of them could take it in the meantime."""
+    while True:
+        with socket.socket() as listener, contextlib.suppress(OSError):
+            listener.bind(("127.0.0.1", random.randint(15000, 32000)))
+            return int(listener.getsockname()[1])
 
 
 class Authority:
