@@ -134,10 +134,9 @@ def wait(client: Client, params: dict[str, Any]) -> dict[str, Any]:
     expected = Expectation(
         frozenset(params["nodes"]), params["control_planes"], kubelet_versions=params["kubelet_versions"], workloads=params["workloads"]
     )
-    gates = [gate for gate in params["gates"] if gate != "workloads" or params["workloads"]]
     before, began = float(params["progress_token"] or 0), time.monotonic()
     while True:
-        findings = examine(client, expected, gates)
+        findings = examine(client, expected, params["gates"])
         slept = time.monotonic() - began
         waited = round(before + slept, 1)
         if {finding.code for finding in findings} <= {WITHOUT_MACHINE} or waited >= params["timeout"]:

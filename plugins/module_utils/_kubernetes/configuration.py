@@ -318,7 +318,7 @@ def apply_kubelet(timeout: float) -> None:
     restart = Restart("kubelet")
     restart.owe()
     _kubeadm("upgrade", "node", "phase", "kubelet-config")
-    run(["systemctl", "restart", "kubelet"], code="KUBELET_NOT_RESTARTED", remedy="Read 'journalctl -u kubelet' on the machine.")
+    restart_kubelet()
     restart.pay()
     deadline = time.monotonic() + timeout
     problem = "no answer yet"
@@ -331,6 +331,14 @@ def apply_kubelet(timeout: float) -> None:
                 "Read 'journalctl -u kubelet' on the machine.",
             )
         time.sleep(0.2)
+
+
+def restart_kubelet() -> None:
+    """Start the kubelet of this node anew; its pods run on.
+
+    :raises FlotillaError: systemd does not start it.
+    """
+    run(["systemctl", "restart", "kubelet"], code="KUBELET_NOT_RESTARTED", remedy="Read 'journalctl -u kubelet' on the machine.")
 
 
 def _kubelet_problem() -> str:

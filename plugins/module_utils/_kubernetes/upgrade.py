@@ -21,7 +21,7 @@ from .._errors import FlotillaError
 from .._files import write_atomically
 from .._state import STATE_DIR, read_json
 from .client import Client, short_lived_kubeconfig
-from .configuration import API_SERVER, MANIFESTS
+from .configuration import API_SERVER, MANIFESTS, restart_kubelet
 from .gates import api_server_problem
 from .kubeadm import cluster_settings
 from .kubelet_flags import drop_left_behind
@@ -102,7 +102,7 @@ class Upgrade(NodeStep):
             return
         away = bool(api_server_problem("127.0.0.1"))
         if notes.get("away") and not away:
-            run(["systemctl", "restart", "kubelet"], code="KUBELET_NOT_RESTARTED", remedy="Read 'journalctl -u kubelet' on the machine.")
+            restart_kubelet()
         notes["away"] = away
 
     def phase(self, known: Sequence[str]) -> str:

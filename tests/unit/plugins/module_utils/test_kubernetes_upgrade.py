@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from ansible_collections.flotilla.kubernetes.plugins.module_utils import _command
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._errors import FlotillaError
-from ansible_collections.flotilla.kubernetes.plugins.module_utils._kubernetes import membership, node_step, upgrade
+from ansible_collections.flotilla.kubernetes.plugins.module_utils._kubernetes import configuration, membership, node_step, upgrade
 
 OLD, NEW = "1.35.4", "1.36.3"
 
@@ -129,7 +129,7 @@ def test_check_mode_starts_nothing(node: Node) -> None:
 def test_the_kubelet_starts_anew_each_time_its_api_server_is_back_and_never_on_a_worker(monkeypatch: pytest.MonkeyPatch) -> None:
     answers, commands, notes = ["", "refused", "refused", "", "", "not ready", ""], [], {}
     monkeypatch.setattr(upgrade, "api_server_problem", lambda _address: answers.pop(0))
-    monkeypatch.setattr(upgrade, "run", lambda words, **_options: commands.append(words))
+    monkeypatch.setattr(configuration, "run", lambda words, **_options: commands.append(words))
     one = upgrade.Upgrade(NEW, "node", "control plane c", "10.0.0.12", "flotilla", [], 30)
     while answers:
         one.meanwhile(notes)
