@@ -6,7 +6,7 @@ from __future__ import annotations
 
 
 class ModuleDocFragment:
-    """What the C(*_machines) modules of all clouds take besides the definition."""
+    """What the C(*_machines) modules of all clouds take besides the definition, and what those of real clouds do."""
 
     DOCUMENTATION = r"""
 options:
@@ -53,4 +53,23 @@ options:
       - Names of the control planes that are members of etcd, each with whether it serves. The plan keeps etcd's quorum by it.
       - Left out, every control plane is taken for a member, and those that run for serving.
     type: dict
+"""
+
+    CLOUD = r"""
+options:
+  wait_timeout:
+    description: Seconds that a machine has to be ready after it was made or started.
+    type: int
+    default: 600
+  wait_for:
+    description:
+      - With V(ssh) a machine is ready when its SSH server has shown its host key, through the bastion where there is one.
+      - With V(running) it is ready when it runs. It has no host key in the result then.
+    type: str
+    choices: [ssh, running]
+    default: ssh
+  roll_out:
+    description: Whether machines that are not what the definition asks for any more get successors, one after another, and are removed.
+    type: bool
+    default: false
 """

@@ -32,22 +32,7 @@ options:
     type: str
     choices: [present, absent, observed]
     default: present
-  wait_timeout:
-    description: Seconds that a machine has to be ready after it was made or started.
-    type: int
-    default: 600
-  wait_for:
-    description:
-      - With V(ssh) a machine is ready when its SSH server has shown its host key, through the bastion where there is one.
-      - With V(running) it is ready when it runs. It has no host key in the result then.
-    type: str
-    choices: [ssh, running]
-    default: ssh
-  roll_out:
-    description: Whether machines that are not what the definition asks for any more get successors, one after another, and are removed.
-    type: bool
-    default: false
-extends_documentation_fragment: [flotilla.kubernetes.machines]
+extends_documentation_fragment: [flotilla.kubernetes.machines, flotilla.kubernetes.machines.cloud]
 requirements:
   - boto3 and the OpenSSH client, where the module runs
 notes:

@@ -15,6 +15,7 @@ description:
     internal or public, with a probe of every member's C(/readyz) over HTTPS.
   - Members are known by the network interfaces of their machines. What else an interface says is left as it is.
   - A record for C(api_endpoint.dns_name) is yours to make.
+  - Members are known by id; their address is only returned again.
 options:
   cluster:
     description:
@@ -22,44 +23,7 @@ options:
       - Used here are C(name), C(foundation), C(control_plane.zones), C(pools), C(api_endpoint) and C(azure).
     type: dict
     required: true
-  members:
-    description: The control planes; every member that is not in the list is removed.
-    type: list
-    elements: dict
-    default: []
-    suboptions:
-      id:
-        description: The machine's id.
-        type: str
-        required: true
-      address:
-        description: Address of its API server, which listens on port 6443. Only returned again; members are known by id.
-        type: str
-        required: true
-      state:
-        description:
-          - V(active) members get connections while they are healthy.
-          - V(drained) members get no new ones; those that are open have O(drain_timeout) to end.
-        type: str
-        choices: [active, drained]
-        default: active
-  drain_timeout:
-    description: Seconds that open connections have to end by themselves when a member is drained.
-    type: int
-    default: 10
-  wait_timeout:
-    description:
-      - Seconds within which the load balancer has to find every V(active) member healthy. V(0) does not wait, as members are registered
-        before they serve.
-    type: int
-    default: 0
-  state:
-    description:
-      - Whether the load balancer is to exist.
-      - With V(observed) nothing is planned or changed; what there is, is returned.
-    type: str
-    choices: [present, absent, observed]
-    default: present
+extends_documentation_fragment: [flotilla.kubernetes.load_balancer]
 requirements:
   - azure-identity, azure-mgmt-compute >= 37, azure-mgmt-network and azure-mgmt-resource, where the module runs
 notes:

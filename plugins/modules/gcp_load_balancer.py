@@ -15,6 +15,8 @@ description:
     Network Load Balancer, internal or external, over an instance group per zone, with a health check of each one's C(/readyz) over HTTPS.
   - Its address is reserved before there is any machine, so it can be made first, with no members.
   - What a member itself sends to the address comes back to that member; control planes of the collection do not need it.
+  - Members are known by id, which is the machine's name; their address is only returned again. Connections of a drained member that are
+    still open after O(drain_timeout) are closed.
 options:
   cluster:
     description:
@@ -22,44 +24,7 @@ options:
       - Used here are C(name), C(foundation), C(control_plane.zones), C(pools), C(api_endpoint) and C(gcp).
     type: dict
     required: true
-  members:
-    description: The control planes; every member that is not in the list is removed.
-    type: list
-    elements: dict
-    default: []
-    suboptions:
-      id:
-        description: The machine's id, which is its name.
-        type: str
-        required: true
-      address:
-        description: Address of its API server, which listens on port 6443. Only returned again; Google knows members by id.
-        type: str
-        required: true
-      state:
-        description:
-          - V(active) members get connections while they are healthy.
-          - V(drained) members get no new ones; those that are open are closed after O(drain_timeout).
-        type: str
-        choices: [active, drained]
-        default: active
-  drain_timeout:
-    description: Seconds that open connections have to end by themselves when a member is drained.
-    type: int
-    default: 10
-  wait_timeout:
-    description:
-      - Seconds within which the load balancer has to find every V(active) member healthy. V(0) does not wait, as members are registered
-        before they serve.
-    type: int
-    default: 0
-  state:
-    description:
-      - Whether the load balancer is to exist.
-      - With V(observed) nothing is planned or changed; what there is, is returned.
-    type: str
-    choices: [present, absent, observed]
-    default: present
+extends_documentation_fragment: [flotilla.kubernetes.load_balancer]
 requirements:
   - google-cloud-compute, where the module runs
 notes:
