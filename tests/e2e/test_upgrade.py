@@ -97,6 +97,16 @@ def test_the_machine_is_quiet_enough(world: World) -> None:
         pytest.exit(f"The machine is too noisy: {seen.failed} requests failed without an upgrade.\n{seen}", TOO_NOISY)
 
 
+def test_a_prediction_changes_nothing(world: World) -> None:
+    containers, term, evicted = outside.containers(NAME), world.leaders(), world.evictions()
+    world.set_version(NEW)
+    run = world.cluster.play("cluster_upgrade", "--check")
+    world.set_version(OLD)
+    assert run.status == 0 and run.changed > 0, run.output[-6000:]
+    assert f"{OLD} -> 1.35.4 -> {NEW}" in run.output
+    assert (outside.containers(NAME), world.leaders(), world.evictions(), world.versions()) == (containers, term, evicted, {OLD})
+
+
 def test_two_minors_in_a_row_fail_no_request(world: World) -> None:
     term, evicted = world.leaders(), world.evictions()
     # Every pod once, and those of the first batch, which find no upgraded node yet, once more.
