@@ -295,6 +295,8 @@ def _files(definition: dict[str, Any]) -> Iterator[tuple[Any, str | int, tuple[s
             yield mirror, "ca_file", ("site", "registry_mirrors", index, "ca_file")
     if "ca_file" in definition["bundle"]["delivery"]:
         yield definition["bundle"]["delivery"], "ca_file", ("bundle", "delivery", "ca_file")
+    if "recipient" in definition.get("backup_store", {}):
+        yield definition["backup_store"], "recipient", ("backup_store", "recipient")
     for index, issuer in enumerate(definition["authentication"]["oidc"]):
         if issuer is not None and "ca_file" in issuer:
             yield issuer, "ca_file", ("authentication", "oidc", index, "ca_file")

@@ -9,7 +9,7 @@ from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition.tr
 
 _BY_NAME = ("pools",)
 # One thing that may be said in several ways: a file that says it in its own way does not mean the inherited one as well.
-_CHOICES = ("image", "vpc", "machines", "load_balancer")
+_CHOICES = ("image", "vpc", "machines", "load_balancer", "backup_store")
 
 
 def merge(base: Node, over: Node, key: str = "") -> Node:

@@ -112,6 +112,7 @@ repos:
   per key and effect.
 - Only the section of the cluster's own cloud may be there.
 - `bundle.delivery.url` goes with the method `pull`.
+- `backup_store` has one of `directory`, `ssh` and `s3`; a directory is none that a reboot empties.
 - `existing.machines`: each machine once, with either `role` or `pool`; 1, 3, 5 or 7 control planes. No two clusters have the same machine.
 - `api_endpoint.address` is in none of the cluster's networks. With `kube_vip` the port is 6443, with `haproxy_keepalived` it is not; in a
   local cluster the address is one from .4 to .9 of `local.network_cidr`.

@@ -15,6 +15,7 @@ from typing import Any
 
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition.aws_rules import aws, vpc_room
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition.azure_rules import azure, vnet_room
+from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition.backup_rules import backup_store
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition.endpoint_rules import api_endpoint, existing_machines
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition.errors import Problem, path_text, short
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition.gcp_rules import gcp, subnet_room
@@ -516,6 +517,7 @@ RULES: tuple[Callable[[dict[str, Any], Report], None], ...] = (
     delivery,
     oidc,
     bundle_source,
+    backup_store,
 )
 
 

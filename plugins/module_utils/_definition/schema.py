@@ -19,6 +19,7 @@ from typing import Any
 
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition.aws_schema import AWS
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition.azure_schema import AZURE
+from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition.backup_schema import BACKUP_STORE
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition.gcp_schema import GCP
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition.schema_parts import (
     CIDR,
@@ -702,6 +703,7 @@ _PROPERTIES: dict[str, Any] = {
         default={},
     ),
     "authentication": _AUTHENTICATION,
+    "backup_store": BACKUP_STORE,
     "bundle": mapping(
         {
             "source": {

@@ -159,8 +159,8 @@ def test_two_definitions_share_no_default():
             "kubernetes_version:",
             "pod_cidrs: [10.0.0.0/8]\nkubernetes_version:",
             "demo.yml:5: pod_cidrs: unknown key; it belongs to network.pod_cidrs. Known here: access, api_endpoint, authentication, "
-            "aws, azure, bundle, class, cloud, control_plane, existing, gcp, image, kind, kubernetes_version, local, name, network, "
-            "plugin, pools, schema, security, site.",
+            "aws, azure, backup_store, bundle, class, cloud, control_plane, existing, gcp, image, kind, kubernetes_version, local, name, "
+            "network, plugin, pools, schema, security, site.",
         ),
         (
             "plugin: flannel\n",
