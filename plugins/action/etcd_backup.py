@@ -40,7 +40,7 @@ class ActionModule(BackupAction, SlicedAction):
             certificate = file.read_text(encoding="utf-8")
         folder = self._make_tmp_path()
         self._internal = {"recipient": certificate, "owner_of": folder}
-        host = task_vars.get("inventory_hostname", "")
+        host = str(self._task.delegate_to or task_vars.get("inventory_hostname", ""))
         try:
             answer = super().run(tmp, task_vars)
             if answer.get("failed") or answer.get("unreachable") or "manifest" not in answer:
@@ -68,7 +68,7 @@ class ActionModule(BackupAction, SlicedAction):
                 # Also what a failure left: only the machine knows.
                 self._execute_module(module_args={**self._task.args, "stage": "release"}, task_vars=task_vars)
             self._remove_tmp_path(folder)
-        Display().display(f"{host}: the backup {manifest['id']} is in {backups.title} ({manifest['size'] >> 20} MiB)")
+        Display().display(f"{host}: the backup {manifest['id']} is in {backups.title} ({manifest['size'] / (1 << 20):.1f} MiB)")
         going = backups.surplus(retention)
         for backup in going:
             backups.remove(backup)

@@ -15,6 +15,8 @@ description:
   - kubeadm runs as a process of its own, and this module looks at it in slices of some seconds and shows how far it is. If the
     connection is lost or the playbook is stopped, kubeadm goes on, and the next run attaches to it.
   - A step that was interrupted is undone with C(kubeadm reset) and done again.
+  - Where M(flotilla.kubernetes.etcd_restore) laid out a backup, the cluster begins with its certificate authorities, its key of encrypted
+    Secrets and its etcd, whose revisions go on far ahead of those in the backup, so that no client sees time run backwards.
 options:
   config:
     description:
@@ -65,6 +67,11 @@ membership:
   returned: always
   type: str
   sample: none
+restored:
+  description: Whether the cluster begins with a backup, which M(flotilla.kubernetes.etcd_restore) laid out.
+  returned: always
+  type: bool
+  sample: false
 """
 
 import socket
@@ -74,6 +81,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ..module_utils._errors import FlotillaError
 from ..module_utils._kubernetes import encryption
 from ..module_utils._kubernetes.kubeadm_step import Step, run
+from ..module_utils._kubernetes.staged_restore import restored, staged
 
 
 def main() -> None:
@@ -93,7 +101,8 @@ def main() -> None:
     prepare = encryption.write_new if params["encryption_at_rest"] else None
     step = Step("init", title, params["config"], params["ignore_preflight_errors"], params["timeout"], prepare)
     try:
-        module.exit_json(**run(step, params["progress_token"], module.check_mode))
+        result = run(step, params["progress_token"], module.check_mode)
+        module.exit_json(**result, restored=bool(staged()) if module.check_mode else restored())
     except FlotillaError as error:
         module.fail_json(**error.as_result())
 

@@ -18,6 +18,8 @@ from .client import Client
 
 _ROOT = b"/registry/"
 _PAGE = 5000
+# A restore lets revisions go on further than this (`staged_restore`), and no cluster writes so much between two backups.
+RESTORED_AHEAD = 500_000_000
 
 
 def counts(etcd: Client, revision: int = 0) -> dict[str, int]:

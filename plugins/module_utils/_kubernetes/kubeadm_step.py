@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from . import staged_restore
 from .client import as_json_documents
 from .membership import membership
 from .node_step import RUN_COMMAND, SLICE, NodeStep, advance
@@ -27,6 +28,14 @@ if [ -e "$vip" ]; then cp -p "$vip" "$folder/"; fi
 timeout --kill-after=10 "$limit" kubeadm reset --force || code=$?
 if [ -e "$folder/kube-vip.yaml" ]; then cp -p "$folder/kube-vip.yaml" "$vip"; fi
 """
+_RESTORE = """
+if [ "$code" -eq 0 ]; then stage=restore; timeout --kill-after=10 "$limit" sh "$folder/restore.sh" || code=$?; fi
+"""
+_RESTORED = f"""
+if [ "$code" -eq 0 ]; then mv {staged_restore.STAGED}/{staged_restore.NOTE} {staged_restore.RESTORED} && rm -rf {staged_restore.STAGED}; fi
+"""
+# It is there when kubeadm begins, from the backup.
+_RESTORED_ETCD = "DirAvailable--var-lib-etcd"
 _RESTART_KUBELET = """
 if [ "$code" -eq 0 ]; then systemctl restart kubelet || true; fi
 """
@@ -72,13 +81,27 @@ class Step(NodeStep):
         config = folder / "kubeadm.json"
         config.touch(mode=0o600)
         config.write_text(as_json_documents(list(self.documents)), encoding="utf-8")
-        parts = [_UNDO if undo else "", RUN_COMMAND, _RESTART_KUBELET if self.restart_kubelet else ""]
+        restore, restored = self._restore(folder)
+        parts = [_UNDO if undo else "", restore, RUN_COMMAND, restored, _RESTART_KUBELET if self.restart_kubelet else ""]
         return "".join(parts), self.command(config)
+
+    def _restore(self, folder: Path) -> tuple[str, str]:
+        """Return what comes before and after kubeadm where a backup lies here for the first control plane to begin with."""
+        staged = staged_restore.staged() if self.name == "init" else {}
+        if not staged:
+            if self.name == "init":
+                staged_restore.RESTORED.unlink(missing_ok=True)
+            return "", ""
+        (folder / "restore.sh").write_text(staged_restore.script(staged), encoding="utf-8")
+        return _RESTORE, _RESTORED
 
     def command(self, config: Path) -> list[str]:
         words = ["kubeadm", self.name, f"--config={config}"]
-        if self.ignore_preflight_errors:
-            words.append(f"--ignore-preflight-errors={','.join(self.ignore_preflight_errors)}")
+        ignored = [*self.ignore_preflight_errors]
+        if self.name == "init" and staged_restore.staged():
+            ignored.append(_RESTORED_ETCD)
+        if ignored:
+            words.append(f"--ignore-preflight-errors={','.join(ignored)}")
         if self.name == "init":
             words.append("--skip-token-print")
         return words

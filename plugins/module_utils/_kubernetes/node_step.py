@@ -56,6 +56,7 @@ if [ "$code" -eq 0 ]; then rm -f "$mark"; fi
 
 # What kubeadm's phases mean to somebody who waits; the names are those in its output. A phase that is not here is not shown.
 _PHASES = {
+    "restore": "restoring etcd from the backup",
     "reset": "taking back what an interrupted step left",
     "preflight": "checking the machine and reading the cluster's settings",
     "download-certs": "fetching the certificates of the control plane",
@@ -218,7 +219,7 @@ def _require_success(step: NodeStep, run: str) -> None:
         return
     if found != run or code == "0":
         return
-    command = f"kubeadm {step.name if stage == 'step' else 'reset'}"
+    command = {"step": f"kubeadm {step.name}", "undo": "kubeadm reset"}.get(stage, stage)
     if int(code) == TIMED_OUT:
         raise FlotillaError(
             "KUBEADM_TIMEOUT",
@@ -226,7 +227,7 @@ def _require_success(step: NodeStep, run: str) -> None:
             f"Read {step.log} on the node, mend the cause and run again.",
         )
     raise FlotillaError(
-        "KUBEADM_FAILED" if stage == "step" else "KUBEADM_RESET_FAILED",
+        {"step": "KUBEADM_FAILED", "undo": "KUBEADM_RESET_FAILED"}.get(stage, f"{stage.upper()}_FAILED"),
         f"{command} failed (exit code {code}): {_tail(step.log)}",
         f"Read {step.log} on the node, mend the cause and run again.",
     )
