@@ -14,6 +14,7 @@ from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
 from ..module_utils._definition import load
+from ..module_utils._kubernetes.duration import parse_duration
 from ..module_utils._paths import kubeconfig_path
 from ..plugin_utils._table import table
 
@@ -23,7 +24,7 @@ display = Display()
 class ActionModule(ActionBase):
     TRANSFERS_FILES = False
     _requires_connection = False
-    _VALID_ARGS = frozenset(("cluster", "endpoint", "nodes", "findings", "neighbours"))
+    _VALID_ARGS = frozenset(("cluster", "endpoint", "nodes", "findings", "backups", "neighbours"))
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         result = super().run(tmp, task_vars)
@@ -32,8 +33,9 @@ class ActionModule(ActionBase):
             arguments["cluster"],
             arguments.get("endpoint") or {},
             arguments.get("nodes") or [],
-            arguments.get("findings") or [],
+            [*(arguments.get("findings") or []), *backup_findings(arguments["cluster"], arguments.get("backups"))],
             under_make=os.environ.get("FLOTILLA_FRONTEND") == "make",
+            backups=backup_line(arguments.get("backups")),
         )
         neighbours = arguments.get("neighbours")
         if neighbours is not None:
@@ -44,11 +46,53 @@ class ActionModule(ActionBase):
         return result
 
 
+def backup_line(backups: Mapping[str, Any] | None) -> str:
+    """Return what there is to say of the backups, if anybody asked."""
+    if not backups or "backups" not in backups:
+        return ""
+    good = [backup for backup in backups["backups"] if backup["whole"] and backup.get("verified")]
+    newest = f", the newest one, {good[0]['id']}, {_ago(backups['age'])} old" if good else ""
+    return f"Backups        {len(good)} in {backups['place']}{newest}"
+
+
+def backup_findings(cluster: Mapping[str, Any], backups: Mapping[str, Any] | None) -> list[dict[str, str]]:
+    """Return what is wrong with the backups of a cluster that has a place for them."""
+    limit = (cluster.get("backup_store") or {}).get("max_age")
+    if not backups or backups.get("skipped"):
+        return []
+    if "backups" not in backups:
+        message = str(backups.get("msg", "The store of backups did not answer."))
+        return [
+            {"code": str(backups.get("code", "BACKUP_STORE_UNREACHABLE")), "message": message, "remedy": "No backup can be made meanwhile."}
+        ]
+    remedy = "Run cluster_backup, and look at whatever runs it on a schedule."
+    if limit and "age" not in backups:
+        return [{"code": "BACKUP_TOO_OLD", "message": f"There is no good backup in {backups['place']}.", "remedy": remedy}]
+    if limit and backups["age"] > parse_duration(limit, "backup_store.max_age"):
+        message = f"The newest good backup in {backups['place']} is {_ago(backups['age'])} old, and backup_store.max_age is {limit}."
+        return [{"code": "BACKUP_TOO_OLD", "message": message, "remedy": remedy}]
+    return []
+
+
+def _ago(seconds: int) -> str:
+    """Return a time that somebody grasps at once."""
+    for unit, name in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= 2 * unit:
+            return f"{seconds // unit} {name}"
+    return f"{seconds} s"
+
+
 def report(
-    cluster: dict[str, Any], endpoint: dict[str, Any], nodes: Sequence[dict[str, Any]], findings: Sequence[dict[str, Any]], under_make: bool
+    cluster: dict[str, Any],
+    endpoint: dict[str, Any],
+    nodes: Sequence[dict[str, Any]],
+    findings: Sequence[dict[str, Any]],
+    under_make: bool,
+    backups: str = "",
 ) -> list[str]:
     """Return the lines of the report.
 
+    :param backups: a line about them, if there is something to say.
     :param under_make: whether the next commands are targets of the repository's Makefile.
     """
     name = cluster["name"]
@@ -73,7 +117,7 @@ def report(
         lines += [f"  {finding['code']}: {finding['message']}", f"      {finding['remedy']}"]
     if endpoint:
         lines.append(f"API endpoint   https://{endpoint['host']}:{endpoint['port']}")
-    lines += [f"Kubeconfig     {kubeconfig_path(name)}", "", "Next"]
+    lines += [f"Kubeconfig     {kubeconfig_path(name)}", *([backups] if backups else []), "", "Next"]
     return lines + [f"  {command}" for command in next_commands(cluster, nodes, under_make)] + [""]
 
 

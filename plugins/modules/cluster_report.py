@@ -30,6 +30,9 @@ options:
     description: The findings, as M(flotilla.kubernetes.cluster_health) returns them.
     type: list
     elements: dict
+  backups:
+    description: The backups, as M(flotilla.kubernetes.backup_info) returns them; also what it said when it failed.
+    type: dict
   neighbours:
     description:
       - Names of the machines of each other cluster of the foundation. Those of a cluster without a definition in the foundation's folder

@@ -111,6 +111,11 @@ api_ready:
   returned: with O(address)
   type: bool
   sample: true
+restore:
+  description: Whether a backup lies on the machine that M(flotilla.kubernetes.etcd_restore) laid out for kubeadm to begin with.
+  returned: with O(address)
+  type: bool
+  sample: false
 cluster:
   description: What the cluster was made with.
   returned: on a control plane whose API server answers

@@ -57,6 +57,11 @@ kubelet_version:
   returned: always
   type: str
   sample: 1.36.3
+restore:
+  description: Whether a backup lies on the machine that M(flotilla.kubernetes.etcd_restore) laid out for kubeadm to begin with.
+  returned: always
+  type: bool
+  sample: false
 """
 
 from ansible.module_utils.basic import AnsibleModule

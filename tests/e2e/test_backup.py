@@ -211,6 +211,8 @@ def test_everything_that_the_backup_holds_comes_back(world: World) -> None:
     assert api.call("GET", "/api/v1/namespaces/many/configmaps/written-after")[0] == 200, "so far nothing happened"
 
     world.destroy_control_plane()
+    empty = cluster.play("cluster_apply")
+    assert empty.status != 0 and "of which no control plane is left" in empty.output, empty.output[-3000:]
     restored = world.restore("-e", f"flotilla_confirm={world.name}")
     assert restored.status == 0, restored.output[-6000:]
 

@@ -11,12 +11,13 @@ from typing import Any
 from .._node import architecture
 from .gates import api_server_problem
 from .membership import kubelet_version, membership, step_at_work
+from .staged_restore import staged
 
 POLL = 0.5  # seconds
 
 
 def look(address: str | None, wait: float, wait_for_steps: bool) -> dict[str, Any]:
-    """Return ``membership``, ``api_ready``, ``address``, ``architecture`` and ``kubelet_version`` of this machine.
+    """Return ``membership``, ``api_ready``, ``address``, ``architecture``, ``kubelet_version`` and ``restore`` of this machine.
 
     :param address: of its own API server; without one nothing is asked.
     :param wait: seconds to wait for the API server of a member.
@@ -39,4 +40,5 @@ def look(address: str | None, wait: float, wait_for_steps: bool) -> dict[str, An
         "address": address or "",
         "architecture": architecture(),
         "kubelet_version": kubelet_version() if state == "member" else "",
+        "restore": bool(staged()),
     }

@@ -5,7 +5,13 @@
 
 from __future__ import annotations
 
-from ansible_collections.flotilla.kubernetes.plugins.action.cluster_report import foundation_lines, next_commands, report
+from ansible_collections.flotilla.kubernetes.plugins.action.cluster_report import (
+    backup_findings,
+    backup_line,
+    foundation_lines,
+    next_commands,
+    report,
+)
 from ansible_collections.flotilla.kubernetes.plugins.plugin_utils._table import table
 
 CLUSTER = {"name": "demo", "kubernetes_version": "1.36.3", "file": "/somewhere/clusters/demo.yml"}
@@ -81,3 +87,28 @@ def test_machines_without_definition_and_definitions_without_machines_are_listed
     assert "".join(lines).count("No definition") == 1
     assert lines[3] == "  Defined, and without machines: planned"
     assert foundation_lines({**cluster, "file": "/nowhere/clusters/a.yml"}, {"lost": ["lost-1"]}) == []
+
+
+BACKUPS = {
+    "place": "the bucket b",
+    "age": 7500,
+    "backups": [{"id": "new", "whole": False, "verified": True}, {"id": "old", "whole": True, "verified": True}],
+}
+
+
+def test_the_newest_good_backup_is_named_with_its_age() -> None:
+    assert backup_line(BACKUPS) == "Backups        1 in the bucket b, the newest one, old, 2 h old"
+    assert backup_line({"place": "the bucket b", "backups": []}) == "Backups        0 in the bucket b"
+    assert backup_line(None) == backup_line({"skipped": True}) == ""
+    line = backup_line(BACKUPS)
+    assert line in report(CLUSTER, ENDPOINT, [node("a")], [], under_make=False, backups=line)
+
+
+def test_backups_that_are_too_old_are_a_finding() -> None:
+    def codes(backups, max_age=None):
+        return [finding["code"] for finding in backup_findings({"backup_store": {"max_age": max_age}}, backups)]
+
+    assert codes(BACKUPS) == codes(BACKUPS, "3h") == codes({"skipped": True}, "3h") == codes(None, "3h") == []
+    assert codes(BACKUPS, "2h") == codes({"place": "x", "backups": []}, "2h") == ["BACKUP_TOO_OLD"]
+    assert codes({"place": "x", "backups": []}) == []
+    assert codes({"failed": True, "code": "BACKUP_STORE_REFUSED", "msg": "no"}) == ["BACKUP_STORE_REFUSED"]
