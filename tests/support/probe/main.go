@@ -35,7 +35,7 @@ import (
 
 const (
 	patience = 5 * time.Second
-	keys     = 300 // of the object that is written; each write goes to the next one, so no two that are under way have the same
+	objects  = 150 // that are written in turn: as many as become due within the patience, since writes of one object wait for each other
 	kept     = 200 // failures that are told one by one
 )
 
@@ -223,28 +223,28 @@ func client(config *tls.Config, keep bool) *http.Client {
 	return &http.Client{Transport: &http.Transport{TLSClientConfig: config.Clone(), DisableKeepAlives: !keep, ForceAttemptHTTP2: keep}}
 }
 
-// ledger knows the last number that the API took for each key.
+// ledger knows the last number that the API took for each object.
 type ledger struct {
 	sync.Mutex
 	acknowledged map[string]int
 	seen         map[string]int
 }
 
-func (l *ledger) take(into map[string]int, key string, number int) {
+func (l *ledger) take(into map[string]int, name string, number int) {
 	l.Lock()
 	defer l.Unlock()
-	if into[key] < number {
-		into[key] = number
+	if into[name] < number {
+		into[name] = number
 	}
 }
 
-// lost returns how many keys hold less than what was acknowledged.
+// lost returns how many objects hold less than what was acknowledged.
 func (l *ledger) lost(held map[string]int) int {
 	l.Lock()
 	defer l.Unlock()
 	count := 0
-	for key, number := range l.acknowledged {
-		if held[key] < number {
+	for name, number := range l.acknowledged {
+		if held[name] < number {
 			count++
 		}
 	}
@@ -253,21 +253,61 @@ func (l *ledger) lost(held map[string]int) int {
 
 type object struct {
 	Metadata struct {
+		Name            string `json:"name"`
 		ResourceVersion string `json:"resourceVersion"`
 	} `json:"metadata"`
 	Data map[string]string `json:"data"`
 	Code int               `json:"code"`
 }
 
-func (o *object) numbers() map[string]int {
-	found := map[string]int{}
-	for key, value := range o.Data {
-		found[key], _ = strconv.Atoi(value)
-	}
-	return found
+func (o *object) number() int {
+	number, _ := strconv.Atoi(o.Data["number"])
+	return number
 }
 
-// watch follows the object and resumes from the last version that it saw; one that can not be resumed is a gap.
+// list returns the objects and the version from which a watch sees what comes after them.
+func list(c *http.Client, url string) (map[string]int, string, error) {
+	answer, err := c.Get(url)
+	if err != nil {
+		return nil, "", err
+	}
+	defer answer.Body.Close()
+	var found struct {
+		Metadata struct {
+			ResourceVersion string `json:"resourceVersion"`
+		} `json:"metadata"`
+		Items []object `json:"items"`
+	}
+	if err := json.NewDecoder(answer.Body).Decode(&found); err != nil {
+		return nil, "", err
+	}
+	held := map[string]int{}
+	for _, one := range found.Items {
+		held[one.Metadata.Name] = one.number()
+	}
+	return held, found.Metadata.ResourceVersion, nil
+}
+
+// makeObjects creates the objects that are written.
+func makeObjects(c *http.Client, maps, label string) error {
+	for number := 0; number < objects; number++ {
+		metadata := map[string]any{"name": nameOf(label, number), "labels": map[string]string{"probe": label}}
+		body, _ := json.Marshal(map[string]any{"metadata": metadata})
+		answer, err := c.Post(maps, "application/json", bytes.NewReader(body))
+		if err != nil {
+			return err
+		}
+		answer.Body.Close()
+		if answer.StatusCode != 201 {
+			return fmt.Errorf("a ConfigMap could not be made: %s", answer.Status)
+		}
+	}
+	return nil
+}
+
+func nameOf(label string, number int) string { return fmt.Sprintf("%s-%d", label, number%objects) }
+
+// watch follows the objects and resumes from the last version that it saw; one that can not be resumed is a gap.
 func watch(c *http.Client, url, from string, l *ledger, b *book, stop <-chan struct{}, all *sync.WaitGroup) {
 	defer all.Done()
 	ctx, cancel := context.WithCancel(context.Background())
@@ -306,9 +346,7 @@ func watch(c *http.Client, url, from string, l *ledger, b *book, stop <-chan str
 				break
 			}
 			from = event.Object.Metadata.ResourceVersion
-			for key, number := range event.Object.numbers() {
-				l.take(l.seen, key, number)
-			}
+			l.take(l.seen, event.Object.Metadata.Name, event.Object.number())
 		}
 		answer.Body.Close()
 	}
@@ -317,7 +355,7 @@ func watch(c *http.Client, url, from string, l *ledger, b *book, stop <-chan str
 func main() {
 	path := flag.String("kubeconfig", "", "of the API server behind its load balancer")
 	application := flag.String("application", "", "URL of the application; none is asked without")
-	namespace := flag.String("namespace", "default", "in which a ConfigMap is written")
+	namespace := flag.String("namespace", "default", "in which ConfigMaps are written")
 	rate := flag.Float64("rate", 100, "requests per second to the API, and as many to the application")
 	flag.Parse()
 
@@ -328,16 +366,17 @@ func main() {
 	}
 	fresh, long := client(config.tls, false), client(config.tls, true)
 	maps := config.server + "/api/v1/namespaces/" + *namespace + "/configmaps"
-	name := fmt.Sprintf("probe-%d", os.Getpid())
-	body, _ := json.Marshal(map[string]any{"metadata": map[string]string{"name": name}})
-	answer, err := long.Post(maps, "application/json", bytes.NewReader(body))
-	if err != nil || answer.StatusCode != 201 {
-		fmt.Fprintln(os.Stderr, "the ConfigMap could not be made:", err, answer)
+	label := fmt.Sprintf("probe-%d", os.Getpid())
+	selected := maps + "?labelSelector=probe%3D" + label
+	var from string
+	err = makeObjects(long, maps, label)
+	if err == nil {
+		_, from, err = list(long, selected)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
 		os.Exit(2)
 	}
-	var made object
-	_ = json.NewDecoder(answer.Body).Decode(&made)
-	answer.Body.Close()
 
 	b := &book{kinds: map[string]*tally{}}
 	l := &ledger{acknowledged: map[string]int{}, seen: map[string]int{}}
@@ -346,10 +385,9 @@ func main() {
 			return http.NewRequestWithContext(ctx, "GET", url, nil)
 		}
 	}
-	key := func(number int) string { return fmt.Sprintf("k%d", number%keys) }
 	change := func(ctx context.Context, number int) (*http.Request, error) {
-		text := fmt.Sprintf(`{"data":{%q:"%d"}}`, key(number), number)
-		one, err := http.NewRequestWithContext(ctx, "PATCH", maps+"/"+name, strings.NewReader(text))
+		text := fmt.Sprintf(`{"data":{"number":"%d"}}`, number)
+		one, err := http.NewRequestWithContext(ctx, "PATCH", maps+"/"+nameOf(label, number), strings.NewReader(text))
 		if err == nil {
 			one.Header.Set("Content-Type", "application/merge-patch+json")
 		}
@@ -359,7 +397,7 @@ func main() {
 	requests := []*request{
 		{"api_new_connection", *rate * 0.4, fresh, get(read), nil},
 		{"api_kept_connection", *rate * 0.3, long, get(read), nil},
-		{"api_write", *rate * 0.3, long, change, func(number int, _ []byte) { l.take(l.acknowledged, key(number), number) }},
+		{"api_write", *rate * 0.3, long, change, func(number int, _ []byte) { l.take(l.acknowledged, nameOf(label, number), number) }},
 	}
 	if *application != "" {
 		requests = append(requests, &request{"application", *rate, client(nil, false), get(*application), nil})
@@ -373,7 +411,7 @@ func main() {
 		go one.run(b, stop, &all)
 	}
 	all.Add(1)
-	go watch(client(config.tls, true), maps+"?watch=1&fieldSelector=metadata.name%3D"+name, made.Metadata.ResourceVersion, l, b, stop, &all)
+	go watch(client(config.tls, true), selected+"&watch=1", from, l, b, stop, &all)
 	fmt.Println("ready")
 	<-signals
 	// What was written last is to be seen by the watch.
@@ -381,17 +419,12 @@ func main() {
 	time.Sleep(time.Second)
 	close(stop)
 	all.Wait()
-	finish(b, l, long, maps+"/"+name, spent)
+	finish(b, l, long, selected, spent)
 }
 
 func finish(b *book, l *ledger, c *http.Client, url string, spent float64) {
-	held := map[string]int{}
-	if answer, err := c.Get(url); err == nil {
-		var last object
-		_ = json.NewDecoder(answer.Body).Decode(&last)
-		answer.Body.Close()
-		held = last.numbers()
-	}
+	// Without an answer everything that was written counts as lost.
+	held, _, _ := list(c, url)
 	lost, unseen := l.lost(held), l.lost(l.seen)
 	if one, err := http.NewRequest("DELETE", url, nil); err == nil {
 		if answer, err := c.Do(one); err == nil {
