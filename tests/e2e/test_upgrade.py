@@ -94,7 +94,10 @@ def test_the_machine_is_quiet_enough(world: World) -> None:
         time.sleep(QUIET)
     print(seen)
     if seen.failed or seen.lost:
-        pytest.exit(f"The machine is too noisy: {seen.failed} requests failed without an upgrade.\n{seen}", TOO_NOISY)
+        pytest.exit(
+            f"The machine is too noisy: {seen.failed} requests failed and {seen.lost} writes were lost without an upgrade.\n{seen}",
+            TOO_NOISY,
+        )
 
 
 def test_a_prediction_changes_nothing(world: World) -> None:

@@ -139,7 +139,8 @@ class Report:
             f"{one['kind']} at {one['at']:.1f}: {one['error']}"
             for one in (self.seen["failures"] or [])[:20] + (self.seen["repeated"] or [])[:20]
         ]
-        return "\n".join([f"{self.seen['seconds']:.0f} s: {kinds}", *told])
+        writes = f"{self.seen['lost_writes']} writes lost, {self.seen['unseen_writes']} not seen by the watch"
+        return "\n".join([f"{self.seen['seconds']:.0f} s: {kinds}; {writes}", *told])
 
 
 @contextlib.contextmanager

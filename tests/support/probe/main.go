@@ -402,23 +402,25 @@ func main() {
 	if *application != "" {
 		requests = append(requests, &request{"application", *rate, client(nil, false), get(*application), nil})
 	}
-	stop, signals := make(chan struct{}), make(chan os.Signal, 1)
+	stop, unwatch, signals := make(chan struct{}), make(chan struct{}), make(chan os.Signal, 1)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
-	var all sync.WaitGroup
+	var all, watching sync.WaitGroup
 	began := time.Now()
 	for _, one := range requests {
 		all.Add(1)
 		go one.run(b, stop, &all)
 	}
-	all.Add(1)
-	go watch(client(config.tls, true), selected+"&watch=1", from, l, b, stop, &all)
+	watching.Add(1)
+	go watch(client(config.tls, true), selected+"&watch=1", from, l, b, unwatch, &watching)
 	fmt.Println("ready")
 	<-signals
-	// What was written last is to be seen by the watch.
 	spent := time.Since(began).Seconds()
-	time.Sleep(time.Second)
 	close(stop)
 	all.Wait()
+	// What was written last is to be seen by the watch.
+	time.Sleep(time.Second)
+	close(unwatch)
+	watching.Wait()
 	finish(b, l, long, selected, spent)
 }
 
