@@ -64,6 +64,8 @@ options:
   progress_token:
     description: Where the slice of waiting before this one stopped. Set by the action plugin.
     type: str
+extends_documentation_fragment:
+  - flotilla.kubernetes.fence
 author:
   - flotilla.kubernetes authors (@flotilla-kubernetes)
 """
@@ -119,9 +121,8 @@ waited:
 import time
 from typing import Any
 
-from ansible.module_utils.basic import AnsibleModule
-
 from ..module_utils._errors import FlotillaError
+from ..module_utils._fenced_module import FencedModule
 from ..module_utils._kubernetes.client import Client
 from ..module_utils._kubernetes.gates import GATES, WITHOUT_MACHINE, Expectation, describe_nodes, examine, read_workloads
 from ..module_utils._kubernetes.kubeadm import join_secrets
@@ -158,7 +159,7 @@ def wait(client: Client, params: dict[str, Any]) -> dict[str, Any]:
 
 
 def main() -> None:
-    module = AnsibleModule(
+    module = FencedModule(
         argument_spec={
             "address": {"type": "str", "required": True},
             "control_planes": {"type": "dict", "required": True},

@@ -49,6 +49,8 @@ options:
     description: Folder with C(ca.crt), C(healthcheck-client.crt) and C(healthcheck-client.key).
     type: path
     default: /etc/kubernetes/pki/etcd
+extends_documentation_fragment:
+  - flotilla.kubernetes.fence
 author:
   - flotilla.kubernetes authors (@flotilla-kubernetes)
 """
@@ -88,9 +90,8 @@ members:
 from dataclasses import replace
 from typing import Any
 
-from ansible.module_utils.basic import AnsibleModule
-
 from ..module_utils._errors import FlotillaError
+from ..module_utils._fenced_module import FencedModule
 from ..module_utils._kubernetes.etcd import Etcd, Member, client_context, heirs_of, plan_removal
 
 
@@ -155,7 +156,7 @@ def _part(member: Member) -> str:
 
 
 def main() -> None:
-    module = AnsibleModule(
+    module = FencedModule(
         argument_spec={
             "state": {"type": "str", "choices": ["present", "absent", "follower"], "default": "present"},
             "name": {"type": "str"},

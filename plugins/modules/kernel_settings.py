@@ -27,6 +27,8 @@ options:
     description: Kernel parameters and their values, e.g. V(net.ipv4.ip_forward).
     type: dict
     default: {}
+extends_documentation_fragment:
+  - flotilla.kubernetes.fence
 author:
   - flotilla.kubernetes authors (@flotilla-kubernetes)
 """
@@ -54,14 +56,13 @@ set:
   sample: [net.ipv4.ip_forward]
 """
 
-from ansible.module_utils.basic import AnsibleModule
-
 from ..module_utils._errors import FlotillaError
+from ..module_utils._fenced_module import FencedModule
 from ..module_utils._kernel import KERNEL_SETTINGS, KernelSettings
 
 
 def main() -> None:
-    module = AnsibleModule(
+    module = FencedModule(
         argument_spec={
             "name": {"type": "str", "default": KERNEL_SETTINGS},
             "modules": {"type": "list", "elements": "str", "default": []},

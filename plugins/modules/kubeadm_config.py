@@ -78,6 +78,8 @@ options:
     description: Name under which the API server's audit log records the calls.
     type: str
     default: flotilla
+extends_documentation_fragment:
+  - flotilla.kubernetes.fence
 author:
   - flotilla.kubernetes authors (@flotilla-kubernetes)
 """
@@ -151,10 +153,9 @@ removed:
 from pathlib import Path
 from typing import Any
 
-from ansible.module_utils.basic import AnsibleModule
-
 from ..module_utils._config_files import Change, ConfigFile, ConfigFiles, results
 from ..module_utils._errors import FlotillaError
+from ..module_utils._fenced_module import FencedModule
 from ..module_utils._kubernetes.configuration import (
     API_SERVER,
     ControlPlane,
@@ -235,7 +236,7 @@ def converge(params: dict[str, Any], check_mode: bool) -> dict[str, Any]:
 
 
 def main() -> None:
-    module = AnsibleModule(
+    module = FencedModule(
         argument_spec={
             "address": {"type": "str"},
             "config": {"type": "list", "elements": "dict", "default": []},

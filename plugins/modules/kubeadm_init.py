@@ -44,6 +44,8 @@ options:
   progress_token:
     description: Where the slice of work before this one stopped. Set by the action plugin.
     type: str
+extends_documentation_fragment:
+  - flotilla.kubernetes.fence
 author:
   - flotilla.kubernetes authors (@flotilla-kubernetes)
 """
@@ -76,16 +78,15 @@ restored:
 
 import socket
 
-from ansible.module_utils.basic import AnsibleModule
-
 from ..module_utils._errors import FlotillaError
+from ..module_utils._fenced_module import FencedModule
 from ..module_utils._kubernetes import encryption
 from ..module_utils._kubernetes.kubeadm_step import Step, run
 from ..module_utils._kubernetes.staged_restore import restored, staged
 
 
 def main() -> None:
-    module = AnsibleModule(
+    module = FencedModule(
         argument_spec={
             "config": {"type": "list", "elements": "dict", "required": True},
             "encryption_at_rest": {"type": "bool", "default": False},

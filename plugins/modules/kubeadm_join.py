@@ -57,6 +57,8 @@ options:
   progress_token:
     description: Where the slice of work before this one stopped. Set by the action plugin.
     type: str
+extends_documentation_fragment:
+  - flotilla.kubernetes.fence
 author:
   - flotilla.kubernetes authors (@flotilla-kubernetes)
 """
@@ -83,9 +85,8 @@ import socket
 from typing import Any
 from urllib.parse import urlsplit
 
-from ansible.module_utils.basic import AnsibleModule
-
 from ..module_utils._errors import FlotillaError
+from ..module_utils._fenced_module import FencedModule
 from ..module_utils._kubernetes import encryption
 from ..module_utils._kubernetes.client import API_PORT, KUBEADM_API
 from ..module_utils._kubernetes.gates import wait_for_endpoint
@@ -122,7 +123,7 @@ def join_configuration(params: dict[str, Any]) -> dict[str, Any]:
 
 
 def main() -> None:
-    module = AnsibleModule(
+    module = FencedModule(
         argument_spec={
             "api_server": {"type": "str", "required": True},
             "endpoint": {"type": "str"},

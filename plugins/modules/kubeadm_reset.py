@@ -28,6 +28,8 @@ options:
     description: Seconds that kubeadm may take.
     type: int
     default: 300
+extends_documentation_fragment:
+  - flotilla.kubernetes.fence
 author:
   - flotilla.kubernetes authors (@flotilla-kubernetes)
 """
@@ -54,14 +56,13 @@ removed:
   sample: [/etc/kubernetes, /var/lib/etcd]
 """
 
-from ansible.module_utils.basic import AnsibleModule
-
 from ..module_utils._errors import FlotillaError
+from ..module_utils._fenced_module import FencedModule
 from ..module_utils._kubernetes.machine import reset
 
 
 def main() -> None:
-    module = AnsibleModule(
+    module = FencedModule(
         argument_spec={
             "api_endpoint": {"type": "str", "required": True},
             "virtual_address": {"type": "str", "default": ""},

@@ -42,6 +42,8 @@ options:
     description: Name under which the API server's audit log records the calls.
     type: str
     default: flotilla
+extends_documentation_fragment:
+  - flotilla.kubernetes.fence
 author:
   - flotilla.kubernetes authors (@flotilla-kubernetes)
 """
@@ -94,14 +96,13 @@ certificate_key:
   sample: 4cd1...
 """
 
-from ansible.module_utils.basic import AnsibleModule
-
 from ..module_utils._errors import FlotillaError
+from ..module_utils._fenced_module import FencedModule
 from ..module_utils._kubernetes.kubeadm import create_join_secret, delete_join_secret
 
 
 def main() -> None:
-    module = AnsibleModule(
+    module = FencedModule(
         argument_spec={
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
             "address": {"type": "str", "required": True},

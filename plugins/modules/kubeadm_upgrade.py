@@ -51,6 +51,8 @@ options:
   progress_token:
     description: Where the slice of work before this one stopped. Set by the action plugin.
     type: str
+extends_documentation_fragment:
+  - flotilla.kubernetes.fence
 author:
   - flotilla.kubernetes authors (@flotilla-kubernetes)
 seealso:
@@ -80,14 +82,13 @@ versions:
 
 import socket
 
-from ansible.module_utils.basic import AnsibleModule
-
 from ..module_utils._errors import FlotillaError
+from ..module_utils._fenced_module import FencedModule
 from ..module_utils._kubernetes.upgrade import Upgrade, upgrade
 
 
 def main() -> None:
-    module = AnsibleModule(
+    module = FencedModule(
         argument_spec={
             "version": {"type": "str", "required": True},
             "command": {"type": "str", "choices": ["apply", "node"], "default": "node"},

@@ -30,6 +30,8 @@ options:
     description: Seconds that the API server may take.
     type: int
     default: 120
+extends_documentation_fragment:
+  - flotilla.kubernetes.fence
 author:
   - flotilla.kubernetes authors (@flotilla-kubernetes)
 """
@@ -53,15 +55,14 @@ objects:
   sample: [v1.ConfigMap.payments.limits]
 """
 
-from ansible.module_utils.basic import AnsibleModule
-
 from ..module_utils._errors import FlotillaError
+from ..module_utils._fenced_module import FencedModule
 from ..module_utils._kubernetes.client import short_lived_kubeconfig
 from ..module_utils._kubernetes.manifest import apply, difference, objects_of
 
 
 def main() -> None:
-    module = AnsibleModule(
+    module = FencedModule(
         argument_spec={
             "content": {"type": "str", "required": True},
             "address": {"type": "str", "required": True},

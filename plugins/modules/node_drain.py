@@ -88,6 +88,8 @@ options:
   progress_token:
     description: Where the slice of work before this one stopped. Set by the action plugin.
     type: str
+extends_documentation_fragment:
+  - flotilla.kubernetes.fence
 author:
   - flotilla.kubernetes authors (@flotilla-kubernetes)
 """
@@ -138,9 +140,8 @@ blocked:
 
 from typing import Any
 
-from ansible.module_utils.basic import AnsibleModule
-
 from ..module_utils._errors import FlotillaError
+from ..module_utils._fenced_module import FencedModule
 from ..module_utils._kubernetes.client import Client
 from ..module_utils._kubernetes.drain import FORCE, REFUSE, SKIP, WAIT, Drain, Options
 from ..module_utils._kubernetes.duration import parse_duration
@@ -159,7 +160,7 @@ def run(drain: Drain, params: dict[str, Any], check_mode: bool) -> dict[str, Any
 
 
 def main() -> None:
-    module = AnsibleModule(
+    module = FencedModule(
         argument_spec={
             "address": {"type": "str", "required": True},
             "node": {"type": "str", "required": True},

@@ -141,6 +141,7 @@ options:
         default: false
 extends_documentation_fragment:
   - flotilla.kubernetes.delivery
+  - flotilla.kubernetes.fence
 author:
   - flotilla.kubernetes authors (@flotilla-kubernetes)
 """
@@ -206,15 +207,14 @@ service_steps:
 
 from typing import Any
 
-from ansible.module_utils.basic import AnsibleModule
-
 from ..module_utils._delivered import ARGUMENTS, between
 from ..module_utils._errors import FlotillaError
+from ..module_utils._fenced_module import FencedModule
 from ..module_utils._installed import forget_staged
 from ..module_utils._node_files import NodeFiles
 
 
-class QuietModule(AnsibleModule):
+class QuietModule(FencedModule):
     """A module whose call is not written to the machine's log.
 
     Ansible masks secrets there only where they stand as they are; in the text of a list the lines of a file are escaped.

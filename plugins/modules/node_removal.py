@@ -54,6 +54,8 @@ options:
   progress_token:
     description: Where the slice of work before this one stopped. Set by the action plugin.
     type: str
+extends_documentation_fragment:
+  - flotilla.kubernetes.fence
 author:
   - flotilla.kubernetes authors (@flotilla-kubernetes)
 seealso:
@@ -92,9 +94,8 @@ blocked:
   elements: dict
 """
 
-from ansible.module_utils.basic import AnsibleModule
-
 from ..module_utils._errors import FlotillaError
+from ..module_utils._fenced_module import FencedModule
 from ..module_utils._kubernetes.client import Client
 from ..module_utils._kubernetes.drain import Options
 from ..module_utils._kubernetes.duration import parse_duration
@@ -104,7 +105,7 @@ SLICE = 10.0  # seconds
 
 
 def main() -> None:
-    module = AnsibleModule(
+    module = FencedModule(
         argument_spec={
             "address": {"type": "str", "required": True},
             "nodes": {"type": "list", "elements": "str", "required": True},

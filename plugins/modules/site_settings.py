@@ -53,6 +53,8 @@ options:
     type: list
     elements: str
     default: []
+extends_documentation_fragment:
+  - flotilla.kubernetes.fence
 author:
   - flotilla.kubernetes authors (@flotilla-kubernetes)
 """
@@ -92,16 +94,15 @@ renewed:
   sample: [trust-store]
 """
 
-from ansible.module_utils.basic import AnsibleModule
-
 from ..module_utils._config_files import results
 from ..module_utils._errors import FlotillaError
+from ..module_utils._fenced_module import FencedModule
 from ..module_utils._site import Site, SiteSettings
 
 
 def main() -> None:
     strings = {"type": "list", "elements": "str", "default": []}
-    module = AnsibleModule(
+    module = FencedModule(
         argument_spec={
             "proxies": {"type": "dict", "default": {}},
             "no_proxy": strings,
