@@ -10,8 +10,8 @@ version_added: "0.1.0"
 author:
   - flotilla.kubernetes authors (@flotilla-kubernetes)
 description:
-  - Workers whose kubelet has another version, and those that a run left drained, of the first pool that has some.
-positional: version, pools, machines
+  - Workers whose kubelet has another version, and those that a run left drained, of the first pool that has some. Canaries come first.
+positional: version, pools, machines, left_out
 options:
   _input:
     description: What M(flotilla.kubernetes.cluster_versions) returned.
@@ -22,7 +22,7 @@ options:
     type: str
     required: true
   pools:
-    description: The pools of the definition, in the order in which they are upgraded.
+    description: The pools of the definition. Those that are canaries come first, else their order counts.
     type: list
     elements: dict
     required: true
@@ -31,6 +31,11 @@ options:
     type: list
     elements: dict
     required: true
+  left_out:
+    description: Names of workers that this run does not visit again.
+    type: list
+    elements: str
+    default: []
 """
 
 EXAMPLES = r"""
@@ -43,9 +48,15 @@ RETURN = r"""
 _value:
   description:
     - C(pool), its C(nodes) that are left, C(begun), those of them that a run left drained, C(pool_nodes), all of the pool, and the
-      C(max_unavailable) of the pool. C(nodes) is empty when no pool has any left.
+      C(max_unavailable) and the C(soak) of the pool. C(nodes) is empty when no pool has any left.
   type: dict
-  sample: {pool: general, nodes: [payments-general-1f2e3d4c], begun: [], pool_nodes: [payments-general-1f2e3d4c], max_unavailable: "1"}
+  sample:
+    pool: general
+    nodes: [payments-general-1f2e3d4c]
+    begun: []
+    pool_nodes: [payments-general-1f2e3d4c]
+    max_unavailable: "1"
+    soak: 0s
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -53,17 +64,29 @@ from typing import Any
 
 
 def upgrade_workers(
-    live: Mapping[str, Any], version: str, pools: Sequence[Mapping[str, Any]], machines: Sequence[Mapping[str, Any]]
+    live: Mapping[str, Any],
+    version: str,
+    pools: Sequence[Mapping[str, Any]],
+    machines: Sequence[Mapping[str, Any]],
+    left_out: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Return what is left, the same in every run that finds the cluster as it is."""
-    for pool in pools:
+    for pool in sorted(pools, key=lambda one: not one.get("rollout", {}).get("canary", False)):
+        rollout = pool.get("rollout", {})
         members = sorted(machine["name"] for machine in machines if machine["pool"] == pool["name"])
-        nodes = [node for node in members if live["kubelets"].get(node, version) != version or node in live["drained"]]
+        nodes = [
+            node for node in members if node not in left_out and (live["kubelets"].get(node, version) != version or node in live["drained"])
+        ]
         if nodes:
-            limit = str(pool.get("rollout", {}).get("max_unavailable", 1))
-            begun = [node for node in nodes if node in live["drained"]]
-            return {"pool": pool["name"], "nodes": nodes, "begun": begun, "pool_nodes": members, "max_unavailable": limit}
-    return {"pool": "", "nodes": [], "begun": [], "pool_nodes": [], "max_unavailable": "1"}
+            return {
+                "pool": pool["name"],
+                "nodes": nodes,
+                "begun": [node for node in nodes if node in live["drained"]],
+                "pool_nodes": members,
+                "max_unavailable": str(rollout.get("max_unavailable", 1)),
+                "soak": rollout.get("soak", "0s"),
+            }
+    return {"pool": "", "nodes": [], "begun": [], "pool_nodes": [], "max_unavailable": "1", "soak": "0s"}
 
 
 class FilterModule:

@@ -138,6 +138,23 @@ def pool_names(data: dict[str, Any], report: Report) -> None:
             seen[name] = index
 
 
+def checks(data: dict[str, Any], report: Report) -> None:
+    """A check is of one kind, and its name says which one failed."""
+    seen: dict[str, int] = {}
+    for index, one in enumerate(data.get("checks", [])):
+        if one is None:
+            continue
+        kinds = [kind for kind in ("http", "promql", "command") if kind in one]
+        if len(kinds) != 1:
+            report(("checks", index), f"has {' and '.join(kinds) or 'nothing to ask'}; a check is one of http, promql and command.")
+        name = one.get("name")
+        if name in seen:
+            line = report.root.nearest(("checks", seen[name], "name")).line
+            report(("checks", index, "name"), f"is {name}, as is the check in line {line}; names of checks are unique.")
+        elif name is not None:
+            seen[name] = index
+
+
 def cloud_sections(data: dict[str, Any], report: Report) -> None:
     """Only the section of the cluster's own cloud is there, and it is there when it has to be."""
     cloud = data.get("cloud")
@@ -497,6 +514,7 @@ def bundle_source(data: dict[str, Any], report: Report) -> None:
 
 RULES: tuple[Callable[[dict[str, Any], Report], None], ...] = (
     pool_names,
+    checks,
     cloud_sections,
     unsized_machines,
     existing_machines,

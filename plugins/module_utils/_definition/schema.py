@@ -21,13 +21,17 @@ from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition.aw
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition.azure_schema import AZURE
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition.backup_schema import BACKUP_STORE
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition.gcp_schema import GCP
+from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition.rollout_schema import CHECKS, ROLLOUT
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition.schema_parts import (
     CIDR,
     DNS_LABEL,
+    HOST,
     LABEL_VALUE,
+    PORT,
     QUALIFIED_NAME,
     mapping,
     pattern,
+    url,
 )
 
 SCHEMA_VERSION = 1
@@ -173,43 +177,7 @@ _FILE_PATH = {
     "default": None,
 }
 
-_ROLLOUT = mapping(
-    {
-        "max_unavailable": {
-            "type": ["integer", "string"],
-            "minimum": 1,
-            "pattern": pattern("[1-9][0-9]?%|100%"),
-            "x-allowed": "a number of machines such as 2, or a part of the pool such as '25%'",
-            "default": 1,
-            "description": "How many machines of the pool an upgrade may take out of service at the same time, rounded down, but one at "
-            "least. Fewer go together where budgets, StatefulSets, zones or room for their pods ask for it.",
-        },
-        "drain_timeout": {
-            "type": "string",
-            "pattern": pattern("(?=[0-9])([0-9]+h)?([0-9]+m)?([0-9]+s)?"),
-            "x-allowed": "a duration such as 90s, 10m or 1h30m",
-            "default": "10m",
-            "description": "How long the pods of a machine may take to leave. When it is over the upgrade stops, and the machine takes "
-            "pods again.",
-        },
-    },
-    "How an upgrade goes through the machines of the pool.",
-    default={},
-)
 _FILE_NAME = {"type": "string", "minLength": 1, "pattern": pattern("[^\\n]+"), "x-allowed": "a file's path"}
-
-# Hosts, ports and paths only: what is before an "@" would be a secret, and definitions hold none.
-_HOST = "([A-Za-z0-9]([-A-Za-z0-9.]*[A-Za-z0-9])?|\\[[0-9A-Fa-f:.]+\\])"
-_PORT = "(:[0-9]{1,5})?"
-
-
-def _url(schemes: str, example: str, path: str = "(/[^\\s@?#\"'\\\\]*)?") -> dict[str, Any]:
-    return {
-        "type": "string",
-        "pattern": pattern(f"{schemes}://{_HOST}{_PORT}{path}"),
-        "x-allowed": f"a URL without user name and password such as {example}",
-    }
-
 
 _ADDRESS = {"type": "string", "pattern": pattern("[0-9A-Fa-f:.]+"), "x-allowed": "an IP address such as 10.0.0.53"}
 _SERVER = {
@@ -223,8 +191,8 @@ _SITE = mapping(
     {
         "proxy": mapping(
             {
-                "http": {**_url("https?", "http://proxy.example.com:3128", "/?"), "description": "Proxy for http:// addresses."},
-                "https": {**_url("https?", "http://proxy.example.com:3128", "/?"), "description": "Proxy for https:// addresses."},
+                "http": {**url("https?", "http://proxy.example.com:3128", "/?"), "description": "Proxy for http:// addresses."},
+                "https": {**url("https?", "http://proxy.example.com:3128", "/?"), "description": "Proxy for https:// addresses."},
                 "no_proxy": {
                     "type": "array",
                     "items": {
@@ -254,11 +222,11 @@ _SITE = mapping(
                 {
                     "registry": {
                         "type": "string",
-                        "pattern": pattern(f"{_HOST}{_PORT}|_default"),
+                        "pattern": pattern(f"{HOST}{PORT}|_default"),
                         "x-allowed": "a registry's host such as docker.io, or _default",
                         "description": "Registry as in image names, such as `docker.io`; `_default`: every one that has no mirror.",
                     },
-                    "url": {**_url("https?", "https://mirror.example.com"), "description": "The mirror, or the registry's own URL."},
+                    "url": {**url("https?", "https://mirror.example.com"), "description": "The mirror, or the registry's own URL."},
                     "ca_file": {
                         **_FILE_NAME,
                         "description": "Certificates (PEM) of the mirror's certificate authority, if it is none of `site.ca_files`.",
@@ -455,7 +423,7 @@ _PROPERTIES: dict[str, Any] = {
                 "zones": {**_ZONES, "description": "Zones that the machines are spread over; those of the control plane when left out."},
                 "labels": _LABELS,
                 "taints": _TAINTS,
-                "rollout": _ROLLOUT,
+                "rollout": ROLLOUT,
             },
             "One pool.",
             required=("name", "count"),
@@ -625,6 +593,7 @@ _PROPERTIES: dict[str, Any] = {
         "How Ansible reaches the machines.",
         default={},
     ),
+    "checks": CHECKS,
     "site": _SITE,
     "security": mapping(
         {
@@ -752,7 +721,7 @@ _PROPERTIES: dict[str, Any] = {
                         "default": "push",
                     },
                     "url": {
-                        **_url("https?", "https://mirror.example.com/bundles/1.36.3", "(/[^\\s@?#\"'\\\\]*)?"),
+                        **url("https?", "https://mirror.example.com/bundles/1.36.3", "(/[^\\s@?#\"'\\\\]*)?"),
                         "description": "For `pull`: the bundle's folder on the web server, with its `manifest.json`.",
                     },
                     "ca_file": {

@@ -13,6 +13,9 @@ DNS_LABEL = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
 LABEL_VALUE = "[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?"
 QUALIFIED_NAME = f"({DNS_LABEL}(\\.{DNS_LABEL})*/)?{LABEL_VALUE}"
 
+HOST = "([A-Za-z0-9]([-A-Za-z0-9.]*[A-Za-z0-9])?|\\[[0-9A-Fa-f:.]+\\])"
+PORT = "(:[0-9]{1,5})?"
+
 
 def pattern(inner: str) -> str:
     """Anchor a pattern; JSON Schema patterns match anywhere, and Python's ``$`` matches before a last newline."""
@@ -27,3 +30,16 @@ def mapping(properties: dict[str, Any], description: str, required: tuple[str, .
 
 
 CIDR = {"type": "string", "pattern": pattern("[0-9A-Fa-f:.]+/[0-9.]+"), "x-allowed": "a network such as 10.244.0.0/16"}
+
+
+def url(schemes: str, example: str, path: str = "(/[^\\s@?#\"'\\\\]*)?", query: bool = False) -> dict[str, Any]:
+    """Describe a URL of host, port and path only: what is before an "@" would be a secret, and definitions hold none.
+
+    :param query: whether a query may follow.
+    """
+    more = "(\\?[^\\s#\"'\\\\]*)?" if query else ""
+    return {
+        "type": "string",
+        "pattern": pattern(f"{schemes}://{HOST}{PORT}{path}{more}"),
+        "x-allowed": f"a URL without user name and password such as {example}",
+    }

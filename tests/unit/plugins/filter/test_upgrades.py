@@ -47,7 +47,7 @@ def test_where_a_run_was_interrupted_the_next_one_begins(found: dict[str, Any]) 
     assert upgrade_order(found, NEW) == ["c", "a", "b"]
 
 
-POOLS = [{"name": "canary", "rollout": {"max_unavailable": "25%"}}, {"name": "rest"}]
+POOLS = [{"name": "rest"}, {"name": "canary", "rollout": {"canary": True, "max_unavailable": "25%", "soak": "10m"}}]
 MACHINES = [
     {"name": "c", "pool": "canary"},
     {"name": "u", "pool": "rest"},
@@ -58,10 +58,16 @@ MACHINES = [
 
 def test_one_pool_comes_after_the_other_and_those_left_drained_are_known() -> None:
     found = upgrade_workers(live({"a": NEW}, {"a": NEW, "c": OLD, "u": OLD, "v": NEW}), NEW, POOLS, MACHINES)
-    assert (found["pool"], found["nodes"], found["begun"], found["max_unavailable"]) == ("canary", ["c"], [], "25%")
+    assert (found["pool"], found["nodes"], found["begun"], found["max_unavailable"], found["soak"]) == ("canary", ["c"], [], "25%", "10m")
     found = upgrade_workers(live({"a": NEW}, {"a": NEW, "c": NEW, "u": OLD, "v": NEW}, drained=("v",)), NEW, POOLS, MACHINES)
     assert (found["pool"], found["nodes"], found["begun"], found["pool_nodes"]) == ("rest", ["u", "v"], ["v"], ["u", "v"])
     assert upgrade_workers(live({"a": NEW}, {"a": NEW, "c": NEW, "u": NEW, "v": NEW}), NEW, POOLS, MACHINES)["nodes"] == []
+
+
+def test_what_was_left_out_is_not_visited_again() -> None:
+    found = live({"a": NEW}, {"a": NEW, "c": OLD, "u": OLD, "v": OLD}, drained=("u",))
+    assert upgrade_workers(found, NEW, POOLS, MACHINES, ["c", "u"])["nodes"] == ["v"]
+    assert upgrade_workers(found, NEW, POOLS, MACHINES, ["c", "u", "v"])["nodes"] == []
 
 
 def test_a_kubelet_of_a_control_plane_that_was_left_behind_is_not_forgotten() -> None:

@@ -70,6 +70,7 @@ def test_everything_that_was_left_out_has_its_default():
         "foundation": "foundation",
         "file": "/foundation/clusters/demo.yml",
         "cloud": "local",
+        "checks": [],
         "kubernetes_version": "1.36.3",
         "control_plane": {
             "count": 3,
@@ -87,7 +88,7 @@ def test_everything_that_was_left_out_has_its_default():
                 "zones": ["local"],
                 "labels": {},
                 "taints": [],
-                "rollout": {"max_unavailable": 1, "drain_timeout": "10m"},
+                "rollout": {"max_unavailable": 1, "drain_timeout": "10m", "canary": False, "soak": "0s"},
             }
         ],
         "image": {"family": "debian-13"},
@@ -159,7 +160,8 @@ def test_two_definitions_share_no_default():
             "kubernetes_version:",
             "pod_cidrs: [10.0.0.0/8]\nkubernetes_version:",
             "demo.yml:5: pod_cidrs: unknown key; it belongs to network.pod_cidrs. Known here: access, api_endpoint, authentication, "
-            "aws, azure, backup_store, bundle, class, cloud, control_plane, existing, gcp, image, kind, kubernetes_version, local, name, "
+            "aws, azure, backup_store, bundle, checks, class, cloud, control_plane, existing, gcp, image, kind, kubernetes_version, "
+            "local, name, "
             "network, plugin, pools, schema, security, site.",
         ),
         (
@@ -346,6 +348,22 @@ def test_two_definitions_share_no_default():
             "count: 2",
             "count: 2\n    zones: [a-b, a.b]",
             "demo.yml:11: pools[0].zones[1]: is a.b, which gives the Ansible group zone_a_b, as does the zone a-b; rename one.",
+        ),
+        (
+            "kubernetes_version:",
+            "checks: [{name: a}]\nkubernetes_version:",
+            "demo.yml:5: checks[0]: has nothing to ask; a check is one of http, promql and command.",
+        ),
+        (
+            "kubernetes_version:",
+            "checks: [{name: a, command: [x]}, {name: a, command: [y]}]\nkubernetes_version:",
+            "demo.yml:5: checks[1].name: is a, as is the check in line 5; names of checks are unique.",
+        ),
+        (
+            "kubernetes_version:",
+            "checks: [{name: a, http: {url: 'https://u:p@x/'}}]\nkubernetes_version:",
+            "demo.yml:5: checks[0].http.url: is https://u:***@x/; must be a URL without user name and password such as "
+            "https://shop.example.com/healthz.",
         ),
         (
             "count: 2",
