@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -105,7 +106,8 @@ def report(
             (
                 node["name"],
                 ",".join(node["roles"]) or "worker",
-                "Ready" if node["ready"] else "NotReady",
+                # As kubectl shows it.
+                ("Ready" if node["ready"] else "NotReady") + ("" if node["schedulable"] else ",SchedulingDisabled"),
                 node["version"],
                 node["address"],
                 node["runtime"],
@@ -113,12 +115,22 @@ def report(
             for node in sorted(nodes, key=lambda node: (not node["roles"], node["name"]))
         ]
         lines += [*table(("NODE", "ROLE", "STATUS", "VERSION", "ADDRESS", "RUNTIME"), rows), ""]
+    lines += half_done(cluster["kubernetes_version"], nodes)
     for finding in findings:
         lines += [f"  {finding['code']}: {finding['message']}", f"      {finding['remedy']}"]
     if endpoint:
         lines.append(f"API endpoint   https://{endpoint['host']}:{endpoint['port']}")
     lines += [f"Kubeconfig     {kubeconfig_path(name)}", *([backups] if backups else []), "", "Next"]
     return lines + [f"  {command}" for command in next_commands(cluster, nodes, under_make)] + [""]
+
+
+def half_done(wanted: str, nodes: Sequence[dict[str, Any]]) -> list[str]:
+    """Return a line about an upgrade that was not begun or not ended."""
+    versions = Counter(node["version"] for node in nodes)
+    if not set(versions) - {wanted}:
+        return []
+    others = ", ".join(f"{count} with {version}" for version, count in sorted(versions.items()) if version != wanted)
+    return [f"Upgrade        {versions[wanted]} of {len(nodes)} nodes run {wanted}, {others}; cluster_upgrade does the rest", ""]
 
 
 def foundation_lines(cluster: Mapping[str, Any], neighbours: Mapping[str, Sequence[str]]) -> list[str]:

@@ -65,7 +65,7 @@ EXAMPLES = r"""
       - name: the shop answers
         http: {url: https://shop.example.com/healthz, contains: ok}
       - name: few errors
-        promql: {url: https://prometheus.example.com, query: sum(rate(http_errors_total[5m])) < 1}
+        promql: {url: https://prometheus.example.com, query: "sum(rate(http_errors_total[5m])) < 1"}
       - name: an order can be placed
         command: [./place-order.sh, --dry-run]
 """
@@ -89,7 +89,9 @@ from ..module_utils._checks import failures
 from ..module_utils._errors import FlotillaError
 from ..module_utils._kubernetes.duration import parse_duration
 
-SLICE, PAUSE, PATIENCE = 10.0, 1.0, 10.0  # seconds; the last is for one check
+SLICE = 10.0  # seconds
+PAUSE = 1.0  # seconds between two times
+PATIENCE = 10.0  # seconds for one check
 
 
 def run(params: dict[str, Any], check_mode: bool) -> dict[str, Any]:

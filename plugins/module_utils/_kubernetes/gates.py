@@ -406,6 +406,7 @@ def describe_nodes(client: Client) -> list[dict[str, Any]]:
             "name": node["metadata"]["name"],
             "roles": sorted(label[len(prefix) :] for label in node["metadata"].get("labels", {}) if label.startswith(prefix)),
             "ready": is_ready(node),
+            "schedulable": not node.get("spec", {}).get("unschedulable", False),
             "version": node["status"]["nodeInfo"]["kubeletVersion"].lstrip("v"),
             "address": next((entry["address"] for entry in node["status"].get("addresses", []) if entry["type"] == "InternalIP"), ""),
             "runtime": node["status"]["nodeInfo"].get("containerRuntimeVersion", ""),

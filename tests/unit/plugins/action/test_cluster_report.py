@@ -26,6 +26,7 @@ def node(name: str, *roles: str, ready: bool = True) -> dict[str, object]:
         "version": "1.36.3",
         "address": "192.0.2.9",
         "runtime": "containerd://2.2.9",
+        "schedulable": True,
     }
 
 
@@ -43,6 +44,14 @@ def test_findings_come_with_their_remedy() -> None:
     lines = report(CLUSTER, ENDPOINT, [node("a", ready=False)], [finding], under_make=False)
     assert lines[1].endswith("1 finding") and "NotReady" in "\n".join(lines)
     assert "  NODE_NOT_READY: The node a is not Ready." in lines and "      Read its log." in lines
+
+
+def test_a_half_done_upgrade_is_shown() -> None:
+    left = {**node("b"), "version": "1.35.4", "schedulable": False}
+    lines = report(CLUSTER, ENDPOINT, [node("a"), left], [], under_make=False)
+    assert "Upgrade        1 of 2 nodes run 1.36.3, 1 with 1.35.4; cluster_upgrade does the rest" in lines
+    assert "Ready,SchedulingDisabled" in "\n".join(lines)
+    assert not [line for line in report(CLUSTER, ENDPOINT, [node("a")], [], under_make=False) if line.startswith("Upgrade")]
 
 
 def test_a_cluster_that_is_not_there_is_said_so() -> None:

@@ -130,7 +130,8 @@ def test_an_api_server_that_does_not_answer_is_a_finding() -> None:
 def test_nodes_are_described_for_people() -> None:
     described = gates.describe_nodes(Fake(HEALTHY))
     assert described[0] == {
-        "name": "cp", "roles": ["control-plane"], "ready": True, "version": "1.36.3", "address": "192.0.2.1", "runtime": "containerd://2.2.9",
+        "name": "cp", "roles": ["control-plane"], "ready": True, "schedulable": True, "version": "1.36.3", "address": "192.0.2.1",
+        "runtime": "containerd://2.2.9",
     }  # fmt: skip
 
 
