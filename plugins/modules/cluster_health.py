@@ -31,6 +31,11 @@ options:
     type: list
     elements: str
     required: true
+  absent:
+    description: Names of nodes that are known to be out of reach. Nothing is expected of them, nor of the system's pods on them.
+    type: list
+    elements: str
+    default: []
   kubelet_versions:
     description: Version that the kubelet of a node must report, by node name, for the gate V(nodes); for nodes that are just upgraded.
     type: dict
@@ -133,7 +138,11 @@ SLICE = 15.0  # seconds
 def wait(client: Client, params: dict[str, Any]) -> dict[str, Any]:
     """Return the module's result once the gates hold or the time is over, or what to say after a slice of waiting."""
     expected = Expectation(
-        frozenset(params["nodes"]), params["control_planes"], kubelet_versions=params["kubelet_versions"], workloads=params["workloads"]
+        frozenset(params["nodes"]),
+        params["control_planes"],
+        kubelet_versions=params["kubelet_versions"],
+        workloads=params["workloads"],
+        absent=frozenset(params["absent"]),
     )
     before, began = float(params["progress_token"] or 0), time.monotonic()
     while True:
@@ -164,6 +173,7 @@ def main() -> None:
             "address": {"type": "str", "required": True},
             "control_planes": {"type": "dict", "required": True},
             "nodes": {"type": "list", "elements": "str", "required": True},
+            "absent": {"type": "list", "elements": "str", "default": []},
             "kubelet_versions": {"type": "dict", "default": {}},
             "workloads": {"type": "dict", "default": {}},
             "read_workloads": {"type": "bool", "default": False},

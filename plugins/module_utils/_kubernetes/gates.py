@@ -43,6 +43,7 @@ class Expectation:
     :param control_planes: node name -> address of its own API server and etcd member.
     :param kubelet_versions: node name -> version that its kubelet must report, for nodes that are just upgraded.
     :param workloads: as `read_workloads` returned them before something was done to the cluster.
+    :param absent: names of nodes that are known to be out of reach, of which nothing is expected.
     """
 
     nodes: frozenset[str]
@@ -50,6 +51,7 @@ class Expectation:
     port: int = API_PORT
     kubelet_versions: dict[str, str] = field(default_factory=dict)
     workloads: dict[str, int] = field(default_factory=dict)
+    absent: frozenset[str] = frozenset()
 
 
 def nodes_ready(client: Client, expected: Expectation) -> list[Finding]:
@@ -61,6 +63,8 @@ def nodes_ready(client: Client, expected: Expectation) -> list[Finding]:
     ]
     for name, node in sorted(found.items()):
         ready = _condition(node, "Ready")
+        if name in expected.absent:
+            continue
         if name not in expected.nodes:
             remedy = f"When it is really gone, 'kubectl delete node {name}' removes what is left of it."
             findings.append(Finding(WITHOUT_MACHINE, f"node/{name}", f"The node {name} has no machine in this cluster.", remedy))
@@ -210,6 +214,8 @@ def system_pods_ready(client: Client, expected: Expectation) -> list[Finding]:
         # A pod that ended, well or evicted, stays as a record; whoever owns it has made another by now.
         if ready or phase == "Succeeded" or (phase == "Failed" and pod["metadata"].get("ownerReferences")):
             continue
+        if pod.get("spec", {}).get("nodeName") in expected.absent:
+            continue
         findings.append(
             Finding(
                 "SYSTEM_POD_NOT_READY",
@@ -243,7 +249,7 @@ def daemon_sets_complete(client: Client, expected: Expectation) -> list[Finding]
         wanted, ready = status.get("desiredNumberScheduled", 0), status.get("numberReady", 0)
         name = f"{item['metadata']['namespace']}/{item['metadata']['name']}"
         stale = status.get("observedGeneration", 0) < item["metadata"].get("generation", 0)
-        if stale or ready < wanted:
+        if stale or ready < wanted - len(expected.absent):
             findings.append(
                 Finding(
                     "DAEMON_SET_INCOMPLETE",

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -125,6 +126,17 @@ def test_an_api_server_that_does_not_answer_is_a_finding() -> None:
             raise ConnectionRefusedError("refused")
 
     assert [finding.code for finding in gates.examine(Dead({}), EXPECTED, ["nodes"])] == ["API_UNREACHABLE"]
+
+
+def test_nothing_is_expected_of_a_node_that_is_known_to_be_out_of_reach() -> None:
+    answers = copy.deepcopy(HEALTHY)
+    answers["/api/v1/nodes"].append(node("dead", "Unknown"))
+    answers["/api/v1/namespaces/kube-system/pods"].append({**pod("kube-proxy-dead", "False"), "spec": {"nodeName": "dead"}})
+    answers["/apis/apps/v1/daemonsets"][0]["status"]["desiredNumberScheduled"] = 3
+    asked = ["nodes", "system_pods", "daemon_sets"]
+    seen = gates.examine(Fake(answers), EXPECTED, asked)
+    assert [finding.code for finding in seen] == ["NODE_WITHOUT_MACHINE", "SYSTEM_POD_NOT_READY", "DAEMON_SET_INCOMPLETE"]
+    assert gates.examine(Fake(answers), replace(EXPECTED, absent=frozenset({"dead"})), asked) == []
 
 
 def test_nodes_are_described_for_people() -> None:

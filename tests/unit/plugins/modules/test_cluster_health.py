@@ -32,6 +32,7 @@ class Cluster:
         while not answers[-1] or not answers[-1].get("finished", True):
             params = {
                 "nodes": [],
+                "absent": [],
                 "control_planes": {},
                 "kubelet_versions": {},
                 "workloads": {},
