@@ -146,6 +146,7 @@ class Gate:
         self._nodes: dict[int, str] = {}
         self._over = threading.Event()
         self._phases_seen: dict[str, int] = {}
+        self.last_run = ""
         self.folder = folder
         self.temporary = folder / "tmp"
         self.temporary.mkdir(exist_ok=True)
@@ -350,7 +351,11 @@ def play(
     output = gate.folder / f"{name}.log"
     with output.open("wb") as log:
         process = subprocess.Popen(
-            [str(outside.BIN / "ansible-playbook"), "-i", str(inventory), playbook],
+            # Dead for sure, so the next run does not wait for signs of it.
+            [
+                *(str(outside.BIN / "ansible-playbook"), "-i", str(inventory), playbook),
+                *("-e", f"flotilla_run={name}", "-e", f"flotilla_takeover={gate.last_run}"),
+            ],
             cwd=outside.ROOT,
             env=environment,
             stdin=subprocess.DEVNULL,
@@ -358,6 +363,7 @@ def play(
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
+        gate.last_run = name
         stage = Stage(process, name, choose)
         with gate.stage(stage):
             try:
