@@ -10,6 +10,8 @@ from collections.abc import Sequence
 HEAD = "# Written by flotilla.kubernetes."
 SOCKET = "/run/haproxy/admin.sock"
 BACKEND = "control_planes"
+# Has every API server, whatever its health.
+LAST_RESORT = "last_resort"
 # Where API servers listen, whatever port people use: kubeadm's own, which the roles keep.
 API_SERVER_PORT = 6443
 
@@ -18,7 +20,9 @@ def render(port: int, servers: Sequence[tuple[str, str, str]]) -> str:
     """Return the text of haproxy.cfg.
 
     The health check takes at most 1.5 s to notice, and sessions to a server that went down are closed, so that clients reconnect instead
-    of waiting for a time-out.
+    of waiting for a time-out. Where all look unhealthy at once, machines that are too busy to answer in time are more likely than a dead
+    control plane, so connections go to any of them, as those of cloud load balancers do:
+    https://docs.aws.amazon.com/elasticloadbalancing/latest/network/target-group-health-checks.html.
 
     :param port: TCP port that HAProxy listens on, at all addresses.
     :param servers: name, address and further options (``disabled`` or nothing) of each API server.
@@ -42,6 +46,7 @@ def render(port: int, servers: Sequence[tuple[str, str, str]]) -> str:
         "    option redispatch 1",
         "frontend api",
         f"    bind :{port}",
+        f"    use_backend {LAST_RESORT} if {{ nbsrv({BACKEND}) eq 0 }}",
         f"    default_backend {BACKEND}",
         f"backend {BACKEND}",
         "    balance roundrobin",
@@ -50,4 +55,6 @@ def render(port: int, servers: Sequence[tuple[str, str, str]]) -> str:
         "    default-server check check-ssl verify none inter 500ms fall 2 rise 2 on-marked-down shutdown-sessions",
     ]
     lines += [f"    server {name} {address}:{API_SERVER_PORT}{f' {options}' if options else ''}" for name, address, options in servers]
+    lines += [f"backend {LAST_RESORT}", "    balance roundrobin"]
+    lines += [f"    server {name} {address}:{API_SERVER_PORT} no-check" for name, address, _options in servers]
     return "\n".join(lines) + "\n"

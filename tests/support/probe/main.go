@@ -60,6 +60,7 @@ type book struct {
 	kinds    map[string]*tally
 	failures []failure
 	retries  []failure
+	perTen   map[string]int // failures by kind and ten seconds
 }
 
 func (b *book) of(kind string) *tally {
@@ -82,6 +83,7 @@ func (b *book) write(kind string, due time.Time, firstTry, final error) {
 	}
 	if final != nil {
 		one.Failed++
+		b.perTen[fmt.Sprintf("%s %s", due.Truncate(10*time.Second).Format(time.TimeOnly), kind)]++
 		if len(b.failures) < kept {
 			b.failures = append(b.failures, failure{kind, seconds(due), final.Error()})
 		}
@@ -378,7 +380,7 @@ func main() {
 		os.Exit(2)
 	}
 
-	b := &book{kinds: map[string]*tally{}}
+	b := &book{kinds: map[string]*tally{}, perTen: map[string]int{}}
 	l := &ledger{acknowledged: map[string]int{}, seen: map[string]int{}}
 	get := func(url string) func(context.Context, int) (*http.Request, error) {
 		return func(ctx context.Context, _ int) (*http.Request, error) {
@@ -442,7 +444,7 @@ func finish(b *book, l *ledger, c *http.Client, url string, spent float64) {
 		}
 	}
 	_ = json.NewEncoder(os.Stdout).Encode(map[string]any{
-		"seconds": spent, "kinds": b.kinds, "failures": b.failures, "repeated": b.retries,
+		"seconds": spent, "kinds": b.kinds, "failures": b.failures, "repeated": b.retries, "per_ten_seconds": b.perTen,
 		"failed_requests": failed, "first_try_errors": max(repeated, 0), "lost_writes": lost, "unseen_writes": unseen,
 	})
 }
