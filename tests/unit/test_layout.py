@@ -71,7 +71,13 @@ def test_the_artifact_holds_nothing_of_the_checkout(artifact):
 
 def test_every_module_is_in_the_action_group():
     modules = sorted(path.stem for path in (ROOT / "plugins" / "modules").glob("*.py") if path.stem != "__init__")
-    assert load("meta/runtime.yml")["action_groups"] == {"flotilla": modules}
+    assert load("meta/runtime.yml")["action_groups"]["flotilla"] == modules
+
+
+def test_what_takes_a_fence_is_in_the_action_group_that_sets_it():
+    fragment = "- flotilla.kubernetes.fence\n"
+    fenced = sorted(path.stem for path in (ROOT / "plugins" / "modules").glob("*.py") if fragment in path.read_text(encoding="utf-8"))
+    assert load("meta/runtime.yml")["action_groups"]["fenced"] == fenced != []
 
 
 def test_the_execution_environment_has_the_requirements_of_the_controller():

@@ -12,15 +12,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 BEGIN = datetime(2026, 1, 1, tzinfo=timezone.utc)
+
+
+def kept(index, hours, occasion="manual", good=True):
+    return Kept(f"id-{index}", BEGIN + timedelta(hours=hours), occasion, good)
+
+
 NUMBERS = st.integers(0, 5)
 RETENTIONS = st.builds(Retention, st.integers(1, 5), NUMBERS, NUMBERS, NUMBERS)
 BACKUPS = st.lists(
     st.tuples(st.integers(0, 24 * 120), st.sampled_from(["manual", "before-upgrade", "before-restore"]), st.booleans()), max_size=40
 ).map(lambda found: [kept(index, *one) for index, one in enumerate(found)])
-
-
-def kept(index, hours, occasion="manual", good=True):
-    return Kept(f"id-{index}", BEGIN + timedelta(hours=hours), occasion, good)
 
 
 def daily(days, **more):
