@@ -61,6 +61,8 @@ options:
     type: str
 requirements:
   - OpenSSL 3.0 or newer on the controller and on the machine, etcdutl on the machine
+extends_documentation_fragment:
+  - flotilla.kubernetes.fence
 author:
   - flotilla.kubernetes authors (@flotilla-kubernetes)
 """
@@ -88,16 +90,15 @@ revision:
   sample: 48213
 """
 
-from ansible.module_utils.basic import AnsibleModule
-
 from ..module_utils._errors import FlotillaError
+from ..module_utils._fenced_module import FencedModule
 from ..module_utils._kubernetes import etcd_restore
 from ..module_utils._kubernetes.backup_archive import Sealed
 from ..module_utils._kubernetes.work import advance
 
 
 def main() -> None:
-    module = AnsibleModule(
+    module = FencedModule(
         argument_spec={
             "cluster": {"type": "str", "required": True},
             "store": {"type": "dict", "required": True},
