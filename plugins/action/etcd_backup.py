@@ -69,11 +69,15 @@ class ActionModule(BackupAction, SlicedAction):
                 self._execute_module(module_args={**self._task.args, "stage": "release"}, task_vars=task_vars)
             self._remove_tmp_path(folder)
         Display().display(f"{host}: the backup {manifest['id']} is in {backups.title} ({manifest['size'] / (1 << 20):.1f} MiB)")
-        going = backups.surplus(retention)
-        for backup in going:
-            backups.remove(backup)
-        backups.tidy()
-        removed = [one.id for one in going]
+        removed: list[str] = []
+        try:
+            for backup in backups.surplus(retention):
+                backups.remove(backup)
+                removed.append(backup.id)
+            backups.tidy()
+        except FlotillaError as error:
+            # The backup is there. A bucket may forbid to delete, and services that speak S3 may not know of unfinished uploads.
+            result["warnings"] = [f"Older backups were not tidied up: {error}"]
         return {**result, "removed": removed, "diff": self._diff(before, removed, manifest["id"])}
 
     @staticmethod

@@ -94,6 +94,7 @@ from ..module_utils._errors import FlotillaError
 from ..module_utils._fenced_module import FencedModule
 from ..module_utils._kubernetes import etcd_restore
 from ..module_utils._kubernetes.backup_archive import Sealed
+from ..module_utils._kubernetes.membership import step_at_work
 from ..module_utils._kubernetes.work import advance
 
 
@@ -128,6 +129,12 @@ def main() -> None:
         params["address"],
     )
     try:
+        if not params["progress_token"] and step_at_work():
+            raise FlotillaError(
+                "KUBEADM_BUSY",
+                "A kubeadm that an earlier run started still works on this machine.",
+                "Wait for its end, or run cluster_apply, which attaches to it.",
+            )
         answer = advance(etcd_restore.NAME, lambda tell: etcd_restore.stage(request, tell), params["progress_token"])
     except FlotillaError as error:
         module.fail_json(**error.as_result())

@@ -10,6 +10,7 @@ The manifest comes last and goes first, so whatever has one was complete once.
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -22,7 +23,7 @@ from .directory import Directory
 from .retention import Kept, Retention, surplus
 from .s3 import S3
 from .ssh import Ssh
-from .store import Progress, Store
+from .store import LEFT_BEHIND, Progress, Store
 
 FORMAT = 1
 ARCHIVE, MANIFEST = ".backup", ".json"
@@ -153,10 +154,10 @@ class Backups:
         """Remove what killed runs left: parts of transfers, and archives that never got their manifest."""
         self._store.tidy(self._cluster)
         names = {stored.name for stored in self._store.files(self._cluster)}
-        newest = max((name for name in names if name.endswith(MANIFEST)), default="")
+        # Ids begin with their time. Another controller may be about to store one.
+        begun = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(time.time() - LEFT_BEHIND))
         for name in names:
-            # Ids begin with their time: an archive older than a complete backup is not on its way any more.
-            if name.endswith(ARCHIVE) and f"{name[: -len(ARCHIVE)]}{MANIFEST}" not in names and name < newest:
+            if name.endswith(ARCHIVE) and f"{name[: -len(ARCHIVE)]}{MANIFEST}" not in names and Path(name).name < begun:
                 self._store.delete(name)
 
 

@@ -18,6 +18,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from .. import _fence
 from .._command import run
 from .._errors import FlotillaError
 from .._files import scratch
@@ -32,7 +33,6 @@ from .work import Tell
 
 NAME = "etcd-backup"
 FOLDER = STATE_DIR / NAME
-FENCE = STATE_DIR / "fence"
 # What a control plane is made of, beside etcd. kubeconfigs are left out: kubeadm makes them anew from the certificate authority.
 _FILES = (
     "etc/kubernetes/pki",
@@ -106,10 +106,10 @@ def take(request: Request, tell: Tell) -> dict[str, Any]:
             "recipient": found["recipient"],
             **_cluster(request.address),
             "kubelet_version": kubelet_version(),
-            "generation": FENCE.read_text(encoding="ascii").strip() if FENCE.exists() else "",
+            "generation": _fence.look().generation,
         }
         tell("counts what it holds")
-        manifest["objects"] = etcd_objects.counts(_etcd(), facts["revision"])
+        manifest["objects"] = _counts(facts["revision"])
         contents = [Content("etcd/snapshot.db", snapshot), *files()]
         manifest["contents"] = sorted(content.name for content in contents)
         tell("encrypts it")
@@ -162,6 +162,15 @@ def try_out(snapshot: Path, folder: Path) -> dict[str, Any]:
         "etcd_version": str(said.get("version", "")),
         "snapshot_bytes": snapshot.stat().st_size,
     }
+
+
+def _counts(revision: int) -> dict[str, int]:
+    """Return how many objects of each kind the snapshot holds; where etcd has forgotten that revision meanwhile, how many there are now."""
+    try:
+        return etcd_objects.counts(_etcd(), revision)
+    except FlotillaError:
+        # API servers have what is older than five minutes compacted, and a large snapshot may take longer to try.
+        return etcd_objects.counts(_etcd())
 
 
 def _status(database: Path) -> dict[str, Any]:

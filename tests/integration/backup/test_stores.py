@@ -216,7 +216,11 @@ def test_backups_come_and_go_in_every_place(store, tmp_path):
     assert (tmp_path / "back").read_bytes() == b"3" * 1000
     for gone in backups.surplus(catalogue.Retention(last=2, daily=0, weekly=0, monthly=0)):
         backups.remove(gone)
+    # What a killed run left without a manifest goes, what another one may be about to finish does not.
+    for moment in ("20261101T000000Z", time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())):
+        store.put(archive, f"demo/{moment}-ff.backup", sha256(archive), len_of)
     backups.tidy()
+    assert len([stored for stored in store.files("demo") if stored.name.endswith("-ff.backup")]) == 1
     assert [one.id[:8] for one in backups.found()] == ["20261103", "20261102"]
     store.delete(f"demo/{newest.id}.backup")
     assert [one.good for one in backups.found()] == [False, True]

@@ -16,7 +16,7 @@ from pathlib import Path
 import control_plane
 import pytest
 import secret_search
-from ansible_collections.flotilla.kubernetes.plugins.module_utils import _command
+from ansible_collections.flotilla.kubernetes.plugins.module_utils import _command, _fence
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._errors import FlotillaError
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._kubernetes import (
     backup_archive,
@@ -28,6 +28,7 @@ from ansible_collections.flotilla.kubernetes.plugins.module_utils._kubernetes im
     work,
 )
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._kubernetes.client import Client
+from ansible_collections.flotilla.kubernetes.plugins.modules import etcd_changes
 
 SECRET = "correct-horse-battery-staple"
 OBJECTS = {
@@ -72,7 +73,7 @@ class Machine:
         login = [f"--cacert={members.authority.file}", f"--cert={pki}/healthcheck-client.crt", f"--key={pki}/healthcheck-client.key"]
         self.etcdctl = [str(binaries / "etcdctl"), f"--endpoints=https://{members.endpoint('m1')}", *login]
         monkeypatch.setattr(etcd_backup, "FOLDER", self.state / "etcd-backup")
-        monkeypatch.setattr(etcd_backup, "FENCE", self.state / "fence")
+        monkeypatch.setattr(_fence, "FENCE", self.state / "fence")
         monkeypatch.setattr(work, "STATE_DIR", self.state)
         monkeypatch.setattr(etcd_restore, "STATE_DIR", self.state)
         for module in (etcd_restore, staged_restore):
@@ -186,7 +187,7 @@ def test_a_person_opens_it_with_openssl_and_tar(machine, tmp_path):
     (tmp_path / "opened").mkdir()
     by_hand = f"""
         set -eu
-        head -n 1 {archive} | jq -r .key | base64 -d >key.cms
+        head -n 1 {archive} | sed 's/.*"key": "\\([^"]*\\)".*/\\1/' | base64 -d >key.cms
         openssl cms -decrypt -inform DER -in key.cms -inkey {machine.key} -out data.key
         tail -n +2 {archive} | openssl enc -d -aes-256-ctr -pbkdf2 -md sha256 -iter 10000 -pass file:data.key | tar -xz
     """
@@ -207,6 +208,16 @@ def test_changes_since_a_backup_are_counted(machine):
         "secrets": {"created": 0, "changed": 0, "deleted": 1},
         "widgets.example.com": {"created": 1, "changed": 0, "deleted": 1},
     }
+    asked = {"revision": manifest["revision"], "objects": manifest["objects"], "cluster_uid": "u"}
+    assert etcd_changes.run(asked, machine.client, "u")["lines"] == [
+        "5 writes since would be lost.",
+        "  pods: 1 created, 1 changed",
+        "  secrets: 1 deleted",
+        "  widgets.example.com: 1 created, 1 deleted",
+    ]
+    assert etcd_changes.run(asked, machine.client, "other")["lines"] == [
+        "Another cluster of this name runs here; all of it would be lost (13 writes)."
+    ]
     assert etcd_objects.counts(machine.client, manifest["revision"]) == COUNTS
     assert etcd_objects.revision(machine.client) == manifest["revision"] + 5
 
