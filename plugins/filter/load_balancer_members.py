@@ -24,6 +24,10 @@ options:
     type: list
     elements: str
     default: []
+  waiting:
+    description: Whether the others may not serve yet, for modules that know V(waiting) members.
+    type: bool
+    default: false
 """
 
 EXAMPLES = r"""
@@ -44,13 +48,15 @@ from collections.abc import Collection
 from typing import Any, Callable
 
 
-def load_balancer_members(machines: list[dict[str, Any]], drained: Collection[str] = ()) -> list[dict[str, str]]:
+def load_balancer_members(machines: list[dict[str, Any]], drained: Collection[str] = (), waiting: bool = False) -> list[dict[str, str]]:
     """Return the members that the control planes among ``machines`` are.
 
     :param drained: ids of those that get no new connections.
+    :param waiting: whether the others may not serve yet.
     """
+    state = "waiting" if waiting else "active"
     return [
-        {"id": machine["id"], "address": machine["addresses"]["private"], "state": "drained" if machine["id"] in drained else "active"}
+        {"id": machine["id"], "address": machine["addresses"]["private"], "state": "drained" if machine["id"] in drained else state}
         for machine in machines
         if machine["role"] == "control_plane"
     ]

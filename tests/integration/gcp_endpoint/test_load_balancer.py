@@ -63,6 +63,32 @@ def test_members_come_get_well_and_go(session: Session, google: Google, definiti
     assert not load_balancer.present(session, definition, drained, drain_timeout=10).changed
 
 
+def test_who_waits_is_no_member_before_the_first_has_been_one(
+    session: Session, google: Google, definition: Definition, members: list[dict[str, Any]]
+) -> None:
+    """What a member sends to the address comes back to it: one that joins has to reach another one there."""
+    waiting = [{**member, "state": "waiting"} for member in members]
+    first, *others = sorted(members, key=lambda member: str(member["id"]))
+
+    def inside() -> list[str]:
+        return [member["id"] for member in load_balancer.observed(session, definition).value["members"]]
+
+    made = load_balancer.present(session, definition, waiting)
+    assert inside() == [first["id"]]
+    assert [member["state"] for member in made.value["members"]] == ["active", "waiting", "waiting"]
+    assert not load_balancer.present(session, definition, waiting).changed
+    # Those that are members stay that, whatever their order.
+    load_balancer.present(session, definition, others)
+    assert not load_balancer.present(session, definition, waiting[1:]).changed
+    assert not load_balancer.present(session, definition, [{**member, "state": "waiting"} for member in members]).changed
+    assert inside() == [member["id"] for member in others]
+    # One that leaves does not take the others with it, and leaves room for the next when it was the last.
+    load_balancer.present(session, definition, [{**others[0], "state": "drained"}, {**others[1], "state": "waiting"}])
+    assert inside() == [others[1]["id"]]
+    load_balancer.present(session, definition, [{**first, "state": "waiting"}, {**others[1], "state": "drained"}])
+    assert inside() == [first["id"]]
+
+
 def test_members_that_a_lost_call_has_added_are_no_error(
     session: Session, google: Google, definition: Definition, members: list[dict[str, Any]]
 ) -> None:
@@ -123,10 +149,11 @@ def test_a_zone_more_gets_its_group(session: Session, google: Google, definition
 
 def test_unknown_and_double_members_are_refused(session: Session, google: Google, definition: Definition) -> None:
     network.present(session, definition)
-    for given in ([{"id": "x", "address": ""}] * 2, [{"id": "x", "address": ""}]):
+    member = {"id": "x", "address": ""}
+    for given, code in (([member, member], "LOAD_BALANCER_MEMBER"), ([member], "GCP_LOAD_BALANCER_MEMBER")):
         with pytest.raises(FlotillaError) as caught:
             load_balancer.present(session, definition, given)
-        assert caught.value.code == "GCP_LOAD_BALANCER_MEMBER"
+        assert caught.value.code == code
 
 
 def test_it_goes(session: Session, google: Google, definition: Definition) -> None:

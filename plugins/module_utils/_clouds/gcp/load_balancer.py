@@ -3,16 +3,19 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The API load balancer of a cluster in Google Cloud: a passthrough Network Load Balancer (private to flotilla.kubernetes).
 
-It leaves addresses and ports as they are, and what a backend itself sends to it comes back to that backend.
+It leaves addresses and ports as they are, and what a backend itself sends to it comes back to that backend, well or not. So a machine is
+no backend before it serves.
 https://cloud.google.com/load-balancing/docs/internal#test-from-backend-vms
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 from ..._errors import FlotillaError
 from ..._machines.cloud import CloudError, NotFound
+from ..members import ACTIVE, DRAINED, checked
 from ..patience import CONSISTENCY
 from ..result import Result
 from . import layout as names
@@ -21,7 +24,7 @@ from .layout import API_PORT, Place
 from .session import Entry, Session
 from .things import ADDRESS, BACKEND, FORWARDING, GROUP, HEALTH_CHECK, Changes, Key, Stock, Wanted
 
-ACTIVE, DRAINED = "active", "drained"
+WAITING = "waiting"
 _ROUNDS = 6
 _REMEDY = "Set it back, or delete the cluster and make it anew."
 # An API server that is told to end goes on serving for 20 s while its /readyz fails: by then no connection comes any more.
@@ -151,11 +154,12 @@ def present(
     :param drain_timeout: seconds that open connections of a member get to end when it is drained; then they are closed.
     """
     where = names.place(definition)
-    members = _members(items)
+    members = checked(items)
     base = network.base(session, where) if check_mode else network.ready_base(session, where)
+    balancer = _Balancer(session, where)
+    members = _settled(members, balancer.members)
     wanted = {str(member["id"]) for member in members if member["state"] == ACTIVE}
     timeout = max(0, min(3600, int(drain_timeout)))
-    balancer = _Balancer(session, where)
     leave = set(balancer.members) - wanted
     join = wanted - set(balancer.members)
 
@@ -203,17 +207,13 @@ def absent(session: Session, definition: dict[str, Any], check_mode: bool = Fals
     return result
 
 
-def _members(items: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    members = sorted(({**item, "state": item.get("state") or ACTIVE} for item in items), key=lambda item: str(item["id"]))
-    ids = [item["id"] for item in members]
-    twice = sorted({member for member in ids if ids.count(member) > 1})
-    if twice:
-        raise FlotillaError(
-            "GCP_LOAD_BALANCER_MEMBER",
-            f"Member {', '.join(twice)} of the API load balancer is given twice.",
-            "Correct the members that are passed to gcp_load_balancer.",
-        )
-    return members
+def _settled(members: list[dict[str, Any]], there: Collection[str]) -> list[dict[str, Any]]:
+    """Return members with what becomes of those that wait until they serve: what they are, or the first where there would be none."""
+    kept = [{**member, "state": ACTIVE} if member["state"] == WAITING and member["id"] in there else member for member in members]
+    first = next((member["id"] for member in kept if member["state"] == WAITING), None)
+    if any(member["state"] == ACTIVE for member in kept):
+        first = None
+    return [{**member, "state": ACTIVE} if first is not None and member["id"] == first else member for member in kept]
 
 
 def _join(balancer: _Balancer, members: set[str]) -> None:

@@ -45,3 +45,7 @@ def test_only_control_planes_are_members() -> None:
     members = load_balancer_members([plane, {**plane, "id": "b", "role": "worker"}])
     assert members == [{"id": "a", "address": "192.0.2.1", "state": "active"}]
     assert load_balancer_members([plane, {**plane, "id": "b"}], ["b"])[1]["state"] == "drained"
+    assert [member["state"] for member in load_balancer_members([plane, {**plane, "id": "b"}], ["b"], waiting=True)] == [
+        "waiting",
+        "drained",
+    ]
