@@ -4,7 +4,7 @@
 """Resource Manager of the tests, as a server that answers each call late: `python azure_endpoint.py <file>`.
 
 The file gets its URL and that of the authority that vouches for it. ``POST /_bench/<milliseconds>/<seconds>`` empties it, and sets how late
-answers are and how long operations on machines take from then on.
+answers are and how long operations on machines take from then on; ``GET /_bench`` gives the number of calls since it was last asked.
 """
 
 from __future__ import annotations
@@ -12,13 +12,15 @@ from __future__ import annotations
 import json
 import sys
 import tempfile
+import threading
 import time
 import urllib.parse
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
 
-from clouds.azure import endpoint, offers, tls
+from clouds import tls
+from clouds.azure import endpoint, offers
 from clouds.clock import Clock
 from clouds.faults import Answer, Request
 from clouds.wire import Wire
@@ -30,8 +32,14 @@ class Late:
     def __init__(self, made: endpoint.Endpoint) -> None:
         self.endpoint = made
         self.latency = 0.0
+        self.calls = 0
+        self.lock = threading.Lock()
 
     def __call__(self, request: Request) -> Answer | None:
+        if request.path == "/_bench":
+            with self.lock:
+                calls, self.calls = self.calls, 0
+            return Answer(200, {}, json.dumps(calls).encode())
         if request.path.startswith("/_bench"):
             latency, seconds = (float(part) for part in request.path.split("/")[2:])
             self.latency = latency / 1000
@@ -39,6 +47,8 @@ class Late:
             endpoint.KINDS[endpoint.VM] = (name, code, seconds, seconds)
             self.endpoint.state = endpoint.State(page=200)
             return Answer(200, {}, b"")
+        with self.lock:
+            self.calls += 1
         time.sleep(self.latency)
         return self.endpoint(request)
 

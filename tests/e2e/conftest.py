@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 sys.path[:0] = [str(Path(__file__).resolve().parents[1] / "support"), str(Path(__file__).resolve().parent)]
+pytest.register_assert_rewrite("on_cloud")
 
 import leaks
 import outside
@@ -94,9 +95,12 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Keep the long tests or the others, and of these the one rotating case whose turn it is: the next commit takes the next one."""
-    # All that share the cluster, then the one that deletes it, then those that make clusters of their own.
+    # All that share the cluster, then the one that deletes it, then those that make clusters of their own, each to its end.
     sharing = {item.path for item in items if "cluster" in item.fixturenames}
-    items.sort(key=lambda item: (item.path not in sharing, item.get_closest_marker("last") is not None))
+    own = [path for path in dict.fromkeys(item.path for item in items) if path not in sharing]
+    items.sort(
+        key=lambda item: (own.index(item.path) if item.path in own else -1, item.get_closest_marker("last") is not None),
+    )
     unwanted = [item for item in items if bool(item.get_closest_marker("long")) != config.getoption("--long")]
     if not config.getoption("--all-cases"):
         unwanted += [item for item in items if item.get_closest_marker("full") and item not in unwanted]

@@ -16,7 +16,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "support"))
 
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._clouds.azure.session import Session
-from clouds.azure import tls
+from clouds import tls
 from clouds.azure.endpoint import Endpoint
 from clouds.azure.offers import CLIENT, LOCATION, SECRET, SUBSCRIPTION, TENANT
 from clouds.clock import Clock

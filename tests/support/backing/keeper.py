@@ -39,6 +39,8 @@ class Keeper:
         # What this host was last made like.
         self._made: Picture | None = None
         self._boots: dict[str, int] = {}
+        # Addresses of balancers that machines were made to take for their own.
+        self._taken: dict[str, tuple[str, ...]] = {}
         self._reported: dict[str, dict[str, Health]] = {}
 
     def run(self, stopped: threading.Event) -> None:
@@ -57,11 +59,10 @@ class Keeper:
             if picture.network is None:
                 self._clear()
             else:
-                self.network.ensure(picture.network)
-                resolver = self.network.resolver_of(picture.network)
+                self.network.ensure(picture.network, picture.resolver)
                 self.network.answer(_names(picture))
-                self._keep_machines(picture, resolver)
-                self.balancers.ensure(picture.balancers, resolver)
+                self._keep_machines(picture)
+                self.balancers.ensure(picture.balancers, picture.resolver)
             self._made = picture
         self._keep_targets(picture)
 
@@ -69,10 +70,10 @@ class Keeper:
         """The cloud has no network, so nothing that could be in one."""
         self._boots.clear()
         self.balancers.ensure((), "")
-        self._keep_machines(Picture(), "")
+        self._keep_machines(Picture())
         self.network.remove()
 
-    def _keep_machines(self, picture: Picture, resolver: str) -> None:
+    def _keep_machines(self, picture: Picture) -> None:
         there, volumes = self.host.containers(MACHINE), self.host.volumes()
         wanted = {instance.id: instance for instance in picture.instances}
         gone = sorted({*there, *volumes.values()} - set(wanted))
@@ -80,23 +81,29 @@ class Keeper:
             say(f"{', '.join(gone)}: gone")
             containers = [there[thing].name for thing in gone if thing in there]
             self.host.remove(containers, [name for name, thing in volumes.items() if thing in gone])
+        for thing in gone:
+            self._taken.pop(thing, None)
         for instance in picture.instances:
             container = there.get(instance.id)
             booted = self._boots.setdefault(instance.id, instance.boots)
             if container is None:
                 if instance.state == RUNNING:
-                    self._create(instance, resolver)
+                    self._create(instance, picture.resolver)
             elif instance.state == STOPPED and container.running:
                 say(f"{instance.id}: switched off")
                 self.machines.stop(container.name)
             elif instance.state == RUNNING and not container.running:
                 say(f"{instance.id}: switched on")
-                self.machines.start(container.name)
+                self._start(instance, container.name)
             elif instance.state == RUNNING and booted != instance.boots:
                 say(f"{instance.id}: booted again")
                 self.machines.stop(container.name)
-                self.machines.start(container.name)
+                self._start(instance, container.name)
             self._boots[instance.id] = instance.boots
+
+    def _start(self, instance: Instance, container: str) -> None:
+        self._taken.pop(instance.id, None)
+        self.machines.start(container)
 
     def _create(self, instance: Instance, resolver: str) -> None:
         began = time.monotonic()
@@ -125,9 +132,10 @@ class Keeper:
                 itself = not (self.strict or group.keeps_client)
                 for target in group.targets:
                     if target.instance in addresses:
-                        state = _state(health[number], target.instance)
+                        state = _state(group, health[number], target.instance)
                         servers[pool(number), target.instance] = Server(addresses[target.instance], target.port, state, itself)
             self.balancers.serve(balancer.name, servers)
+        self._keep_taken(picture)
         if health != self._reported:
             for number, targets in health.items():
                 for instance, now in targets.items():
@@ -135,6 +143,22 @@ class Keeper:
                         say(f"{instance}: {now.state}")
             self.cloud.report(health)
             self._reported = health
+
+    def _keep_taken(self, picture: Picture) -> None:
+        """Have the targets of a balancer take its addresses for their own, where that is how the cloud hands on its packets."""
+        wanted: dict[str, set[str]] = {}
+        for balancer in picture.balancers:
+            for number in set(balancer.listeners.values()) & set(picture.groups):
+                for target in picture.groups[number].targets:
+                    if balancer.taken and not target.draining:
+                        wanted.setdefault(target.instance, set()).update(balancer.taken)
+        running = {instance.id: tuple(sorted(wanted.get(instance.id, ()))) for instance in picture.instances if instance.state == RUNNING}
+        changed = {instance: addresses for instance, addresses in running.items() if self._taken.get(instance, ()) != addresses}
+        there = self.host.containers(MACHINE) if changed else {}
+        for instance, addresses in changed.items():
+            if instance in there and there[instance].running:
+                self.machines.take(there[instance].name, addresses)
+                self._taken[instance] = addresses
 
     def _health(self, group: Group, instance: str, draining: bool) -> Health:
         if draining:
@@ -150,20 +174,18 @@ class Keeper:
 
 def _names(picture: Picture) -> dict[str, tuple[str, ...]]:
     machines = {instance.hostname: (instance.address,) for instance in picture.instances}
-    return {**machines, **{balancer.host: balancer.addresses for balancer in picture.balancers}, **picture.names}
+    named = [balancer for balancer in picture.balancers if balancer.host not in balancer.addresses]
+    return {**machines, **{balancer.host: balancer.addresses for balancer in named}, **picture.names}
 
 
-def _state(health: dict[str, Health], instance: str) -> str:
-    """Return what a balancer does with a target: the healthy ones get connections, or all of them where none is.
-
-    https://docs.aws.amazon.com/elasticloadbalancing/latest/network/target-group-health-checks.html
-    """
+def _state(group: Group, health: dict[str, Health], instance: str) -> str:
+    """Return what a balancer does with a target: the healthy ones get connections, or in some clouds all of them where none is."""
     now = health[instance].state
     if now == DRAINING:
         return DRAIN
-    if now == HEALTHY or HEALTHY not in {other.state for other in health.values()}:
+    if now == HEALTHY or (group.fails_open and HEALTHY not in {other.state for other in health.values()}):
         return READY
-    return CLOSED
+    return DRAIN if group.keeps_open else CLOSED
 
 
 def say(text: str) -> None:

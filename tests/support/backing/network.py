@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The network of a backing: one bridge for all of a cloud's network, so that nothing between its machines is masqueraded.
 
-The host is the router at the network's first address and the resolver is at its second, as in AWS.
+The host is the router at the network's first address, as in the clouds.
 """
 
 from __future__ import annotations
@@ -48,11 +48,7 @@ class Network:
         self.name = f"backing-{host.name}"
         self._hosts: dict[str, tuple[str, ...]] | None = None
 
-    @staticmethod
-    def resolver_of(cidr: IPv4Network) -> str:
-        return str(cidr[2])
-
-    def ensure(self, cidr: IPv4Network) -> None:
+    def ensure(self, cidr: IPv4Network, resolver_address: str) -> None:
         """Make bridge and resolver where they are not there."""
         own = next((entry for entry in listed("network", "ls") if entry["name"] == self.name), None)
         if own and own["subnets"][0]["subnet"] != str(cidr):
@@ -71,7 +67,7 @@ class Network:
             self.host.remove([resolver.name], [])
             resolver = None
         if not resolver:
-            self._start_resolver(self.resolver_of(cidr))
+            self._start_resolver(resolver_address)
 
     def _start_resolver(self, address: str) -> None:
         name = f"{self.host.name}-{RESOLVER}"

@@ -52,26 +52,33 @@ class Group:
     """Targets that get the connections of listeners.
 
     :param keeps_client: whether a target sees the client's address instead of the balancer's.
+    :param keeps_open: whether connections stay that are open when their target fails its checks.
+    :param fails_open: whether all targets get connections when none passes its checks, or none does.
     """
 
     id: str
     check: Check
     targets: tuple[Target, ...] = ()
     keeps_client: bool = True
+    keeps_open: bool = False
+    fails_open: bool = True
 
 
 @dataclass(frozen=True)
 class Balancer:
     """A load balancer of TCP connections.
 
+    :param host: name or address by which clients know it.
     :param addresses: in the network; the first is the container's own.
     :param listeners: port -> id of a group.
+    :param taken: addresses that targets take for their own, so that what they send there comes back to themselves.
     """
 
     name: str
     host: str
     addresses: tuple[str, ...]
     listeners: dict[int, str]
+    taken: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -79,10 +86,12 @@ class Picture:
     """What there is at the moment.
 
     :param network: the network of the machines; None as long as there is none, and then there is nothing else.
-    :param names: what the network's resolver answers besides the names of machines and balancers.
+    :param resolver: address of the network's resolver.
+    :param names: what the resolver answers besides the names of machines and balancers.
     """
 
     network: IPv4Network | None = None
+    resolver: str = ""
     instances: tuple[Instance, ...] = ()
     balancers: tuple[Balancer, ...] = ()
     groups: dict[str, Group] = field(default_factory=dict)

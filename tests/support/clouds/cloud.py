@@ -5,13 +5,14 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import importlib
 import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -73,8 +74,8 @@ class Cloud(Protocol):
     def dump(self, url: str) -> list[Thing]:
         """Return the whole inventory, of all kinds, whoever owns them. Machines and the like that are gone for good do not count."""
 
-    def machines(self, things: list[Thing]) -> list[Machine]:
-        """Return the machines of `CLUSTER` that live."""
+    def machines(self, things: list[Thing], cluster: str = CLUSTER) -> list[Machine]:
+        """Return the machines of a cluster that live."""
 
     def apply(self, wanted: Wanted) -> list[Task]:
         """Return the modules that bring the cluster to what is wanted, removals allowed."""
@@ -154,6 +155,20 @@ def started(cloud: Cloud, folder: Path, speed: float) -> Iterator[Place]:
         proxy = Proxy(forward(endpoint) if isinstance(endpoint, str) else endpoint, clock, cloud.dialect)
         direct = endpoint if isinstance(endpoint, str) else wire.publish(endpoint, private=True)
         yield Place(cloud, clock, direct, wire.publish(proxy), proxy, wire)
+
+
+def serve(create: Callable[[Clock], Handler]) -> None:
+    """Be a `program`: answer at a port of this machine until somebody ends it."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--clock", required=True, type=Path)
+    parser.add_argument("--ready", required=True, type=Path, help="file that gets the URL")
+    options = parser.parse_args()
+    url = Wire().publish(create(Clock(options.clock)))
+    ready = options.ready.with_suffix(".new")
+    ready.write_text(url, encoding="utf-8")
+    ready.rename(options.ready)
+    while True:
+        time.sleep(3600)
 
 
 @contextlib.contextmanager

@@ -68,17 +68,23 @@ def test_a_target_that_comes_back_begins_anew() -> None:
     assert checker.health("group", "i-1").state == INITIAL
 
 
+READY, DRAIN, CLOSED = balancers.READY, balancers.DRAIN, balancers.CLOSED
+SAME, STAYS = Group("same", CHECK), Group("stays", CHECK, keeps_open=True, fails_open=False)
+
+
 @pytest.mark.parametrize(
-    ("states", "served"),
+    ("group", "states", "served"),
     [
-        ([HEALTHY, UNHEALTHY, INITIAL], [balancers.READY, balancers.CLOSED, balancers.CLOSED]),
-        ([UNHEALTHY, INITIAL, DRAINING], [balancers.READY, balancers.READY, balancers.DRAIN]),
-        ([HEALTHY, DRAINING], [balancers.READY, balancers.DRAIN]),
+        (SAME, [HEALTHY, UNHEALTHY, INITIAL], [READY, CLOSED, CLOSED]),
+        (SAME, [UNHEALTHY, INITIAL, DRAINING], [READY, READY, DRAIN]),
+        (SAME, [HEALTHY, DRAINING], [READY, DRAIN]),
+        (STAYS, [HEALTHY, UNHEALTHY, INITIAL], [READY, DRAIN, DRAIN]),
+        (STAYS, [UNHEALTHY, INITIAL], [DRAIN, DRAIN]),
     ],
 )
-def test_the_healthy_targets_are_served_or_all_where_none_is(states: list[str], served: list[str]) -> None:
+def test_the_healthy_targets_are_served_and_the_others_as_the_cloud_does(group: Group, states: list[str], served: list[str]) -> None:
     health = {f"i-{number}": Health(state) for number, state in enumerate(states)}
-    assert [keeper._state(health, instance) for instance in health] == served
+    assert [keeper._state(group, health, instance) for instance in health] == served
 
 
 class Fakes:
@@ -97,10 +103,6 @@ class Fakes:
 
     def volumes(self) -> dict[str, str]:
         return dict(self.kept)
-
-    @staticmethod
-    def resolver_of(_cidr: IPv4Network) -> str:
-        return "10.0.0.2"
 
     @staticmethod
     def health(_group: str, instance: str) -> Health:
@@ -146,7 +148,7 @@ def test_machines_become_what_the_api_says(kept: tuple[keeper.Keeper, Clouded, F
     on = Instance("i-4", RUNNING, "10.0.0.7", "ip-10-0-0-7")
     fakes.there = {**container(off), **container(on, running=False), "i-5": Container("test-i-5", True, {})}
     fakes.kept = {"test-i-5-etcd": "i-5", "test-i-6-etcd": "i-6", "test-i-4-etcd": "i-4"}
-    cloud.picture = Picture(IPv4Network("10.0.0.0/16"), (ONE, off, on))
+    cloud.picture = Picture(IPv4Network("10.0.0.0/16"), "10.0.0.2", (ONE, off, on))
     made.step()
     assert asked_of(fakes, "remove", "create", "start", "stop") == [
         ("remove", ["test-i-5"], ["test-i-5-etcd", "test-i-6-etcd"]),
@@ -160,7 +162,7 @@ def test_a_machine_that_is_told_to_boots_again_once(kept: tuple[keeper.Keeper, C
     made, cloud, fakes = kept
     fakes.there = container(ONE)
     for boots in (0, 1, 1):
-        cloud.picture = Picture(IPv4Network("10.0.0.0/16"), (Instance(ONE.id, RUNNING, ONE.address, ONE.hostname, boots),))
+        cloud.picture = Picture(IPv4Network("10.0.0.0/16"), "10.0.0.2", (Instance(ONE.id, RUNNING, ONE.address, ONE.hostname, boots),))
         made.step()
     assert asked_of(fakes, "stop", "start") == [("stop", "test-i-1"), ("start", "test-i-1")]
 
@@ -170,7 +172,9 @@ def test_a_balancer_serves_what_is_healthy_and_the_api_is_told_once(kept: tuple[
     fakes.there = {**container(ONE), **container(TWO)}
     group = Group("arn", CHECK, (Target("i-1", 6443), Target("i-2", 6443), Target("i-9", 6443)))
     balancer = Balancer("api", "api.example.com", ("10.0.0.250", "10.0.1.250"), {6443: "arn"})
-    cloud.picture = Picture(IPv4Network("10.0.0.0/16"), (ONE, TWO), (balancer,), {"arn": group}, {"k8s.example.com": balancer.addresses})
+    cloud.picture = Picture(
+        IPv4Network("10.0.0.0/16"), "10.0.0.2", (ONE, TWO), (balancer,), {"arn": group}, {"k8s.example.com": balancer.addresses}
+    )
     made.step()
     made.step()
     pool = balancers.pool("arn")
@@ -189,7 +193,7 @@ def test_a_balancer_serves_what_is_healthy_and_the_api_is_told_once(kept: tuple[
 def test_a_machine_that_somebody_cut_off_stays_dead(kept: tuple[keeper.Keeper, Clouded, Fakes]) -> None:
     made, cloud, fakes = kept
     fakes.there = container(ONE)
-    cloud.picture = Picture(IPv4Network("10.0.0.0/16"), (ONE,))
+    cloud.picture = Picture(IPv4Network("10.0.0.0/16"), "10.0.0.2", (ONE,))
     made.step()
     fakes.there = container(ONE, running=False)
     made.step()
@@ -198,7 +202,7 @@ def test_a_machine_that_somebody_cut_off_stays_dead(kept: tuple[keeper.Keeper, C
 
 def test_what_failed_is_tried_again(kept: tuple[keeper.Keeper, Clouded, Fakes], monkeypatch: pytest.MonkeyPatch) -> None:
     made, cloud, fakes = kept
-    cloud.picture = Picture(IPv4Network("10.0.0.0/16"), (ONE,))
+    cloud.picture = Picture(IPv4Network("10.0.0.0/16"), "10.0.0.2", (ONE,))
     with monkeypatch.context() as broken:
         broken.setattr(made.cloud, "user_data", lambda _instance: 1 / 0)
         with pytest.raises(ZeroDivisionError):
@@ -214,3 +218,28 @@ def test_without_a_network_nothing_stays(kept: tuple[keeper.Keeper, Clouded, Fak
     assert ("remove", ["test-i-1"], ["test-i-1-etcd"]) in fakes.asked
     assert ("ensure", (), "") in fakes.asked
     assert ("remove",) in fakes.asked
+
+
+def test_targets_take_the_address_of_a_balancer_for_their_own_as_long_as_they_are_its(kept: tuple[keeper.Keeper, Clouded, Fakes]) -> None:
+    made, cloud, fakes = kept
+    fakes.there = {**container(ONE), **container(TWO)}
+    balancer = Balancer("api", "10.0.0.9", ("10.0.1.3", "10.0.0.9"), {6443: "api"}, taken=("10.0.0.9",))
+
+    def step(*targets: Target, one: Instance = ONE) -> list[tuple[Any, ...]]:
+        before = len(asked_of(fakes, "take"))
+        groups = {"api": Group("api", CHECK, targets)}
+        cloud.picture = Picture(IPv4Network("10.0.0.0/16"), "10.0.0.2", (one, TWO), (balancer,), groups)
+        made.step()
+        return asked_of(fakes, "take")[before:]
+
+    assert step(Target("i-1", 6443)) == [("take", "test-i-1", ("10.0.0.9",))]
+    assert step(Target("i-1", 6443)) == []
+    # What a machine was told so is gone when it boots again.
+    again = Instance(ONE.id, RUNNING, ONE.address, ONE.hostname, 1)
+    assert step(Target("i-1", 6443), one=again) == [("take", "test-i-1", ("10.0.0.9",))]
+    assert step(Target("i-1", 6443, draining=True), Target("i-2", 6443), one=again) == [
+        ("take", "test-i-1", ()),
+        ("take", "test-i-2", ("10.0.0.9",)),
+    ]
+    # Its address is no name.
+    assert all("10.0.0.9" not in entry[1] for entry in asked_of(fakes, "answer"))

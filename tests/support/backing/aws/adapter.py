@@ -46,7 +46,9 @@ class Adapter:
             subnets = {item["SubnetId"]: IPv4Network(item["CidrBlock"]) for item in found}
         made = tuple(self._balancer(item, number, subnets) for number, item in enumerate(balancers))
         groups = self._groups(sorted({group for item in made for group in item.listeners.values()}))
-        return Picture(IPv4Network(vpc["CidrBlock"]), instances, made, groups, self._names(made) if made else {})
+        network = IPv4Network(vpc["CidrBlock"])
+        # https://docs.aws.amazon.com/vpc/latest/userguide/AmazonDNS-concepts.html
+        return Picture(network, str(network[2]), instances, made, groups, self._names(made) if made else {})
 
     def _instances(self, vpc: str) -> tuple[Instance, ...]:
         pages = self.ec2.get_paginator("describe_instances").paginate(Filters=[{"Name": "vpc-id", "Values": [vpc]}])
@@ -107,6 +109,7 @@ class Adapter:
         attributes = self.elb.describe_target_group_attributes(TargetGroupArn=item["TargetGroupArn"])["Attributes"]
         # https://docs.aws.amazon.com/elasticloadbalancing/latest/network/edit-target-group-attributes.html#client-ip-preservation
         keeps = {entry["Key"]: entry["Value"] for entry in attributes}.get("preserve_client_ip.enabled", "true") == "true"
+        # It fails open: https://docs.aws.amazon.com/elasticloadbalancing/latest/network/target-group-health-checks.html
         return Group(item["TargetGroupArn"], check, tuple(sorted(targets, key=lambda target: target.instance)), keeps)
 
     def _names(self, balancers: tuple[Balancer, ...]) -> dict[str, tuple[str, ...]]:

@@ -80,8 +80,8 @@ class AwsEndpoint:
     def dump(self, url: str) -> list[Thing]:
         return self._inventory(url).read()
 
-    def machines(self, things: list[Thing]) -> list[Machine]:
-        mine = (thing for thing in things if thing.kind == "instance" and thing.owner == CLUSTER)
+    def machines(self, things: list[Thing], cluster: str = CLUSTER) -> list[Machine]:
+        mine = (thing for thing in things if thing.kind == "instance" and thing.owner == cluster)
         return [Machine(thing.id, thing.tags.get("flotilla-pool", ""), thing.attributes["machine_zone"]) for thing in mine]
 
     def limit(self, url: str, zones: dict[str, int]) -> None:

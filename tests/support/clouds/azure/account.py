@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from clouds.azure import inventory, tls
+from clouds import tls
+from clouds.azure import inventory
 from clouds.azure.dialect import AzureDialect
 from clouds.azure.endpoint import Endpoint
 from clouds.azure.inventory import ask, control, group_id
@@ -42,9 +43,14 @@ class AzureEndpoint:
         self._authority, own = tls.make_certificates(folder)
         self._front = tls.Front(own)
         try:
-            yield Endpoint(clock)
+            with self._answering(clock, folder) as answering:
+                yield answering
         finally:
             self._front.close()
+
+    def _answering(self, clock: Clock, folder: Path) -> contextlib.AbstractContextManager[Handler | str]:
+        """Return what answers behind TLS."""
+        return contextlib.nullcontext(Endpoint(clock))
 
     def environment(self, url: str) -> dict[str, str]:
         assert self._front
@@ -82,8 +88,8 @@ class AzureEndpoint:
         self._unique.update({document["id"].lower(): unique for unique, document in machines.items()})
         return things
 
-    def machines(self, things: list[Thing]) -> list[Machine]:
-        mine = (thing for thing in things if thing.kind == "virtualMachines" and thing.owner == CLUSTER)
+    def machines(self, things: list[Thing], cluster: str = CLUSTER) -> list[Machine]:
+        mine = (thing for thing in things if thing.kind == "virtualMachines" and thing.owner == cluster)
         return [Machine(self._unique[thing.id], thing.tags.get("flotilla-pool", ""), thing.attributes["machine_zone"]) for thing in mine]
 
     def limit(self, url: str, zones: dict[str, int]) -> None:

@@ -174,7 +174,7 @@ class Endpoint:
         base = f"https://{request.headers.get('host', 'localhost')}"
         if path.startswith("/_endpoint/"):
             return self._control(path.removeprefix("/_endpoint/"), request)
-        public = self._sign_in(path, request, base)
+        public = self._sign_in(path, query, request, base)
         if public:
             return public
         token = request.headers.get("authorization", "").removeprefix("Bearer ")
@@ -199,8 +199,10 @@ class Endpoint:
         scoped = re.fullmatch(r"(/subscriptions/.+)/providers/Microsoft\.Resources/tags/default", path, re.I)
         if scoped and method == "PATCH":
             return self._merge_tags(scoped[1], schema.check("microsoft.resources/tags", body))
-        found = re.match(r"/subscriptions/([^/]+)(/.*|$)", path, re.I)
-        if not found:
+        found = re.match(r"/subscriptions(?:/([^/]+)(/.*|$))?", path, re.I)
+        if re.fullmatch(r"/subscriptions(/[^/]+)?/?", path, re.I) and method == "GET" and found and found[1] in (None, SUBSCRIPTION):
+            return _json(200, offers.subscription_document() if found[1] else {"value": [offers.subscription_document()]})
+        if not found or not found[1]:
             raise Error(404, "InvalidResourceType", f"There is no such resource: {path}")
         if found[1] != SUBSCRIPTION:
             raise Error(404, "SubscriptionNotFound", f"The subscription '{found[1]}' could not be found.")
@@ -213,6 +215,8 @@ class Endpoint:
             wanted = re.fullmatch(r"location eq '([^']+)'", query.get("$filter", ""))
             places = [wanted[1]] if wanted else list(LOCATIONS)
             return _json(200, {"value": [offers.sku_document(place, size) for place in places if place in LOCATIONS for size in SIZES]})
+        if match := re.fullmatch(r"/providers/Microsoft\.Compute/locations/([^/]+)/vmSizes", rest, re.I):
+            return _json(200, {"value": [offers.size_document(size) for size in SIZES] if match[1] in LOCATIONS else []})
         pattern = r"/providers/Microsoft\.Compute/locations/([^/]+)/publishers/([^/]+)/artifacttypes/vmimage"
         pattern += r"/offers/([^/]+)/skus/([^/]+)/versions(?:/([^/]+))?"
         if match := re.fullmatch(pattern, rest, re.I):
@@ -288,11 +292,12 @@ class Endpoint:
 
     # ---- sign-in
 
-    def _sign_in(self, path: str, request: Request, base: str) -> Answer | None:
+    def _sign_in(self, path: str, query: dict[str, str], request: Request, base: str) -> Answer | None:
         if path == "/metadata/endpoints":
             login = {"loginEndpoint": base, "audiences": [AUDIENCE], "tenant": "common"}
             one = {"name": "Fake", "resourceManager": base, "authentication": login, "suffixes": {}}
-            return _json(200, [one] if "2019" in request.path or "202" in request.path else one)
+            # The clouds that there are, or in newer versions this one.
+            return _json(200, [one] if "2018" < query.get("api-version", "") < "2022" else one)
         if path.endswith("/v2.0/.well-known/openid-configuration"):
             home = f"{base}/{TENANT}"
             return _json(
@@ -713,6 +718,7 @@ class Endpoint:
                 raise Error(
                     400, "NetworkInterfaceAndInternalLoadBalancerMustUseSameVnet", "Interface and load balancer are in two networks."
                 )
+        new["properties"].setdefault("dnsSettings", {"dnsServers": [], "appliedDnsServers": []})
         new["properties"].setdefault(
             "macAddress",
             (old or {"properties": {}})["properties"].get("macAddress")
@@ -773,7 +779,7 @@ class Endpoint:
             item["properties"].setdefault("primary", True)
         self._make_disk(new)
         osprofile = properties["osProfile"]
-        osprofile.pop("customData", None)
+        new["_customData"] = osprofile.pop("customData", None)
         osprofile.pop("adminPassword", None)
         osprofile.setdefault("secrets", [])
         osprofile.setdefault("allowExtensionOperations", True)
@@ -1134,7 +1140,7 @@ class Endpoint:
         for pool in balancer["properties"]["backendAddressPools"]:
             for part in self._members(pool["id"]):
                 address = part["properties"]["privateIPAddress"]
-                ill = address in self.state.ill
+                ill = not self._answers(address)
                 about = {"state": "Down" if ill else "Up", "reason": "the probe got no answer" if ill else "the probe was answered"}
                 found.append({"ipAddress": address, "networkInterfaceIPConfigurationId": part["id"], **about})
         up = sum(one["state"] == "Up" for one in found)
@@ -1143,6 +1149,10 @@ class Endpoint:
         answer = self._lro(202, None, operation, base)
         answer.headers.pop("Azure-AsyncOperation")
         return answer
+
+    def _answers(self, address: str) -> bool:
+        """Tell whether a member answers the probe."""
+        return address not in self.state.ill
 
     def _power(self, machine: Document, what: str, base: str) -> Answer:
         if self._busy(machine["id"]):

@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 import json
+import time
+import urllib.parse
 import urllib.request
 from typing import Any
 
@@ -23,16 +25,32 @@ def control(url: str, path: str, body: Any = None, method: str = "PUT") -> Any:
         return json.loads(answer.read() or b"{}")
 
 
-def ask(url: str, method: str, path: str, body: Any = None) -> Any:
+def ask(url: str, method: str, path: str, body: Any = None, query: dict[str, str] | None = None) -> Any:
     """Make a call of Resource Manager, as somebody in the portal."""
+    return _call(url, method, path, body, query)[0]
+
+
+def find_out(url: str, path: str) -> Any:
+    """Ask what Resource Manager takes its time to answer, and wait for the answer."""
+    answer, location = _call(url, "POST", path)
+    while location:
+        time.sleep(1)
+        answer, location = _call(url, "GET", location)
+    return answer
+
+
+def _call(url: str, method: str, path: str, body: Any = None, query: dict[str, str] | None = None) -> tuple[Any, str]:
+    """Return the answer, or where it will be."""
     token = control(url, "token")["token"]
     data = json.dumps(body).encode() if body is not None else None
-    request = urllib.request.Request(f"{url}{path}?api-version={VERSION}", data, method=method)
+    asked = urllib.parse.urlencode({"api-version": VERSION, **(query or {})})
+    request = urllib.request.Request(f"{url}{path}?{asked}", data, method=method)
     request.add_header("Authorization", f"Bearer {token}")
     if body is not None:
         request.add_header("Content-Type", "application/json")
     with urllib.request.urlopen(request, timeout=_TIMEOUT) as answer:
-        return json.loads(answer.read() or b"{}")
+        later = urllib.parse.urlsplit(answer.headers.get("Location") or path).path if answer.status == 202 else ""
+        return json.loads(answer.read() or b"{}"), later
 
 
 def group_id(group: str) -> str:

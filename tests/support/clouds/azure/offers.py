@@ -32,6 +32,19 @@ IMAGES: dict[tuple[str, str, str], dict[str, dict[str, Any]]] = {
 DISK_GB = 30
 
 
+def subscription_document() -> dict[str, Any]:
+    """Return the subscription as Azure lists it."""
+    return {
+        "id": f"/subscriptions/{SUBSCRIPTION}",
+        "subscriptionId": SUBSCRIPTION,
+        "tenantId": TENANT,
+        "displayName": "contract",
+        "state": "Enabled",
+        "subscriptionPolicies": {"locationPlacementId": "Public_2014-09-01", "quotaId": "PayAsYouGo_2014-09-01", "spendingLimit": "Off"},
+        "authorizationSource": "RoleBased",
+    }
+
+
 def image_document(location: str, key: tuple[str, str, str], version: str, full: bool) -> dict[str, Any]:
     """Return a version of a marketplace image as Azure lists it, or with ``full`` describes it."""
     publisher, offer, sku = key
@@ -52,6 +65,13 @@ def image_document(location: str, key: tuple[str, str, str], version: str, full:
         "features": [{"name": "SecurityType", "value": "TrustedLaunchSupported"}] if "hyperVGeneration" not in about else [],
     }
     return {**found, "properties": {**properties, **({"plan": about["plan"]} if "plan" in about else {})}}
+
+
+def size_document(size: str) -> dict[str, Any]:
+    """Return a machine size as the older list of sizes has it."""
+    cores, _without, _reason = SIZES[size]
+    sizes = {"memoryInMB": cores * 4096, "osDiskSizeInMB": 1047552, "resourceDiskSizeInMB": 0}
+    return {"name": size, "numberOfCores": cores, "maxDataDiskCount": 2 * cores, **sizes}
 
 
 def sku_document(location: str, size: str) -> dict[str, Any]:

@@ -128,8 +128,8 @@ class GcpEndpoint:
     def dump(self, url: str) -> list[Thing]:
         return [_thing(key, body) for key, body in ask(url, "GET", "/_endpoint/inventory").items()]
 
-    def machines(self, things: list[Thing]) -> list[Machine]:
-        mine = (thing for thing in things if thing.kind == "instances" and thing.owner == CLUSTER)
+    def machines(self, things: list[Thing], cluster: str = CLUSTER) -> list[Machine]:
+        mine = (thing for thing in things if thing.kind == "instances" and thing.owner == cluster)
         return [
             Machine(thing.id, thing.tags.get("flotilla-pool", ""), thing.attributes["machine_zone"])
             for thing in mine
@@ -156,7 +156,7 @@ class GcpEndpoint:
         ask(url, "PATCH", path, body)
 
 
-def _marks(body: dict[str, Any]) -> dict[str, str]:
+def marks(body: dict[str, Any]) -> dict[str, str]:
     """Return what says whose a thing is: labels, or what a description ends with."""
     if body.get("labels"):
         return {str(key): str(value) for key, value in body["labels"].items()}
@@ -173,7 +173,7 @@ def _told(value: Any) -> Any:
 
 
 def _thing(key: str, body: dict[str, Any]) -> Thing:
-    kind, tags = collection_of(key), _marks(body)
+    kind, tags = collection_of(key), marks(body)
     attributes = {name: value for name, value in _told(body).items() if name not in ("labels", "description", "name")}
     zone = key.split("/")[3] if kind in ("instances", "disks") else ""
     if zone:

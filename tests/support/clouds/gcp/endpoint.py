@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the flotilla.kubernetes authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A strict Compute Engine in this process, or as a program: `python -m clouds.gcp.endpoint --help`.
+"""A strict Compute Engine.
 
 ``PUT /_endpoint/limits`` sets ``{"capacity": {zone: machines that still fit}, "quota": {metric: limit}, "page": things per page}``;
 ``PUT /_endpoint/reset`` empties all projects; ``GET /_endpoint/inventory`` gives everything that there is, ready or not.
@@ -9,15 +9,11 @@
 
 from __future__ import annotations
 
-import argparse
 import base64
-import http.client
 import json
 import threading
-import time
 import urllib.parse
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from clouds.clock import Clock
@@ -25,7 +21,6 @@ from clouds.faults import Answer, Request
 from clouds.gcp import schema
 from clouds.gcp.schema import PREFIX, Refusal
 from clouds.gcp.world import World
-from clouds.wire import Wire
 
 TOKEN = "fake-token-"
 WAIT = 120.0
@@ -126,22 +121,3 @@ class Endpoint:
 def create(clock: Clock) -> Callable[[Request], Answer]:
     """Return an endpoint for this process."""
     return Endpoint(clock)
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--clock", required=True, type=Path)
-    parser.add_argument("--ready", required=True, type=Path, help="file that gets the URL")
-    options = parser.parse_args()
-    url = Wire().publish(create(Clock(options.clock)))
-    # Read the description before anybody waits for it.
-    http.client.HTTPConnection(urllib.parse.urlsplit(url).netloc).request("GET", f"{PREFIX}projects/contract")
-    ready = options.ready.with_suffix(".new")
-    ready.write_text(url, encoding="utf-8")
-    ready.rename(options.ready)
-    while True:
-        time.sleep(3600)
-
-
-if __name__ == "__main__":
-    main()

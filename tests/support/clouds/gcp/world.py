@@ -26,7 +26,7 @@ from clouds.gcp.rules import ROOT, Body, collection_of, key_of, region_of, short
 from clouds.gcp.schema import Method, Refusal
 
 REGIONS = {"us-central1": "abcf", "europe-west1": "bcd"}
-PROJECTS = ("contract", "host", "debian-cloud")
+PROJECTS = ("contract", "host", "debian-cloud", "ubuntu-os-cloud")
 MACHINE_TYPES = {
     "e2-medium": (2, "X86_64"),
     "e2-standard-2": (2, "X86_64"),
@@ -42,6 +42,7 @@ IMAGES = {
     "debian-13-trixie-v20260915": ("debian-13", "X86_64", 10),
     "debian-13-trixie-v20261015": ("debian-13", "X86_64", 10),
     "debian-13-trixie-arm64-v20261015": ("debian-13-arm64", "ARM64", 10),
+    "ubuntu-2404-noble-amd64-v20261014": ("ubuntu-2404-lts-amd64", "X86_64", 10),
 }
 MACHINE, QUICK, ENDING, HEALTHY = 4.0, 1.5, 6.0, 10.0
 """Seconds until a machine runs, anything else is done, a machine is gone, and a backend is healthy. Real ones take 10 to 40 s."""
@@ -126,7 +127,7 @@ class World:
                 "selfLink": f"{ROOT}projects/{project}/global/images/{name}",
             }
             for name, (family, architecture, size) in IMAGES.items()
-            if project == "debian-cloud"
+            if project == ("ubuntu-os-cloud" if name.startswith("ubuntu-") else "debian-cloud")
         ]
 
     def image(self, link: str, project: str) -> Body:
@@ -631,11 +632,15 @@ class World:
                 any(rules.opens(firewall, nic["network"], tags, cidr, port) for _key, firewall in self.of("firewalls"))
                 for cidr in rules.PROBES[service["loadBalancingScheme"]]
             )
-            well = reached and machine["status"] == "RUNNING" and self.clock.now() >= self.healthy.get((group, link), 0.0)
+            well = reached and machine["status"] == "RUNNING" and self.answers(key, group, link)
             for address in addresses:
                 state = "HEALTHY" if well else "UNHEALTHY"
                 found.append({"instance": link, "ipAddress": nic["networkIP"], "healthState": state, "forwardingRuleIp": address})
         return {"kind": "compute#backendServiceGroupHealth", **({"healthStatus": found} if found else {})}
+
+    def answers(self, service: str, group: str, link: str) -> bool:
+        """Tell whether a machine that serves passes the health check of a backend service."""
+        return self.clock.now() >= self.healthy.get((group, link), 0.0)
 
     # Reading
 

@@ -1,27 +1,25 @@
 # Copyright: (c) 2026, the flotilla.kubernetes authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A cluster in AWS whose machines are real: the endpoint, a proxy that writes down every call, the backing, and a way to run playbooks."""
+"""A cluster in a cloud whose machines are real: the endpoint, a proxy that writes down every call, the backing, and playbooks."""
 
 from __future__ import annotations
 
 import contextlib
+import importlib
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import outside
 import yaml
-from clouds.aws.inventory import REGION
-from clouds.cloud import Place
+from clouds.cloud import CONTROL_PLANE, Cloud, Place
 from clouds.cloud import started as endpoint_started
 from clouds.faults import CALM
 
 from backing import process
-from backing.aws.account import Account
-from backing.aws.adapter import Adapter
 from backing.machines import MACHINE
 from backing.picture import Picture
 from backing.podman import Host
@@ -44,13 +42,30 @@ NODE_VARIABLES = {
 }
 
 
+class Scene(Protocol):
+    """What a stage has to know of a cloud: a cloud's folder has a module `scene` with a class `Scene`, made without arguments."""
+
+    account: Cloud
+    """The account of the contract suite at an endpoint that can be backed."""
+    size: str
+    """Of machines."""
+
+    def definition(self, url: str, cidr: str) -> dict[str, Any]:
+        """Return image and the cloud's own section of a definition, whose network is in ``cidr``."""
+
+    def pool(self, url: str) -> dict[str, Any]:
+        """Return what a pool of workers has besides."""
+
+
 @dataclass
 class Stage:
     """:param folder: holds definition, key and logs; ``account`` are the things of others that the account began with."""
 
     folder: Path
+    cloud: str
+    scene: Scene
     name: str
-    vpc_cidr: str
+    cidr: str
     version: str
     place: Place
     backing: process.Process
@@ -63,17 +78,17 @@ class Stage:
     def define(self, control_planes: int, workers: int) -> None:
         """Write the cluster's definition."""
         zones = list(self.place.cloud.zones)
-        size = {"size": "m5.large"}
+        size = {"size": self.scene.size}
+        pool = {"name": "workers", "count": workers, "machine": size, "zones": zones[:2], **self.scene.pool(self.place.direct)}
         outside.write_definition(
             self.foundation,
             self.name,
-            cloud="aws",
+            cloud=self.cloud,
             kubernetes_version=self.version,
             control_plane={"count": control_planes, "machine": size, "zones": zones},
-            pools=[{"name": "workers", "count": workers, "machine": size, "zones": zones[:2]}],
-            image={"id": Account().images(self.place.direct)[0]},
+            pools=[pool],
             access={"ssh_user": "ops", "ssh_private_key_file": str(self.folder / "key")},
-            aws={"region": REGION, "vpc_cidr": self.vpc_cidr, "nat_gateways": "single"},
+            **self.scene.definition(self.place.direct, self.cidr),
         )
 
     def play(self, name: str, *options: str) -> outside.Run:
@@ -81,6 +96,15 @@ class Stage:
         self.place.weather(CALM)
         variables = f"@{self.folder / 'nodes.yml'}"
         return outside.playbook(name, self.foundation, "-e", variables, *options, environment=self.place.environment)
+
+    def machines(self, pool: str = "") -> list[str]:
+        """Return the ids of the cluster's machines that live, in all pools or in one."""
+        found = self.place.cloud.machines(self.place.cloud.dump(self.place.direct), self.name)
+        return sorted(machine.id for machine in found if pool in ("", machine.pool))
+
+    @property
+    def control_planes(self) -> list[str]:
+        return self.machines(CONTROL_PLANE)
 
     def changes(self) -> list[str]:
         """Return the calls of the last playbook that may have changed something."""
@@ -107,14 +131,15 @@ class Stage:
         return f"{collected}\n===== backing\n{self.backing.log.read_text(encoding='utf-8')}"
 
     def picture(self) -> Picture:
-        return Adapter(self.place.direct, self.name).look()
+        adapter: Any = importlib.import_module(f"backing.{self.cloud}.adapter").Adapter(self.place.direct, self.name)
+        return adapter.look()
 
     def kubectl(self, *arguments: str, check: bool = True) -> str:
         """Run kubectl where names are asked of the network's own resolver, through the load balancer's name."""
-        network = self.picture().network
-        assert network is not None, "there is no VPC"
+        picture = self.picture()
+        assert picture.network is not None, "there is no network"
         resolver = self.folder / "resolv.conf"
-        resolver.write_text(f"nameserver {network[2]}\n", encoding="utf-8")
+        resolver.write_text(f"nameserver {picture.resolver}\n", encoding="utf-8")
         script = 'mount --bind "$0" /etc/resolv.conf && exec "$@"'
         kubectl = outside.cache() / "bundles" / self.version / "bin/amd64/kubectl"
         config = Path.home() / f".kube/flotilla/{self.name}.conf"
@@ -128,18 +153,19 @@ class Stage:
 
 
 @contextlib.contextmanager
-def started(folder: Path, name: str, vpc_cidr: str, version: str, strict: bool = True) -> Iterator[Stage]:
+def started(cloud: str, folder: Path, name: str, cidr: str, version: str, strict: bool = True) -> Iterator[Stage]:
     """Set the stage for a cluster.
 
+    :param cloud: folder next to this file.
     :param folder: empty.
     :param name: of the cluster and of the backing.
     :param strict: as of `keeper.Keeper`.
     """
-    account = Account()
+    scene: Scene = importlib.import_module(f"backing.{cloud}.scene").Scene()
     (folder / "endpoint").mkdir()
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / "key")], check=True)
     (folder / "nodes.yml").write_text(yaml.safe_dump(NODE_VARIABLES), encoding="utf-8")
-    with endpoint_started(account, folder / "endpoint", 1.0) as place:
+    with endpoint_started(scene.account, folder / "endpoint", 1.0) as place:
         others = place.reset()
-        with process.started("aws", place.direct, name, name, folder, strict) as backing:
-            yield Stage(folder, name, vpc_cidr, version, place, backing, others)
+        with process.started(cloud, place.direct, name, name, folder, strict) as backing:
+            yield Stage(folder, cloud, scene, name, cidr, version, place, backing, others)

@@ -23,8 +23,11 @@ from cryptography.x509.oid import NameOID
 _connect = socket.create_connection
 
 
-def make_certificates(folder: Path) -> tuple[Path, Path]:
-    """Make an authority and a certificate of it for 127.0.0.1; return the authority's file, and that of certificate and key."""
+def make_certificates(folder: Path, *hosts: str) -> tuple[Path, Path]:
+    """Make an authority and a certificate of it, for 127.0.0.1 and others.
+
+    :returns: the authority's file, and that of certificate and key.
+    """
     start, end = datetime.datetime(2020, 1, 1), datetime.datetime(2100, 1, 1)  # noqa: DTZ001  UTC, as X.509 has it
 
     def builder(name: str, issuer: str, public: ec.EllipticCurvePublicKey) -> x509.CertificateBuilder:
@@ -36,7 +39,8 @@ def make_certificates(folder: Path) -> tuple[Path, Path]:
     root = builder("authority", "authority", authority.public_key())
     root = root.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
     leaf = builder("endpoint", "authority", key.public_key())
-    leaf = leaf.add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
+    here = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
+    leaf = leaf.add_extension(x509.SubjectAlternativeName([here, *(x509.DNSName(host) for host in hosts)]), critical=False)
     pem = serialization.Encoding.PEM
     trusted, own = folder / "authority.pem", folder / "endpoint.pem"
     trusted.write_bytes(root.sign(authority, hashes.SHA256()).public_bytes(pem))
