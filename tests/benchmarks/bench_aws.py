@@ -23,7 +23,6 @@ from typing import Any
 import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
-ANSIBLE = "ansible==12.3.0"
 REGION, ZONES = "eu-west-1", ("eu-west-1a", "eu-west-1b", "eu-west-1c")
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing", "AWS_DEFAULT_REGION": REGION, "no_proxy": "127.0.0.1"}
 SIZE, KEY = "m5.large", "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLs bench"
@@ -233,14 +232,16 @@ def write_plays(folder: Path) -> dict[str, Path]:
 
 
 def run_play(url: str, folder: Path, play: Path, base: dict[str, Any], changed: bool) -> None:
+    import peers
+
     (folder / "ansible.cfg").touch()
     variables = folder / "variables.json"
     variables.write_text(
-        json.dumps({**base, "wanted": changed, "ansible_python_interpreter": str(environment() / "bin/python")}), encoding="utf-8"
+        json.dumps({**base, "wanted": changed, "ansible_python_interpreter": str(peers.ansible() / "bin/python")}), encoding="utf-8"
     )
     clean = {key: value for key, value in os.environ.items() if not key.startswith("ANSIBLE_")}
     done = subprocess.run(
-        [str(environment() / "bin/ansible-playbook"), "-i", "localhost,", "-e", f"@{variables}", str(play)],
+        [str(peers.ansible() / "bin/ansible-playbook"), "-i", "localhost,", "-e", f"@{variables}", str(play)],
         env={
             **clean,
             **CREDENTIALS,
@@ -257,17 +258,6 @@ def run_play(url: str, folder: Path, play: Path, base: dict[str, Any], changed: 
     play.with_suffix(".log").write_text(done.stdout + done.stderr, encoding="utf-8")
     if done.returncode:
         raise RuntimeError(f"{play} failed: {done.stdout[-1500:]}{done.stderr[-500:]}")
-
-
-def environment() -> Path:
-    """Return the Python environment with Ansible's package of collections; it is made when it is not there."""
-    cache = Path(os.environ.get("FLOTILLA_CACHE") or "~/.cache/flotilla").expanduser()
-    folder = cache / "benchmarks" / ANSIBLE.replace("==", "-")
-    if not (folder / "complete").exists():
-        subprocess.run([sys.executable, "-m", "venv", "--clear", str(folder)], check=True)
-        subprocess.run([str(folder / "bin/pip"), "install", "--quiet", ANSIBLE, "boto3"], check=True)
-        (folder / "complete").touch()
-    return folder
 
 
 # What runs in a process of its own.

@@ -3,8 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """`gcp_machines` against the Compute Engine of the tests: calls, growth, pace, and `google.cloud.gcp_compute_instance` on the same task.
 
-google.cloud is that of the package `ansible`, in a Python environment of its own in the cache. Its modules know Google's own address
-only, so the endpoint is their proxy.
+google.cloud's modules know Google's own address only, so the endpoint is their proxy.
 """
 
 from __future__ import annotations
@@ -31,7 +30,6 @@ KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLs bench"
 FEW, MANY, PAGE = 10, 1000, 500
 FLEET, LATENCY, OPERATION = 20, 100, 5
 MEMORY = 400.0
-LOOP_RATIO = 1 / 8
 WAITS = ("zone_operations.wait",)
 
 
@@ -131,10 +129,9 @@ def pace(url: str) -> list[Any]:
 
 def comparison(url: str, folder: Path) -> list[Any]:
     """Compare whole playbook runs that make and keep machines, all with the same latency."""
-    from bench_aws import environment
-    from report import Figure
+    import rival
+    from clouds.gcp.account import UNIVERSE, write_account
 
-    wanted = definition(FLEET, 1)
     subnet = f"projects/{PROJECT}/regions/{REGION}/subnetworks/bench"
     disk = {"auto_delete": True, "boot": True, "initialize_params": {"source_image": IMAGE, "disk_size_gb": 20, "disk_type": "pd-balanced"}}
     instance = {
@@ -148,75 +145,30 @@ def comparison(url: str, folder: Path) -> list[Any]:
         "network_interfaces": [{"subnetwork": {"selfLink": subnet}}],
         "labels": {"fleet": "bench"},
     }
-    one = {"google.cloud.gcp_compute_instance": instance, "loop": list(range(FLEET)), "loop_control": {"label": "{{ item }}"}}
-    jobs = {"ansible.builtin.async_status": {"jid": "{{ item.ansible_job_id }}"}, "loop": "{{ made.results }}", "register": "done"}
-    waiting = {"until": "done is finished", "retries": 600, "delay": 1, "loop_control": {"label": "{{ item.item }}"}}
-    tasks: dict[str, list[dict[str, Any]]] = {
-        "ours": [{"flotilla.kubernetes.gcp_machines": {"cluster": wanted, "wait_for": "running"}}],
-        "loop": [one],
-        "async": [{**one, "async": 900, "poll": 0, "register": "made"}, {**jobs, **waiting}],
-    }
-    seconds: dict[tuple[str, str], float] = {}
-    calls: dict[tuple[str, str], int] = {}
-    for form, wishes in tasks.items():
+
+    def empty() -> None:
         reset(url, LATENCY, OPERATION)
         child(url, 0, 1)
-        play = folder / f"{form}.yml"
-        play.write_text(
-            json.dumps([{"hosts": "localhost", "connection": "local", "gather_facts": False, "tasks": wishes}]), encoding="utf-8"
-        )
-        for what in ("create", "no-op"):
-            counted(url)
-            started = time.monotonic()
-            run_play(url, play, environment())
-            seconds[form, what] = time.monotonic() - started
-            calls[form, what] = sum(counted(url).values())
-    figures = []
-    details = {"seconds": {" ".join(key): value for key, value in seconds.items()}, "calls": {" ".join(key): n for key, n in calls.items()}}
-    for form, limit in (("loop", LOOP_RATIO), ("async", 1.0)):
-        ours, theirs = seconds["ours", "create"], seconds[form, "create"]
-        reference = f"{ours:.1f} s to {theirs:.1f} s of gcp_compute_instance, {form}, over {FLEET}"
-        figures.append(Figure(f"gcp-create-to-{form}", ours / theirs, limit, reference=reference, details=details))
-    return figures
+
+    key = folder / "key.json"
+    write_account(key, url)
+    environment = {
+        "CLOUDSDK_API_ENDPOINT_OVERRIDES_COMPUTE": f"{url}/compute/v1/",
+        "GOOGLE_APPLICATION_CREDENTIALS": str(key),
+        "GOOGLE_CLOUD_UNIVERSE_DOMAIN": UNIVERSE,
+        "HTTPS_PROXY": url,
+        "REQUESTS_CA_BUNDLE": str(folder / "endpoint.pem"),
+        "no_proxy": "127.0.0.1",
+    }
+    ours = rival.Task("flotilla.kubernetes.gcp_machines", {"cluster": definition(FLEET, 1), "wait_for": "running"})
+    theirs = rival.Task("google.cloud.gcp_compute_instance", instance)
+    return rival.compare("gcp", ours, theirs, FLEET, folder, empty, lambda: sum(counted(url).values()), environment)
 
 
 def counted(url: str) -> dict[str, int]:
     """Return what was called since the last time."""
     with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(f"{url}/_bench", timeout=60) as answer:
         return dict(json.load(answer))
-
-
-def run_play(url: str, play: Path, ansible: Path) -> None:
-    from clouds.gcp.account import UNIVERSE, write_account
-
-    collections = [str(path) for path in (ansible / "lib").glob("python*/site-packages")]
-    clean = {key: value for key, value in os.environ.items() if not key.startswith("ANSIBLE_")}
-    key = play.with_name("key.json")
-    write_account(key, url)
-    (play.parent / "ansible.cfg").touch()
-    program = str(Path(sys.executable).with_name("ansible-playbook"))
-    done = subprocess.run(
-        [program, "-i", "localhost,", "-e", f"ansible_python_interpreter={sys.executable}", str(play)],
-        env={
-            **clean,
-            "ANSIBLE_CONFIG": str(play.parent / "ansible.cfg"),
-            "ANSIBLE_COLLECTIONS_PATH": os.pathsep.join([str(ROOT / "collection"), *collections]),
-            "CLOUDSDK_API_ENDPOINT_OVERRIDES_COMPUTE": f"{url}/compute/v1/",
-            "GOOGLE_APPLICATION_CREDENTIALS": str(key),
-            "GOOGLE_CLOUD_UNIVERSE_DOMAIN": UNIVERSE,
-            "HTTPS_PROXY": url,
-            "REQUESTS_CA_BUNDLE": str(play.with_name("endpoint.pem")),
-            "no_proxy": "127.0.0.1",
-        },
-        cwd=play.parent,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=900,
-    )
-    play.with_suffix(".log").write_text(done.stdout + done.stderr, encoding="utf-8")
-    if done.returncode:
-        raise RuntimeError(f"{play} failed: {done.stdout[-1500:]}{done.stderr[-500:]}")
 
 
 def grow(count: int, zones: int) -> dict[str, Any]:

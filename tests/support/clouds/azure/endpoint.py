@@ -718,7 +718,7 @@ class Endpoint:
                 raise Error(
                     400, "NetworkInterfaceAndInternalLoadBalancerMustUseSameVnet", "Interface and load balancer are in two networks."
                 )
-        new["properties"].setdefault("dnsSettings", {"dnsServers": [], "appliedDnsServers": []})
+        new["properties"].setdefault("dnsSettings", {"dnsServers": []})
         new["properties"].setdefault(
             "macAddress",
             (old or {"properties": {}})["properties"].get("macAddress")
@@ -1003,6 +1003,7 @@ class Endpoint:
         disk.setdefault("diskSizeGB", offers.DISK_GB)
         disk.setdefault("osType", "Linux")
         disk.setdefault("deleteOption", "Detach")
+        machine["properties"]["storageProfile"].setdefault("dataDisks", [])
         managed = disk.setdefault("managedDisk", {})
         managed.setdefault("storageAccountType", "Premium_LRS")
         number = f"{machine['id'].partition('/providers/')[0]}/providers/{KINDS[DISK][0]}/{disk['name']}"
