@@ -38,10 +38,20 @@ def cluster_entry() -> dict[str, str]:
 
 
 def sign(client: Client, request: str, ttl: int, timeout: float = 30.0) -> str:
-    """Return the certificate (PEM) for a certificate signing request (PEM), valid for ``ttl`` seconds at most.
+    """Return the certificate (PEM) of a person for a certificate signing request (PEM), valid for ``ttl`` seconds at most.
+
+    :raises FlotillaError: the cluster refused the request, or did not sign it within ``timeout`` seconds.
+    """
+    return ask(client, request, SIGNER, approve=True, ttl=ttl, timeout=timeout)
+
+
+def ask(client: Client, request: str, signer: str, approve: bool, ttl: int | None = None, timeout: float = 30.0) -> str:
+    """Return the certificate (PEM) that a signer of the cluster makes for a certificate signing request (PEM).
 
     https://kubernetes.io/docs/reference/access-authn-authz/certificate-signing-requests/
 
+    :param approve: whether to approve the request; the cluster does it by itself for a kubelet that asks for its own next certificate.
+    :param ttl: seconds for which it is good at most; None for as long as the signer gives.
     :raises FlotillaError: the cluster refused the request, or did not sign it within ``timeout`` seconds.
     """
     name = f"flotilla-{secrets.token_hex(8)}"
@@ -51,17 +61,18 @@ def sign(client: Client, request: str, ttl: int, timeout: float = 30.0) -> str:
         "metadata": {"name": name, "labels": {"app.kubernetes.io/managed-by": "flotilla.kubernetes"}},
         "spec": {
             "request": base64.b64encode(request.encode()).decode(),
-            "signerName": SIGNER,
-            "expirationSeconds": ttl,
-            "usages": ["client auth"],
+            "signerName": signer,
+            **({"expirationSeconds": ttl} if ttl else {}),
+            "usages": ["client auth"] if signer == SIGNER else ["digital signature", "client auth"],
         },
     }
     made = client.post(REQUESTS, body)
     try:
-        made.setdefault("status", {})["conditions"] = [
-            {"type": "Approved", "status": "True", "reason": "Flotilla", "message": "Asked for with the playbook kubeconfig."}
-        ]
-        client.request("PUT", f"{REQUESTS}/{name}/approval", made)
+        if approve:
+            made.setdefault("status", {})["conditions"] = [
+                {"type": "Approved", "status": "True", "reason": "Flotilla", "message": "Asked for with the playbook kubeconfig."}
+            ]
+            client.request("PUT", f"{REQUESTS}/{name}/approval", made)
         deadline = time.monotonic() + timeout
         while time.monotonic() < deadline:
             status = client.get(f"{REQUESTS}/{name}").get("status", {})
@@ -76,7 +87,7 @@ def sign(client: Client, request: str, ttl: int, timeout: float = 30.0) -> str:
                 )
             time.sleep(0.1)
     finally:
-        # A run that is killed before leaves it to the cluster, which removes signed requests after an hour.
+        # A run that is killed before leaves it to the cluster, which removes signed requests after an hour. A kubelet may not delete any.
         try:
             client.request("DELETE", f"{REQUESTS}/{name}")
         except (ApiError, OSError):

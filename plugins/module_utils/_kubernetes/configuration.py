@@ -113,6 +113,71 @@ def restart_due(restart: Restart) -> bool:
     return restart.due and any(started <= restart.owed_since for _id, _flags, started in processes(API_SERVER))
 
 
+def restart_component(component: str, since: float, address: str, timeout: float) -> None:
+    """Have a static pod of this control plane started anew if it began at ``since`` (seconds since the epoch) or before, and wait for it.
+
+    :param address: of this machine.
+    :param timeout: seconds that it may take to come back.
+    :raises FlotillaError: see `wait_for_component`.
+    """
+    patience = time.monotonic() + GRACE
+    told: set[int] = set()
+    while old := [process for process, _flags, started in processes(component) if started <= since]:
+        # Watches that clients do not give up keep an API server for a minute; kubelet would not wait so long either.
+        late = time.monotonic() > patience
+        for process in old:
+            if late or process not in told:
+                told.add(process)
+                with suppress(ProcessLookupError):
+                    os.kill(process, signal.SIGKILL if late else signal.SIGTERM)
+        time.sleep(0.5)
+    manifest = (MANIFESTS / f"{component}.yaml").read_text(encoding="utf-8")
+    wait_for_component(component, arguments(manifest), since, address, timeout)
+
+
+def wait_for_component(component: str, flags: set[str], since: float, address: str, timeout: float) -> None:
+    """Wait until a process with these flags that started after ``since`` is healthy, and no other is there.
+
+    :raises FlotillaError: ``COMPONENT_NOT_BACK``.
+    """
+    deadline = time.monotonic() + timeout
+    while True:
+        found = list(processes(component))
+        problem = (
+            component_problem(component, address)
+            if found and all(flags <= has and since < start for _id, has, start in found)
+            else "not there"
+        )
+        if not problem:
+            return
+        if time.monotonic() > deadline:
+            raise FlotillaError(
+                "COMPONENT_NOT_BACK",
+                f"{component} did not come back within {timeout:g} s: {problem}",
+                "Read its log ('crictl logs' of its newest container). No other control plane was changed after this one.",
+            )
+        time.sleep(0.5)
+
+
+def component_problem(component: str, address: str) -> str:
+    """Return why a component of this control plane is not healthy, or nothing; of one that tells nothing, nothing is known."""
+    if component == API_SERVER:
+        return api_server_problem(address)
+    try:
+        if component == "etcd":
+            health = Client(address, CLIENT_PORT, client_context(), timeout=5).get("/health")
+            return "" if str(health.get("health")).lower() == "true" else f"it answers {health}"
+        if component in HEALTH_PORTS:
+            # Its certificate is one that it made for itself, and the answer is one word.
+            unverified = ssl.create_default_context()
+            unverified.check_hostname = False
+            unverified.verify_mode = ssl.CERT_NONE
+            Client("127.0.0.1", HEALTH_PORTS[component], unverified, timeout=5).request("GET", "/healthz")
+    except (OSError, FlotillaError, ValueError) as error:
+        return str(error)
+    return ""
+
+
 class ControlPlane:
     """The settings of the control plane on this machine, and of the cluster as far as it records them.
 
@@ -223,56 +288,13 @@ class ControlPlane:
         self.client.merge(path, {"spec": {"template": template}})
 
     def _restart_api_server(self, restart: Restart) -> None:
-        since = restart.owed_since
-        patience = time.monotonic() + GRACE
-        told: set[int] = set()
-        while old := [process for process, _flags, started in processes(API_SERVER) if started <= since]:
-            # Watches that clients do not give up keep it for a minute; kubelet would not wait so long either.
-            late = time.monotonic() > patience
-            for process in old:
-                if late or process not in told:
-                    told.add(process)
-                    with suppress(ProcessLookupError):
-                        os.kill(process, signal.SIGKILL if late else signal.SIGTERM)
-            time.sleep(0.5)
-        manifest = (MANIFESTS / f"{API_SERVER}.yaml").read_text(encoding="utf-8")
-        self._wait_for(API_SERVER, arguments(manifest), since)
+        restart_component(API_SERVER, restart.owed_since, self._address, self._timeout)
+        self.client.disconnect()
         restart.pay()
 
     def _wait_for(self, component: str, flags: set[str], since: float) -> None:
-        """Wait until a process with these flags that started after ``since`` is healthy, and no other is there."""
-        deadline = time.monotonic() + self._timeout
-        while True:
-            found = list(processes(component))
-            problem = (
-                self._problem(component) if found and all(flags <= has and since < start for _id, has, start in found) else "not there"
-            )
-            if not problem:
-                self.client.disconnect()
-                return
-            if time.monotonic() > deadline:
-                raise FlotillaError(
-                    "COMPONENT_NOT_BACK",
-                    f"{component} did not come back with its new settings within {self._timeout:g} s: {problem}",
-                    "Read its log ('crictl logs' of its newest container). No other control plane was changed after this one.",
-                )
-            time.sleep(0.5)
-
-    def _problem(self, component: str) -> str:
-        if component == API_SERVER:
-            return api_server_problem(self._address)
-        try:
-            if component == "etcd":
-                health = Client(self._address, CLIENT_PORT, client_context(), timeout=5).get("/health")
-                return "" if str(health.get("health")).lower() == "true" else f"it answers {health}"
-            # Its certificate is one that it made for itself, and the answer is one word.
-            unverified = ssl.create_default_context()
-            unverified.check_hostname = False
-            unverified.verify_mode = ssl.CERT_NONE
-            Client("127.0.0.1", HEALTH_PORTS[component], unverified, timeout=5).request("GET", "/healthz")
-        except (OSError, FlotillaError, ValueError) as error:
-            return str(error)
-        return ""
+        wait_for_component(component, flags, since, self._address, self._timeout)
+        self.client.disconnect()
 
     @contextmanager
     def _configuration(self) -> Iterator[Path]:
@@ -301,7 +323,7 @@ def recorded_kubelet_configuration() -> str:
     """Return the kubelet configuration that the cluster records, read with this node's own credential."""
     kind = "KubeletConfiguration"
     name, entry = RECORDS[kind]
-    return comparable(kind, _kubelet_client().get(f"{CONFIG_MAPS}/{name}")["data"][entry])
+    return comparable(kind, kubelet_client().get(f"{CONFIG_MAPS}/{name}")["data"][entry])
 
 
 def kubelet_difference(wanted: str) -> dict[str, str] | None:
@@ -320,6 +342,14 @@ def apply_kubelet(timeout: float) -> None:
     _kubeadm("upgrade", "node", "phase", "kubelet-config")
     restart_kubelet()
     restart.pay()
+    wait_for_kubelet(timeout)
+
+
+def wait_for_kubelet(timeout: float) -> None:
+    """Wait until the kubelet of this node, just started, is healthy.
+
+    :raises FlotillaError: ``KUBELET_NOT_HEALTHY``.
+    """
     deadline = time.monotonic() + timeout
     problem = "no answer yet"
     while problem:
@@ -327,7 +357,7 @@ def apply_kubelet(timeout: float) -> None:
         if problem and time.monotonic() > deadline:
             raise FlotillaError(
                 "KUBELET_NOT_HEALTHY",
-                f"kubelet is not healthy with its new configuration after {timeout:g} s: {problem}",
+                f"kubelet is not healthy {timeout:g} s after its restart: {problem}",
                 "Read 'journalctl -u kubelet' on the machine.",
             )
         time.sleep(0.2)
@@ -352,7 +382,7 @@ def _kubelet_problem() -> str:
     return "" if answer.status == 200 else f"it answers {answer.status}"
 
 
-def _kubelet_client() -> Client:
+def kubelet_client() -> Client:
     """Return a client with this node's own credential, which may read the kubelet configuration: for nodes that are no control plane."""
     text = KUBELET_KUBECONFIG.read_text(encoding="utf-8")
     server = re.search(r"^\s*server: https://(\S+):(\d+)$", text, re.MULTILINE)

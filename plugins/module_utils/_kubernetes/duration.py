@@ -9,19 +9,22 @@ import re
 
 from .._errors import FlotillaError
 
-_UNITS = {"h": 3600, "m": 60, "s": 1}
+_UNITS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
 _DURATION = re.compile(r"(?:\d+h)?(?:\d+m)?(?:\d+s)?")
+_DAYS = re.compile(r"\d+d")
 
 
-def parse_duration(text: str, what: str) -> int:
+def parse_duration(text: str, what: str, days: bool = False) -> int:
     """Return the seconds of ``text``.
 
     :param what: the name of the value, for the error message.
+    :param days: whether ``30d`` is one, too, which Kubernetes does not write.
     :raises FlotillaError: it is no duration.
     """
-    if not text or not _DURATION.fullmatch(text):
-        raise FlotillaError("DURATION_INVALID", f"{what} is {text!r}, which is no duration.", "Write it like 90s, 10m, 8h or 1h30m.")
-    return sum(int(number) * _UNITS[unit] for number, unit in re.findall(r"(\d+)([hms])", text))
+    if not text or not (_DURATION.fullmatch(text) or (days and _DAYS.fullmatch(text))):
+        examples = "30d, 8h or 1h30m" if days else "90s, 10m, 8h or 1h30m"
+        raise FlotillaError("DURATION_INVALID", f"{what} is {text!r}, which is no duration.", f"Write it like {examples}.")
+    return sum(int(number) * _UNITS[unit] for number, unit in re.findall(r"(\d+)([dhms])", text))
 
 
 def format_duration(seconds: float) -> str:

@@ -9,8 +9,6 @@ What is wrong with it is for ``judge`` to say, on the controller. Python 3.9, st
 from __future__ import annotations
 
 import os
-import re
-import ssl
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,13 +17,9 @@ from typing import Any
 from ..._command import run
 from ..._errors import FlotillaError
 from ..._installed import InstalledFiles
-from ..client import embedded_in_kubeconfig
+from .. import certificates
 from ..kubelet_flags import KUBEADM_FLAGS, read_flags
 
-PKI = "/etc/kubernetes/pki"
-AUTHORITIES = ("ca.crt", "etcd/ca.crt", "front-proxy-ca.crt")
-KUBECONFIGS = ("admin.conf", "super-admin.conf", "controller-manager.conf", "scheduler.conf")
-KUBELET_PKI = "/var/lib/kubelet/pki"
 EXTRA_FLAGS = ("/etc/default/kubelet", "/etc/sysconfig/kubelet")
 KUBELET_CONFIGURATION = "/var/lib/kubelet/config.yaml"
 UNIFIED_HIERARCHY = "/sys/fs/cgroup/cgroup.controllers"
@@ -58,7 +52,7 @@ def observe(name: str, wanted: Wanted, root: Path = Path("/")) -> dict[str, Any]
     return {
         "node": name,
         "disks": list(_disks(at(path) for path in wanted.disk_paths)),
-        "certificates": list(_certificates(at)),
+        "certificates": [{"path": str(one.path), "kind": one.kind, "ends": one.ends} for one in certificates.find(root)],
         "kubelet_flags": {
             "kubeadm": read_flags(_text(at(str(KUBEADM_FLAGS)))),
             **{path: read_flags(_text(at(path))) for path in EXTRA_FLAGS},
@@ -88,39 +82,6 @@ def _disks(paths: Iterable[Path]) -> Iterator[dict[str, Any]]:
             seen.add(device)
             found = os.statvfs(place)
             yield {"path": str(path), "free": found.f_bavail * found.f_frsize, "inodes": found.f_favail if found.f_files else None}
-
-
-def _certificates(at: Any) -> Iterator[dict[str, Any]]:
-    """Yield path, kind and end (seconds since the epoch) of each certificate of Kubernetes on the machine; of a bundle the first to end."""
-    pki = at(PKI)
-    for path in sorted([*pki.glob("*.crt"), *pki.glob("etcd/*.crt")]):
-        kind = "authority" if str(path.relative_to(pki)) in AUTHORITIES else "control_plane"
-        yield from _ends(str(path), kind, path.read_bytes())
-    for name in KUBECONFIGS:
-        path = at(f"/etc/kubernetes/{name}")
-        embedded = embedded_in_kubeconfig(_text(path), "client-certificate-data")
-        if embedded:
-            yield from _ends(str(path), "control_plane", embedded)
-    for path in (at(f"{KUBELET_PKI}/kubelet-client-current.pem"), at(f"{KUBELET_PKI}/kubelet-server-current.pem")):
-        if path.exists():
-            yield from _ends(str(path), "kubelet", path.read_bytes())
-
-
-def _ends(path: str, kind: str, content: bytes) -> Iterator[dict[str, Any]]:
-    found = re.findall(rb"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", content, re.DOTALL)
-    # A kubelet's file holds its own certificate first; what may follow is its authority's.
-    ends = [end for end in map(_not_after, found if kind == "authority" else found[:1]) if end is not None]
-    if ends:
-        yield {"path": path, "kind": kind, "ends": min(ends)}
-
-
-def _not_after(certificate: bytes) -> float | None:
-    """Return when a certificate ends; the standard library reads only those of connections."""
-    try:
-        text = run(["openssl", "x509", "-noout", "-enddate"], stdin=certificate.decode("ascii"), code="CERTIFICATE_UNREADABLE")
-        return ssl.cert_time_to_seconds(text.strip().partition("=")[2])
-    except (FlotillaError, ValueError):
-        return None
 
 
 def _containerd() -> dict[str, Any]:

@@ -140,6 +140,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Components:
     monkeypatch.setattr(configuration, "MANIFESTS", tmp_path)
     monkeypatch.setattr(configuration, "processes", components.processes)
     monkeypatch.setattr(configuration.os, "kill", components.kill)
+    monkeypatch.setattr(configuration, "component_problem", lambda _component, _address: "")
     monkeypatch.setattr(configuration, "Restart", lambda name: Restart(name, tmp_path / "state"))
     monkeypatch.setattr(configuration.time, "sleep", lambda _seconds: None)
     monkeypatch.setattr(configuration, "api_server_problem", lambda address: "refused" if address == "10.0.0.13" else "")
@@ -162,7 +163,6 @@ def control_plane(peers: tuple[str, ...] = (), timeout: float = 5.0) -> configur
     made = object.__new__(configuration.ControlPlane)
     made._documents, made._address, made._peers, made._user, made._timeout = [], "10.0.0.11", peers, "flotilla", timeout
     made.client, made._encryption = Connection(), None
-    made._problem = lambda component: ""
     return made
 
 
