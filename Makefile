@@ -15,7 +15,7 @@ SEED ?= 9
 
 playbook = FLOTILLA_FRONTEND=make ANSIBLE_STDOUT_CALLBACK=flotilla.kubernetes.phases tools/run ansible-playbook -i $(FOUNDATION) -e flotilla_cluster_name=$(CLUSTER)
 
-.PHONY: help setup setup-tests lint unit integration contract contract-full preflight molecule test e2e e2e-full e2e-aws e2e-gcp e2e-azure e2e-backup e2e-upgrade e2e-rotate e2e-kill-upgrade e2e-kill e2e-kill-fresh build bundle bench cluster cluster-status cluster-delete kubeconfig kubectl clean
+.PHONY: help setup setup-tests lint unit integration contract contract-full preflight molecule test e2e e2e-full e2e-aws e2e-gcp e2e-azure e2e-backup e2e-upgrade e2e-upgrade-faults e2e-rotate e2e-kill-upgrade e2e-kill e2e-kill-fresh build bundle bench cluster cluster-status cluster-delete kubeconfig kubectl clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -93,6 +93,9 @@ e2e-backup: setup-tests ## Destroy the control plane of a cluster with 10,000 ob
 
 e2e-rotate: setup-tests ## Let the certificates of a cluster of three and one grow old, and renew them under load
 	@tools/gates e2e-rotate -- $(ARGS)
+
+e2e-upgrade-faults: setup-tests ## Upgrade a cluster with a canary, a check that does not hold and a worker out of reach
+	@tools/gates e2e-upgrade-faults -- $(ARGS)
 
 e2e-kill-upgrade: setup-tests ## Kill one upgrade at five kinds of step, and let it go on each time
 	@tools/gates e2e-kill-upgrade -- $(ARGS)
