@@ -13,6 +13,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import outside
 import pytest
@@ -45,20 +46,24 @@ class World:
     def upgrade(self, *options: str) -> outside.Run:
         return outside.playbook("cluster_upgrade", self.foundation, *options)
 
-    def nodes(self) -> dict[str, str]:
-        """Return the version of each node's kubelet."""
+    def kubectl(self, *arguments: str) -> str:
         (machine,) = outside.machines(NAME, "control-plane")
-        shown = outside.host(
-            "podman", "exec", machine, "kubectl", "--kubeconfig=/etc/kubernetes/admin.conf", "get", "nodes", "--output=json"
-        )
-        return {one["metadata"]["name"]: one["status"]["nodeInfo"]["kubeletVersion"].lstrip("v") for one in json.loads(shown)["items"]}
+        return outside.host("podman", "exec", machine, "kubectl", "--kubeconfig=/etc/kubernetes/admin.conf", *arguments)
+
+    def items(self, *arguments: str) -> list[dict[str, Any]]:
+        return json.loads(self.kubectl("get", *arguments, "--output=json"))["items"]
+
+    def versions(self) -> dict[str, str]:
+        """Return the version of each node's kubelet."""
+        return {one["metadata"]["name"]: one["status"]["nodeInfo"]["kubeletVersion"].lstrip("v") for one in self.items("nodes")}
 
     def not_ready(self) -> list[str]:
-        (machine,) = outside.machines(NAME, "control-plane")
-        shown = outside.host(
-            "podman", "exec", machine, "kubectl", "--kubeconfig=/etc/kubernetes/admin.conf", "get", "nodes", "--no-headers"
-        )
+        shown = self.kubectl("get", "nodes", "--no-headers")
         return [line.split()[0] for line in shown.splitlines() if line.split()[1].startswith("NotReady")]
+
+    def complete(self) -> bool:
+        sets = [one["status"] for one in self.items("daemonsets", "-A")]
+        return self.not_ready() == [] and all(one["numberReady"] == one["desiredNumberScheduled"] for one in sets)
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +86,7 @@ def test_a_check_that_does_not_hold_stops_it_before_anything_is_touched(world: W
     run = world.upgrade()
     assert run.status != 0 and run.changed == 0
     assert "Of 1 checks, 1 did not hold for 2m: written down: sh ended with 1" in run.output
-    assert set(world.nodes().values()) == {OLD}
+    assert set(world.versions().values()) == {OLD}
     world.broken.unlink()
 
 
@@ -92,7 +97,7 @@ def test_a_worker_out_of_reach_stops_it_unless_somebody_allows_that(world: World
     run = world.upgrade()
     assert run.status != 0 and run.changed == 0
     assert "UPGRADE_NODE_NOT_READY" in run.output and dead in run.output
-    assert set(world.nodes().values()) == {OLD}
+    assert set(world.versions().values()) == {OLD}
 
 
 def test_the_others_are_upgraded_without_it_canaries_first(world: World) -> None:
@@ -102,7 +107,7 @@ def test_the_others_are_upgraded_without_it_canaries_first(world: World) -> None
     # It is not what the definition says yet, and says so.
     assert run.status != 0
     assert f"{dead} (out of reach). Everything else runs {NEW}" in run.output, run.output[-6000:]
-    assert {node for node, version in world.nodes().items() if version != NEW} == {dead}
+    assert {node for node, version in world.versions().items() if version != NEW} == {dead}
     assert 0 < run.output.index(f"changed: [{canary} -> ") < run.output.index(f"changed: [{alive} -> ")
     asked = [float(line) for line in world.asked.read_text().splitlines()]
     # While the canary soaked the check was asked again and again.
@@ -117,10 +122,10 @@ def test_the_others_are_upgraded_without_it_canaries_first(world: World) -> None
 def test_when_it_is_back_the_next_run_does_the_rest(world: World) -> None:
     dead = outside.machines(NAME, "workers")[0]
     outside.host("podman", "start", dead)
-    wait_for("the node to be back", lambda: world.not_ready() == [] and world.complete())
+    wait_for("the node to be back", world.complete)
     run = world.upgrade()
     assert run.status == 0, run.output[-6000:]
-    assert set(world.nodes().values()) == {NEW}
+    assert set(world.versions().values()) == {NEW}
     for name in ("cluster_upgrade", "cluster_apply"):
         again = outside.playbook(name, world.foundation)
         assert (again.status, again.changed) == (0, 0), again.output[-6000:]
