@@ -16,6 +16,7 @@ import ssl
 import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -146,7 +147,13 @@ class World:
 
 @pytest.fixture(scope="module", params=[1, 3], ids=["one", "three"])
 def world(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    name = f"test-backup-{request.param}"
+    with made(f"test-backup-{request.param}", tmp_path_factory, control_plane={"count": request.param}) as world:
+        yield world
+
+
+@contextmanager
+def made(name: str, tmp_path_factory: pytest.TempPathFactory, **definition: Any) -> Iterator[World]:
+    """Give a cluster with a place for backups."""
     foundation, folder = tmp_path_factory.mktemp("backup"), tmp_path_factory.mktemp("recipient")
     # Not in /tmp, which definitions refuse.
     store = outside.cache() / "e2e" / name
@@ -157,7 +164,7 @@ def world(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     outside.write_definition(
         foundation,
         name,
-        control_plane={"count": request.param},
+        **definition,
         local={"network_cidr": "172.30.231.0/24"},
         backup_store={
             "directory": {"path": str(store)},
@@ -169,19 +176,21 @@ def world(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     vault.write_text("{}", encoding="utf-8")
     if any(outside.left_of(name).values()):
         outside.playbook("cluster_delete", foundation, "-e", f"flotilla_confirm={name}")
-    made = outside.playbook("cluster_apply", foundation)
-    assert made.status == 0, made.output[-6000:]
-    cluster = Cluster(foundation, name, made, {}, None, foundation, vault)
-    yield World(cluster, folder, store, request.param)
-    if not os.environ.get("FLOTILLA_KEEP"):
-        deleted = outside.playbook("cluster_delete", foundation, "-e", f"flotilla_confirm={name}")
-        assert deleted.status == 0 and not any(outside.left_of(name).values()), deleted.output[-3000:]
-        shutil.rmtree(store, ignore_errors=True)
+    applied = outside.playbook("cluster_apply", foundation)
+    assert applied.status == 0, applied.output[-6000:]
+    cluster = Cluster(foundation, name, applied, {}, None, foundation, vault)
+    try:
+        yield World(cluster, folder, store, definition.get("control_plane", {}).get("count", 1))
+    finally:
+        if not os.environ.get("FLOTILLA_KEEP"):
+            deleted = outside.playbook("cluster_delete", foundation, "-e", f"flotilla_confirm={name}")
+            assert deleted.status == 0 and not any(outside.left_of(name).values()), deleted.output[-3000:]
+            shutil.rmtree(store, ignore_errors=True)
 
 
 def test_everything_that_the_backup_holds_comes_back(world: World) -> None:
     cluster = world.cluster
-    cluster.kubectl("create", "deployment", "web", "--image=registry.k8s.io/pause:3.10.1", "--replicas=2")
+    deploy(world)
     api = world.api()
     api.fill()
     before = api.digest()
@@ -239,7 +248,10 @@ def test_everything_that_the_backup_holds_comes_back(world: World) -> None:
 
 def test_a_cluster_that_serves_goes_back_and_its_present_is_kept(world: World) -> None:
     api = world.api()
-    api.call("POST", "/api/v1/namespaces/many/configmaps", {"metadata": {"name": "written-much-later"}})
+    api.call("POST", "/api/v1/namespaces", {"metadata": {"name": "many"}})
+    if not world.manifests():
+        assert world.backup().status == 0
+    assert api.call("POST", "/api/v1/namespaces/many/configmaps", {"metadata": {"name": "written-much-later"}})[0] == 201
     known = {manifest["id"] for manifest in world.manifests()}
     first = next(iter(known))
     restored = world.restore("-e", f"flotilla_confirm={world.name}", "-e", f"flotilla_backup_id={first}")
@@ -283,6 +295,13 @@ def test_backups_go_to_a_host_by_ssh(world: World, tmp_path: Path) -> None:
         assert [name.rpartition(".")[2] for name in sorted(listed)] == ["backup", "json"]
     finally:
         path.write_text(text, encoding="utf-8")
+
+
+def deploy(world: World) -> None:
+    """Have two pods of an image that the machines have."""
+    manifest = json.loads((world.cluster.bundle / "manifest.json").read_text(encoding="utf-8"))
+    world.cluster.kubectl("create", "deployment", "web", f"--image={manifest['pause_image']}", "--replicas=2")
+    wait_for("two pods", lambda: len([pod for pod in world.cluster.get("pods", "--selector=app=web") if ready(pod)]) == 2)
 
 
 def containers_of(pod: dict[str, Any]) -> list[str]:
