@@ -38,13 +38,14 @@ def documentation(module: Path, name: str) -> Any:
 
 def options_of(module: Path) -> dict[str, Any]:
     documented = documentation(module, "DOCUMENTATION")
-    options = dict(documented.get("options", {}))
+    options: dict[str, Any] = {}
     for fragment in documented.get("extends_documentation_fragment", []):
         name = fragment.rpartition(".")[2]
         if (ROOT / f"plugins/doc_fragments/{name}.py").exists():
             source = (ROOT / f"plugins/doc_fragments/{name}.py").read_text(encoding="utf-8")
             options.update(yaml.safe_load(re.search(r'DOCUMENTATION = r?"""(.*?)"""', source, re.S).group(1))["options"])
-    return options
+    # What a module says itself counts, as for Ansible.
+    return {**options, **documented.get("options", {})}
 
 
 def specification(options: dict[str, Any]) -> dict[str, Any]:
