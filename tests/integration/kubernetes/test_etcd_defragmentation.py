@@ -30,7 +30,7 @@ class Three:
         for name in NAMES:
             members.start(name, NAMES, "new", f"--quota-backend-bytes={QUOTA * etcd_space.MIB}")
         self.context = client_context(str(members.authority.file), str(folder / "healthcheck-client"))
-        wait_for("a leader", lambda: self.led(), explain=lambda: members.processes.log("m1"))
+        wait_for("a leader", self.led, explain=lambda: members.processes.log("m1"))
 
     def led(self) -> bool:
         try:
