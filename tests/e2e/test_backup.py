@@ -214,7 +214,8 @@ def test_everything_that_the_backup_holds_comes_back(world: World) -> None:
 
     shown = world.restore("--check")
     assert shown.status == 0 and re.search(r"configmaps: 1 created", shown.output), shown.output[-3000:]
-    assert "secrets: 1 deleted" in shown.output
+    # Tokens of nodes that join expire meanwhile, so there may be more.
+    assert re.search(r"secrets: .*[1-9] deleted", shown.output), shown.output[-3000:]
     refused = world.restore("-e", "flotilla_confirm=somebody-else")
     assert refused.status != 0 and "was not restored, because nobody confirmed it" in refused.output
     assert api.call("GET", "/api/v1/namespaces/many/configmaps/written-after")[0] == 200, "so far nothing happened"
