@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition.schema_parts import mapping, pattern
+from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition.schema_parts import DURATION, mapping, pattern
 
 KINDS = ("directory", "ssh", "s3")
 """Ways to keep backups, of which a definition takes one."""
@@ -121,8 +121,8 @@ BACKUP_STORE = mapping(
             default={},
         ),
         "max_age": {
+            **DURATION,
             "type": ["string", "null"],
-            "pattern": pattern("(?=[0-9])([0-9]+h)?([0-9]+m)?([0-9]+s)?"),
             "x-allowed": "a duration such as 26h",
             "description": "How old the newest backup may be before `cluster_status` says so; `null`: any age.",
             "default": None,

@@ -5,13 +5,7 @@
 
 from __future__ import annotations
 
-from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition.schema_parts import mapping, pattern, url
-
-DURATION = {
-    "type": "string",
-    "pattern": pattern("(?=[0-9])([0-9]+h)?([0-9]+m)?([0-9]+s)?"),
-    "x-allowed": "a duration such as 90s, 10m or 1h30m",
-}
+from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition.schema_parts import DURATION, mapping, pattern, url
 
 ROLLOUT = mapping(
     {

@@ -30,6 +30,11 @@ def mapping(properties: dict[str, Any], description: str, required: tuple[str, .
 
 
 CIDR = {"type": "string", "pattern": pattern("[0-9A-Fa-f:.]+/[0-9.]+"), "x-allowed": "a network such as 10.244.0.0/16"}
+DURATION = {
+    "type": "string",
+    "pattern": pattern("(?=[0-9])([0-9]+h)?([0-9]+m)?([0-9]+s)?"),
+    "x-allowed": "a duration such as 90s, 10m or 1h30m",
+}
 
 
 def url(schemes: str, example: str, path: str = "(/[^\\s@?#\"'\\\\]*)?", query: bool = False) -> dict[str, Any]:
