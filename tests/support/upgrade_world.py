@@ -191,12 +191,16 @@ class World:
         self.client.merge(f"{path}/status", {"status": {**numbers, "observedGeneration": generation}})
 
     def pod(self, namespace: str, name: str, node: str, owner: str | None = "ReplicaSet", ready: bool = True, **spec: Any) -> None:
-        """Create a pod as its kubelet reports it."""
+        """Create a pod as its kubelet reports it; ``waiting`` is the reason for which its container does not start."""
+        waiting = spec.pop("waiting", None)
         references = [{"apiVersion": "apps/v1", "kind": owner, "name": "o", "uid": "u", "controller": True}] if owner else []
         metadata = {"name": name, "ownerReferences": references, **spec.pop("metadata", {})}
         container = {"name": "main", "image": spec.pop("image", "registry.k8s.io/pause:3.10"), "command": spec.pop("command", None)}
         body = {"metadata": metadata, "spec": {"nodeName": node, "containers": [container], **spec}}
-        status = {"phase": "Running", "conditions": [{"type": "Ready", "status": "True" if ready else "False"}]}
+        status: dict[str, Any] = {"phase": "Running", "conditions": [{"type": "Ready", "status": "True" if ready else "False"}]}
+        if waiting:
+            states = {"name": "main", "ready": False, "restartCount": 0, "image": container["image"], "imageID": ""}
+            status["containerStatuses"] = [{**states, "state": {"waiting": {"reason": waiting}}}]
         self.create(f"/api/v1/namespaces/{namespace}/pods", body, status)
 
     def static_pod(self, component: str, node: str, image: str, **flags: str) -> None:

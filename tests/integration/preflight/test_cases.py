@@ -293,6 +293,11 @@ def a_pod_of_the_cluster_that_is_not_ready(world, broken):
     world.pod("kube-system", "konnectivity", "worker-1", ready=not broken)
 
 
+@case("UPGRADE_SYSTEM_POD_LACKS_IMAGE", "pod/kube-system/konnectivity")
+def a_pod_of_the_cluster_whose_image_this_upgrade_brings(world, broken):
+    world.pod("kube-system", "konnectivity", "worker-1", ready=not broken, waiting="ErrImagePull" if broken else None)
+
+
 @case("UPGRADE_DAEMON_SET_INCOMPLETE", "daemonset/kube-flannel/kube-flannel-ds")
 def a_daemon_set_that_is_not_everywhere(world, broken):
     world.change(f"{FLANNEL}/status", {"status": {"numberReady": 4 if broken else 5}})

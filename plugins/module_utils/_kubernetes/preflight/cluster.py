@@ -28,6 +28,8 @@ from . import apis, webhooks
 
 # In which a network plugin that is not ours may be.
 PLUGIN_NAMESPACES = ("calico-system", "cilium", "kube-ovn", "weave", "antrea-system")
+# https://github.com/kubernetes/kubernetes/blob/master/pkg/kubelet/images/types.go
+IMAGE_REASONS = frozenset({"ErrImageNeverPull", "ErrImagePull", "ImagePullBackOff"})
 PRESSURES = ("MemoryPressure", "DiskPressure", "PIDPressure")
 WORKERS = 8
 DEFAULT_QUOTA = (
@@ -110,8 +112,8 @@ def _sort_in(pod: Mapping[str, Any], system: Mapping[str, list[dict[str, Any]]])
         system["static_pods"].append(_static_pod(pod))
     if namespace == "kube-system" and labels.get("k8s-app") == "kube-proxy":
         system["kube_proxies"].append({"node": pod["spec"].get("nodeName", ""), "version": _version(pod)})
-    if namespace in SYSTEM_NAMESPACES and _is_late(pod):
-        system["system_pods"].append({"title": _title(pod), "node": pod["spec"].get("nodeName", "")})
+    if namespace in (*SYSTEM_NAMESPACES, *PLUGIN_NAMESPACES) and _is_late(pod):
+        system["system_pods"].append(_system_pod(pod))
 
 
 def _title(thing: Mapping[str, Any]) -> str:
@@ -140,6 +142,19 @@ def _is_late(pod: Mapping[str, Any]) -> bool:
     phase = pod.get("status", {}).get("phase")
     ended = phase == "Succeeded" or (phase == "Failed" and pod["metadata"].get("ownerReferences"))
     return not (ended or is_ready(dict(pod)) or "deletionTimestamp" in pod["metadata"])
+
+
+def _system_pod(pod: Mapping[str, Any]) -> dict[str, Any]:
+    owners = [one["name"] for one in pod["metadata"].get("ownerReferences", []) if one["kind"] == "DaemonSet"]
+    status = pod.get("status", {})
+    containers = [*status.get("initContainerStatuses", []), *status.get("containerStatuses", [])]
+    reasons = {one.get("state", {}).get("waiting", {}).get("reason") for one in containers}
+    return {
+        "title": _title(pod),
+        "node": pod["spec"].get("nodeName", ""),
+        "daemon_set": f"{pod['metadata']['namespace']}/{owners[0]}" if owners else "",
+        "lacks_image": bool(reasons & IMAGE_REASONS),
+    }
 
 
 def _node(node: Mapping[str, Any]) -> dict[str, Any]:

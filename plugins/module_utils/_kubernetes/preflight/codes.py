@@ -301,6 +301,12 @@ CODES: dict[str, Code] = {
         "A pod of the cluster itself is not Ready.",
         "Read 'kubectl describe pod' of it, and mend it first.",
     ),
+    "UPGRADE_SYSTEM_POD_LACKS_IMAGE": Code(
+        WARNING,
+        "pod/<namespace>/<name>",
+        "A pod of the cluster itself waits for an image on a node that was left out of an upgrade.",
+        "Nothing: the upgrade brings the images of its version to the node first.",
+    ),
     "UPGRADE_DAEMON_SET_INCOMPLETE": Code(
         BLOCKER,
         "daemonset/<namespace>/<name>",

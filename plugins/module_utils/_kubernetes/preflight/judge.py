@@ -437,13 +437,27 @@ def _nodes(observed: Mapping[str, Any], wanted: Wanted) -> Iterator[UpgradeFindi
 def _system(observed: Mapping[str, Any], wanted: Wanted) -> Iterator[UpgradeFinding]:
     # What is on a node that is away is away with it, and said once.
     silent = {one["name"] for one in observed["nodes"] if not one["ready"]}
+    behind = _behind(observed, wanted)
+    expected: dict[str, int] = {}
     for pod in observed["system_pods"]:
-        if pod["node"] not in silent:
+        if pod["node"] in silent:
+            continue
+        if pod["lacks_image"] and pod["node"] in behind:
+            expected[pod["daemon_set"]] = expected.get(pod["daemon_set"], 0) + 1
+            message = f"The pod {pod['title']} waits for an image on {pod['node']}, which is older than the target."
+            yield found("UPGRADE_SYSTEM_POD_LACKS_IMAGE", f"pod/{pod['title']}", message)
+        else:
             yield found("UPGRADE_SYSTEM_POD_NOT_READY", f"pod/{pod['title']}", f"The pod {pod['title']} is not Ready.")
     for item in observed["daemon_sets"]:
-        if item["stale"] or item["ready"] + len(silent) < item["wanted"]:
+        if item["stale"] or item["ready"] + len(silent) + expected.get(item["title"], 0) < item["wanted"]:
             message = f"The DaemonSet {item['title']} is ready on {item['ready']} of {item['wanted']} nodes."
             yield found("UPGRADE_DAEMON_SET_INCOMPLETE", f"daemonset/{item['title']}", message)
+
+
+def _behind(observed: Mapping[str, Any], wanted: Wanted) -> set[str]:
+    """Return the nodes that are older than the target: an upgrade brings them all images of it before it does anything else."""
+    target = Version.parse(wanted.version)
+    return {one["name"] for one in observed["nodes"] if any(kubelet < target for kubelet in _readable([one["kubelet"]]))}
 
 
 def _runtimes(observed: Mapping[str, Any], wanted: Wanted) -> Iterator[UpgradeFinding]:

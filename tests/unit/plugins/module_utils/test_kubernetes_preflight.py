@@ -376,6 +376,34 @@ def test_a_cluster(change, expected) -> None:
     assert [hop.version for hop in path] == ["1.35.4", "1.36.3"]
 
 
+PROXY_POD, PROXY_SET = "pod/kube-system/kube-proxy-abcde", "daemonset/kube-system/kube-proxy"
+BROKEN = [("UPGRADE_DAEMON_SET_INCOMPLETE", PROXY_SET), ("UPGRADE_SYSTEM_POD_NOT_READY", PROXY_POD)]
+
+
+@pytest.mark.parametrize(
+    ("kubelet", "lacks", "ready", "expected"),
+    [
+        # A worker that was left out of an upgrade comes back: the images of the new kube-proxy never came to it.
+        ("1.35.4", True, 1, [("UPGRADE_SYSTEM_POD_LACKS_IMAGE", PROXY_POD)]),
+        ("1.35.4", False, 1, BROKEN),
+        ("1.36.3", True, 1, BROKEN),
+        # One more is missing than waits for its image.
+        ("1.35.4", True, 0, [BROKEN[0], ("UPGRADE_SYSTEM_POD_LACKS_IMAGE", PROXY_POD)]),
+    ],
+)
+def test_images_that_the_upgrade_brings_do_not_block_it(kubelet, lacks, ready, expected) -> None:
+    node = {"control_plane": False, "runtime": "containerd://2.2.9", "ready": True, "why": "", "cordoned": False, "pressure": []}
+    pod = {"title": "kube-system/kube-proxy-abcde", "node": "worker-1", "daemon_set": "kube-system/kube-proxy", "lacks_image": lacks}
+    change = {
+        "api_servers": [{**OBSERVED["api_servers"][0], "version": "1.36.3"}],
+        "nodes": [{**node, "name": "worker-1", "kubelet": kubelet}],
+        "system_pods": [pod],
+        "daemon_sets": [{"title": "kube-system/kube-proxy", "images": [], "wanted": 2, "ready": ready, "stale": False}],
+    }
+    findings, _path = judge.cluster({**OBSERVED, **change}, DOCUMENTS, replace(WANTED, available=("1.36.3",)))
+    assert found(findings) == sorted([ALONE, *expected])
+
+
 def test_a_cluster_whose_api_does_not_answer() -> None:
     silent = {"api_servers": [{**OBSERVED["api_servers"][0], "version": ""}], "etcd": etcd(), "silent": "10.0.0.11:6443: refused"}
     findings, path = judge.cluster(silent, {}, WANTED)
