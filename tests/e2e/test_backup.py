@@ -26,6 +26,7 @@ import outside
 import pytest
 import secret_search
 import yaml
+from backup_store import BackupStore
 from conftest import Cluster, wait_for
 
 OBJECTS = 10_000
@@ -102,7 +103,7 @@ class Api:
 class World:
     cluster: Cluster
     folder: Path
-    store: Path
+    store: BackupStore
     control_planes: int
 
     @property
@@ -116,7 +117,7 @@ class World:
         return self.cluster.play("cluster_backup", *options)
 
     def restore(self, *options: str) -> outside.Run:
-        return self.cluster.play("cluster_restore", "-e", f"flotilla_backup_key_file={self.folder}/backup.key", *options)
+        return self.cluster.play("cluster_restore", *self.store.unlocked, *options)
 
     def worker(self) -> dict[str, str]:
         """Return what an installation anew would change of the worker."""
@@ -133,9 +134,6 @@ class World:
                 if mount["Type"] == "volume":
                     outside.host("podman", "volume", "rm", "--force", mount["Name"], check=False)
         assert outside.machines(self.name, "control-plane") == []
-
-    def manifests(self) -> list[dict[str, Any]]:
-        return [json.loads(path.read_text(encoding="utf-8")) for path in sorted((self.store / self.name).glob("*.json"))]
 
     def on_disk(self, key: str) -> str:
         """Return the value of a key as etcd has it."""
@@ -155,23 +153,8 @@ def world(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 def made(name: str, tmp_path_factory: pytest.TempPathFactory, **definition: Any) -> Iterator[World]:
     """Give a cluster with a place for backups."""
     foundation, folder = tmp_path_factory.mktemp("backup"), tmp_path_factory.mktemp("recipient")
-    # Not in /tmp, which definitions refuse.
-    store = outside.cache() / "e2e" / name
-    shutil.rmtree(store, ignore_errors=True)
-    options = ["-x509", "-newkey", "rsa:3072", "-nodes", "-subj", "/CN=backup", "-days", "2"]
-    openssl = ["openssl", "req", *options, "-keyout", folder / "backup.key", "-out", folder / "backup.crt"]
-    subprocess.run(openssl, check=True, capture_output=True)
-    outside.write_definition(
-        foundation,
-        name,
-        **definition,
-        local={"network_cidr": "172.30.231.0/24"},
-        backup_store={
-            "directory": {"path": str(store)},
-            "recipient": str(folder / "backup.crt"),
-            "retention": {"last": 2, "daily": 0, "weekly": 0},
-        },
-    )
+    store = BackupStore.make(name, folder)
+    outside.write_definition(foundation, name, **definition, local={"network_cidr": "172.30.231.0/24"}, backup_store=store.section)
     vault = folder / "vault.json"
     vault.write_text("{}", encoding="utf-8")
     if any(outside.left_of(name).values()):
@@ -185,7 +168,7 @@ def made(name: str, tmp_path_factory: pytest.TempPathFactory, **definition: Any)
         if not os.environ.get("FLOTILLA_KEEP"):
             deleted = outside.playbook("cluster_delete", foundation, "-e", f"flotilla_confirm={name}")
             assert deleted.status == 0 and not any(outside.left_of(name).values()), deleted.output[-3000:]
-            shutil.rmtree(store, ignore_errors=True)
+            store.remove()
 
 
 def test_everything_that_the_backup_holds_comes_back(world: World) -> None:
@@ -199,10 +182,10 @@ def test_everything_that_the_backup_holds_comes_back(world: World) -> None:
 
     predicted = world.backup("--check")
     assert predicted.status == 0 and "A backup would go to" in predicted.output, predicted.output[-3000:]
-    assert world.manifests() == []
+    assert world.store.manifests() == []
     taken = world.backup()
     assert taken.status == 0, taken.output[-3000:]
-    (manifest,) = world.manifests()
+    (manifest,) = world.store.manifests()
     assert (manifest["objects"]["secrets"] >= SECRETS, manifest["members"], manifest["verified"]) == (True, world.control_planes, True)
     nothing_plain_is_in(world)
 
@@ -250,15 +233,15 @@ def test_everything_that_the_backup_holds_comes_back(world: World) -> None:
 def test_a_cluster_that_serves_goes_back_and_its_present_is_kept(world: World) -> None:
     api = world.api()
     api.call("POST", "/api/v1/namespaces", {"metadata": {"name": "many"}})
-    if not world.manifests():
+    if not world.store.manifests():
         assert world.backup().status == 0
     assert api.call("POST", "/api/v1/namespaces/many/configmaps", {"metadata": {"name": "written-much-later"}})[0] == 201
-    known = {manifest["id"] for manifest in world.manifests()}
+    known = {manifest["id"] for manifest in world.store.manifests()}
     first = next(iter(known))
     restored = world.restore("-e", f"flotilla_confirm={world.name}", "-e", f"flotilla_backup_id={first}")
     assert restored.status == 0, restored.output[-6000:]
     assert world.api().call("GET", "/api/v1/namespaces/many/configmaps/written-much-later")[0] == 404
-    (kept,) = [manifest for manifest in world.manifests() if manifest["id"] not in known]
+    (kept,) = [manifest for manifest in world.store.manifests() if manifest["id"] not in known]
     assert kept["occasion"] == "before-restore"
     restored = world.restore(
         "-e", f"flotilla_confirm={world.name}", "-e", f"flotilla_backup_id={kept['id']}", "-e", "flotilla_backup_first=false"
@@ -324,7 +307,7 @@ def nothing_plain_is_in(world: World) -> None:
         )[1].encode(),
     }
     search = secret_search.Search(secrets)
-    stored = [(str(path), path.read_bytes()) for path in world.store.rglob("*") if path.is_file()]
+    stored = [(str(path), path.read_bytes()) for path in world.store.folder.rglob("*") if path.is_file()]
     assert len(stored) == 2 and search.find_all(stored) == []
     assert list((outside.cache() / "backups").glob("transfer-*")) == []
     left = outside.host(
@@ -337,10 +320,10 @@ def nothing_plain_is_in(world: World) -> None:
     )
     assert left.split() == []
     # The positive control: opened by hand, the archive has them all.
-    (archive,) = world.store.rglob("*.backup")
+    (archive,) = world.store.folder.rglob("*.backup")
     script = f"""
         head -n 1 {archive} | python3 -c 'import base64, json, sys; print(json.load(sys.stdin)["key"])' | base64 -d >envelope
-        openssl cms -decrypt -inform DER -in envelope -inkey {world.folder}/backup.key -out data.key
+        openssl cms -decrypt -inform DER -in envelope -inkey {world.store.key} -out data.key
         tail -n +2 {archive} | openssl enc -d -aes-256-ctr -pbkdf2 -md sha256 -iter 10000 -pass file:data.key | tar -xz
     """
     opened = world.folder / "opened"

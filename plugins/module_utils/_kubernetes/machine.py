@@ -99,7 +99,8 @@ def reset(endpoint: str, virtual_address: str, timeout: float, check_mode: bool)
         )
     own = [name for name, path in OWN_SERVICES.items() if _text(Path(path)).startswith(HEAD)]
     left = [path for path in FOLDERS if Path(path).exists()] + [path for path in EMPTIED if _children(path)]
-    left += [str(path) for path in STATE_DIR.glob("kubeadm.*")] + [OWN_SERVICES[name] for name in own]
+    steps = [path for pattern in ("kubeadm.*", "upgrade*") for path in STATE_DIR.glob(pattern)]
+    left += [str(path) for path in steps] + [OWN_SERVICES[name] for name in own]
     if check_mode or (found == "none" and not left):
         return {"changed": bool(left) or found != "none", "membership": found, "removed": left}
     if shutil.which("kubeadm", path="/usr/local/bin:/usr/bin"):

@@ -60,7 +60,11 @@ def test_the_endpoint_is_that_of_people_not_of_the_kubelet(node):
 def test_reset_leaves_nothing_of_the_cluster(node):
     folder, commands = node
     (folder / "haproxy.cfg").write_text(f"{HEAD}\nglobal\n")
+    for name in ("kubeadm.ended", "upgraded.json", "upgrade.started", "fence"):
+        (folder / "state").mkdir(exist_ok=True)
+        (folder / "state" / name).touch()
     result = machine.reset(ENDPOINT, ADDRESS, 10, check_mode=False)
+    assert [path.name for path in (folder / "state").iterdir()] == ["fence"], "an upgrade of another cluster is none of the next one"
     assert result["changed"] and result["membership"] == "member"
     assert not (folder / "_etc_kubernetes").exists() and not (folder / "haproxy.cfg").exists()
     assert list((folder / "_var_lib_etcd").iterdir()) == [], "a disk of its own stays, empty"
