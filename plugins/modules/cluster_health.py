@@ -40,6 +40,12 @@ options:
     description: Version that the kubelet of a node must report, by node name, for the gate V(nodes); for nodes that are just upgraded.
     type: dict
     default: {}
+  reported_after:
+    description:
+      - Seconds since the epoch, by a node's own clock, after which its kubelet must have reported, by node. For nodes whose kubelet was
+        just restarted; what it said before stays for most of a minute.
+    type: dict
+    default: {}
   workloads:
     description: Ready pods of each workload, as RV(workloads) said it before something was done to the cluster.
     type: dict
@@ -141,6 +147,7 @@ def wait(client: Client, params: dict[str, Any]) -> dict[str, Any]:
         frozenset(params["nodes"]),
         params["control_planes"],
         kubelet_versions=params["kubelet_versions"],
+        reported_after={name: float(seconds) for name, seconds in params["reported_after"].items()},
         workloads=params["workloads"],
         absent=frozenset(params["absent"]),
     )
@@ -175,6 +182,7 @@ def main() -> None:
             "nodes": {"type": "list", "elements": "str", "required": True},
             "absent": {"type": "list", "elements": "str", "default": []},
             "kubelet_versions": {"type": "dict", "default": {}},
+            "reported_after": {"type": "dict", "default": {}},
             "workloads": {"type": "dict", "default": {}},
             "read_workloads": {"type": "bool", "default": False},
             "gates": {"type": "list", "elements": "str", "choices": list(GATES), "default": list(GATES)},

@@ -8,6 +8,7 @@ Each gate reads the live cluster and returns findings; no finding means that it 
 
 from __future__ import annotations
 
+import calendar
 import http.client
 import re
 import socket
@@ -42,6 +43,8 @@ class Expectation:
     :param nodes: names of the nodes that must be Ready.
     :param control_planes: node name -> address of its own API server and etcd member.
     :param kubelet_versions: node name -> version that its kubelet must report, for nodes that are just upgraded.
+    :param reported_after: node name -> seconds since the epoch by its own clock after which its kubelet must have reported, for nodes whose
+        kubelet was just restarted: what it said before stays for most of a minute.
     :param workloads: as `read_workloads` returned them before something was done to the cluster.
     :param absent: names of nodes that are known to be out of reach, of which nothing is expected.
     """
@@ -50,6 +53,7 @@ class Expectation:
     control_planes: dict[str, str]
     port: int = API_PORT
     kubelet_versions: dict[str, str] = field(default_factory=dict)
+    reported_after: dict[str, float] = field(default_factory=dict)
     workloads: dict[str, int] = field(default_factory=dict)
     absent: frozenset[str] = frozenset()
 
@@ -75,6 +79,9 @@ def nodes_ready(client: Client, expected: Expectation) -> list[Finding]:
                     "NODE_NOT_READY", f"node/{name}", f"The node {name} is not Ready: {why}", f"Read 'journalctl -u kubelet' on {name}."
                 )
             )
+        elif _reported(ready) <= expected.reported_after.get(name, -1.0):
+            remedy = f"Read 'journalctl -u kubelet' on {name}."
+            findings.append(Finding("NODE_NOT_READY", f"node/{name}", f"The kubelet of {name} has not reported since its restart.", remedy))
         elif name in expected.kubelet_versions and _kubelet_version(node) != expected.kubelet_versions[name]:
             findings.append(
                 Finding(
@@ -85,6 +92,14 @@ def nodes_ready(client: Client, expected: Expectation) -> list[Finding]:
                 )
             )
     return findings
+
+
+def _reported(condition: dict[str, Any]) -> float:
+    """Return when a kubelet last reported a condition, in seconds since the epoch."""
+    try:
+        return float(calendar.timegm(time.strptime(condition["lastHeartbeatTime"], "%Y-%m-%dT%H:%M:%SZ")))
+    except (KeyError, ValueError, TypeError):
+        return 0.0
 
 
 def _kubelet_version(node: dict[str, Any]) -> str:

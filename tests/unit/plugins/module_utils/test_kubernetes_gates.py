@@ -196,3 +196,14 @@ def test_a_kubelet_that_still_reports_the_old_version_is_a_finding() -> None:
     wanted = gates.Expectation(frozenset(["a"]), {}, kubelet_versions={"a": "1.36.3"})
     assert [finding.code for finding in gates.nodes_ready(answers, wanted)] == ["KUBELET_VERSION"]
     assert gates.nodes_ready(answers, gates.Expectation(frozenset(["a"]), {}, kubelet_versions={"a": "1.35.4"})) == []
+
+
+def test_what_a_node_said_before_it_booted_does_not_count() -> None:
+    one = node("a")
+    ready = next(condition for condition in one["status"]["conditions"] if condition["type"] == "Ready")
+    ready["lastHeartbeatTime"] = "2026-11-23T04:00:00Z"
+    answers, reported = Fake({"/api/v1/nodes": [one]}), 1795406400.0
+    for booted, expected in ((reported - 1, []), (reported, ["NODE_NOT_READY"]), (reported + 60, ["NODE_NOT_READY"])):
+        found = gates.nodes_ready(answers, gates.Expectation(frozenset(["a"]), {}, reported_after={"a": booted}))
+        assert [finding.code for finding in found] == expected
+    assert gates.nodes_ready(answers, gates.Expectation(frozenset(["a"]), {}, reported_after={"b": reported + 60})) == []

@@ -35,6 +35,7 @@ class Cluster:
                 "absent": [],
                 "control_planes": {},
                 "kubelet_versions": {},
+                "reported_after": {},
                 "workloads": {},
                 "read_workloads": False,
                 "gates": [],
