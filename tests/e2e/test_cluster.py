@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import stat
 from collections.abc import Callable
+from pathlib import Path
 
 import agnhost
 import outside
@@ -145,6 +146,17 @@ def test_status_is_green_and_changes_nothing(cluster: Cluster) -> None:
     assert status.status == 0, status.output[-6000:]
     assert status.changed == 0
     assert f"Cluster {NAME}: Kubernetes {VERSION}, healthy" in status.output
+    assert outside.containers(NAME) == ids
+
+
+def test_the_plan_of_a_fleet_tells_what_each_cluster_is(cluster: Cluster, tmp_path: Path) -> None:
+    missing = outside.write_definition(tmp_path, "nowhere", local={"network_cidr": "172.30.241.0/24"})
+    ids, report = outside.containers(NAME), tmp_path / "plan.json"
+    run = cluster.play("fleet_plan", "-i", str(missing.parent), "-e", f"flotilla_report={report}")
+    assert (run.status, run.changed) == (0, 0), run.output[-6000:]
+    steps = {one["name"]: one for wave in json.loads(report.read_text())["waves"] for one in wave["clusters"]}
+    assert (steps[NAME]["action"], steps[NAME]["present"]) == ("nothing", VERSION)
+    assert steps["nowhere"]["action"] == "unknown" and steps["nowhere"]["why"]
     assert outside.containers(NAME) == ids
 
 

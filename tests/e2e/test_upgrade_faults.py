@@ -81,6 +81,16 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         outside.playbook("cluster_delete", made.foundation, "-e", f"flotilla_confirm={NAME}")
 
 
+def test_the_plan_of_a_fleet_shows_the_way(world: World, tmp_path: Path) -> None:
+    report = tmp_path / "plan.json"
+    run = outside.playbook("fleet_plan", world.foundation, "-e", f"flotilla_report={report}")
+    assert (run.status, run.changed) == (0, 0), run.output[-6000:]
+    (wave,) = json.loads(report.read_text())["waves"]
+    (found,) = wave["clusters"]
+    assert (found["action"], found["present"], found["hops"]) == ("upgrade", OLD, [NEW])
+    assert set(world.versions().values()) == {OLD}
+
+
 def test_a_check_that_does_not_hold_stops_it_before_anything_is_touched(world: World) -> None:
     world.broken.touch()
     run = world.upgrade()

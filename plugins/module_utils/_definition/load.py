@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition import defaults, rules, validate
+from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition import defaults, fleet_rules, rules, validate
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition.derive import derive
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition.errors import (
     DefinitionErrors,
@@ -26,7 +26,7 @@ from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition.er
 )
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition.hosts import group_name, groups_of, zones_of
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition.merge import merge
-from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition.schema import PLUGIN, cluster_schema
+from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition.schema import PLUGIN, cluster_schema, file_schema
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition.tree import Node, parse, parse_all, plain
 
 MAX_BYTES = 1024 * 1024
@@ -42,7 +42,7 @@ Reader = Callable[[Path], str]
 
 @dataclass(frozen=True)
 class Loaded:
-    """A valid definition and the tree that it came from."""
+    """A valid definition or fleet file, and the tree that it came from."""
 
     definition: dict[str, Any]
     root: Node
@@ -138,16 +138,22 @@ class Loader:
     def __init__(self, read: Reader = read_text) -> None:
         self._read = read
         self._inherited: dict[Path, tuple[Node | None, list[Problem]]] = {}
+        self.fleets: list[Loaded] = []
+        """The fleet files among those that were loaded."""
 
     def load(self, path: Path) -> Loaded | None:
-        """Return the definition in a file, or None if the file is a class or profile, which is checked as well.
+        """Return the definition in a file, or None if the file is a class, a profile or a fleet, which is checked as well.
 
         :raises DefinitionErrors: with every problem of the file and of what it inherits.
         """
         own, broken = parse_all(self._read(path), shown(path))
         kind = _kind(own)
-        problems, _invalid = validate.check(own, kind)
+        problems, invalid = validate.check(own, kind)
         problems.extend(broken)
+        if kind == "fleet":
+            data = defaults.fill(_without(plain(own), invalid), file_schema(kind))
+            problems.extend(fleet_rules.check(own, data))
+            self.fleets.append(Loaded({**data, "file": str(path), "foundation": foundation_name(path)}, own))
         if kind != "cluster":
             if problems:
                 raise DefinitionErrors(_once(problems, broken))
@@ -234,7 +240,7 @@ def _once(problems: list[Problem], broken: list[Problem]) -> list[Problem]:
 
 def _kind(root: Node) -> str:
     node = root.get("kind")
-    return node.value if node is not None and node.value in ("cluster_class", "network_profile") else "cluster"
+    return node.value if node is not None and node.value in ("cluster_class", "network_profile", "fleet") else "cluster"
 
 
 def _without(data: Any, invalid: list[tuple[str | int, ...]]) -> Any:
@@ -329,6 +335,7 @@ class Checked:
     files: list[Path]
     definitions: list[dict[str, Any]]
     problems: list[Problem]
+    fleets: list[dict[str, Any]]
 
 
 def check_sources(sources: Iterable[str | os.PathLike[str]]) -> Checked:
@@ -344,7 +351,27 @@ def check_sources(sources: Iterable[str | os.PathLike[str]]) -> Checked:
             if loaded is not None:
                 fleet.append(loaded)
     problems.extend(check_fleet(fleet))
-    return Checked(files, [loaded.definition for loaded in fleet], problems)
+    problems.extend(_check_fleet_files(loader.fleets, {loaded.definition["name"]: loaded.definition for loaded in fleet}))
+    return Checked(files, [loaded.definition for loaded in fleet], problems, [loaded.definition for loaded in loader.fleets])
+
+
+def ruled_by(fleet: dict[str, Any], definition: dict[str, Any]) -> bool:
+    """Return whether a fleet file is in the folder of a definition's foundation, or in one above it."""
+    return Path(fleet["file"]).parent in Path(definition["file"]).parents
+
+
+def _check_fleet_files(fleets: list[Loaded], definitions: dict[str, dict[str, Any]]) -> list[Problem]:
+    """Return what is wrong between fleet files and definitions."""
+    problems: list[Problem] = []
+    for number, loaded in enumerate(fleets):
+        ruled = [name for name, definition in definitions.items() if ruled_by(loaded.definition, definition)]
+        problems.extend(fleet_rules.check_names(loaded.root, loaded.definition, ruled))
+        for other in fleets[:number]:
+            shared = [name for name in ruled if ruled_by(other.definition, definitions[name])]
+            if shared:
+                message = f"rules the cluster {shared[0]}, as {other.root.file} does; leave one of them out of the inventory."
+                problems.append(Problem(loaded.root.file, loaded.root.line, "", message))
+    return problems
 
 
 def check_fleet(fleet: list[Loaded]) -> list[Problem]:

@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition.schema import cluster_schema
+from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition.schema import cluster_schema, file_schema
 
 _HEAD = """\
 # Cluster definitions
@@ -49,7 +49,8 @@ others with yaml-language-server take it from a first line, or from the setting 
 {"yaml.schemas": {
   "<path of the collection>/docs/schema/cluster.schema.json": "**/clusters/*.yml",
   "<path of the collection>/docs/schema/cluster_class.schema.json": "**/cluster_classes/*.yml",
-  "<path of the collection>/docs/schema/network_profile.schema.json": "**/network_profiles/*.yml"
+  "<path of the collection>/docs/schema/network_profile.schema.json": "**/network_profiles/*.yml",
+  "<path of the collection>/docs/schema/fleet.schema.json": "**/fleet.yml"
 }}
 ```
 
@@ -128,13 +129,37 @@ repos:
 - `site.dns.search` needs `site.dns.servers`, and `site.proxy.no_proxy` a proxy. Passwords are never in a definition ([sites](sites.md)).
 """
 
+_FLEET_HEAD = """\
+# Fleet files
+
+<!-- Written by tools/definition-reference from plugins/module_utils/_definition/fleet_schema.py; do not edit. -->
+
+A fleet file says in which order and when the clusters of a foundation are changed: `inventories/<foundation>/fleet.yml`, or a file
+`fleet.yml` above several foundations. It rules the clusters in its folder and below; a cluster has one at most. [Fleets](fleet.md) shows
+how it is used, and `flotilla.kubernetes.validate` checks it together with the definitions.
+
+## Keys
+
+| key | value | default | meaning |
+|---|---|---|---|
+"""
+
 _PLAIN = {"integer": "whole number", "string": "text", "boolean": "true or false", "object": "mapping", "array": "list", "null": "null"}
 
 
 def render() -> str:
     """Return the text of docs/cluster_definition.md."""
-    rows = "".join(f"| `{path}` | {value} | {default} | {meaning} |\n" for path, value, default, meaning in _rows(cluster_schema(), ""))
-    return _HEAD + rows + _TAIL
+    return _HEAD + _table(cluster_schema()) + _TAIL
+
+
+def render_fleet() -> str:
+    """Return the text of docs/fleet_file.md."""
+    return _FLEET_HEAD + _table(file_schema("fleet"))
+
+
+def _table(schema: dict[str, Any]) -> str:
+    rows = _rows(schema, "")
+    return "".join(f"| `{path}` | {value} | {default} | {meaning} |\n" for path, value, default, meaning in rows)
 
 
 def _rows(schema: dict[str, Any], place: str) -> Iterator[tuple[str, str, str, str]]:

@@ -20,6 +20,7 @@ from typing import Any
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition.aws_schema import AWS
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition.azure_schema import AZURE
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition.backup_schema import BACKUP_STORE
+from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition.fleet_schema import FLEET
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition.gcp_schema import GCP
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition.rollout_schema import CHECKS, ROLLOUT
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition.schema_parts import (
@@ -347,8 +348,7 @@ _PROPERTIES: dict[str, Any] = {
     "schema": {"type": "integer", "const": SCHEMA_VERSION, "description": "Version of this schema."},
     "kind": {
         "type": "string",
-        "enum": ["cluster", "cluster_class", "network_profile"],
-        "x-later": ["fleet"],
+        "enum": ["cluster", "cluster_class", "network_profile", "fleet"],
         "description": "What the file defines.",
         "default": "cluster",
     },
@@ -358,6 +358,11 @@ _PROPERTIES: dict[str, Any] = {
         "pattern": pattern(DNS_LABEL),
         "x-allowed": "a DNS label of at most 24 characters: small letters, digits and '-', with a letter or digit at both ends",
         "description": "Name of the cluster, unique in the fleet.",
+    },
+    "labels": {
+        **_LABELS,
+        "description": "Labels of the cluster, by which fleet files choose it.",
+        "default": {},
     },
     "cloud": {"type": "string", "enum": CLOUDS, "x-later": CLOUDS_LATER, "description": "Where the machines run."},
     "class": {
@@ -866,8 +871,12 @@ def cluster_schema() -> dict[str, Any]:
 def file_schema(kind: str) -> dict[str, Any]:
     """Return the schema of one file of a kind, before the merge. Do not change the result.
 
-    :param kind: ``cluster``, ``cluster_class`` or ``network_profile``.
+    :param kind: ``cluster``, ``cluster_class``, ``network_profile`` or ``fleet``.
     """
+    if kind == "fleet":
+        head = {key: _PROPERTIES[key] for key in ("plugin", "schema")}
+        kind_part = {"kind": {"const": kind, "description": "What the file defines."}}
+        return mapping({**head, **kind_part, **FLEET}, "How a fleet is changed.", required=(*head, "kind"))
     schema = _without_required(cluster_schema())
     properties = schema["properties"]
     if kind == "cluster":

@@ -69,6 +69,7 @@ def test_everything_that_was_left_out_has_its_default():
         "name": "demo",
         "foundation": "foundation",
         "file": "/foundation/clusters/demo.yml",
+        "labels": {},
         "cloud": "local",
         "checks": [],
         "kubernetes_version": "1.36.3",
@@ -161,7 +162,7 @@ def test_two_definitions_share_no_default():
             "pod_cidrs: [10.0.0.0/8]\nkubernetes_version:",
             "demo.yml:5: pod_cidrs: unknown key; it belongs to network.pod_cidrs. Known here: access, api_endpoint, authentication, "
             "aws, azure, backup_store, bundle, checks, class, cloud, control_plane, existing, gcp, image, kind, kubernetes_version, "
-            "local, name, "
+            "labels, local, name, "
             "network, plugin, pools, schema, security, site.",
         ),
         (
@@ -488,11 +489,6 @@ def test_two_definitions_share_no_default():
             "control_plane:\n  count: 3",
             "control_plane:\n  <<: {count: 3}",
             "demo.yml:7: control_plane: merge keys (<<) are not supported; use a cluster class for what clusters share.",
-        ),
-        (
-            "cloud: local",
-            "cloud: local\nkind: fleet",
-            "demo.yml:5: kind: is fleet, which is not in this release yet; allowed: cluster, cluster_class or network_profile.",
         ),
     ],
 )

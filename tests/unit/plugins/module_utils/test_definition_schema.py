@@ -52,9 +52,10 @@ def test_every_default_is_valid():
             assert list(Draft202012Validator(found).iter_errors(found["default"])) == [], path
 
 
-def test_the_reference_is_up_to_date():
-    text = (ROOT / "docs/cluster_definition.md").read_text(encoding="utf-8")
-    assert text == reference.render(), "run tools/definition-reference"
+@pytest.mark.parametrize(("page", "render"), [("cluster_definition.md", reference.render), ("fleet_file.md", reference.render_fleet)])
+def test_the_reference_is_up_to_date(page, render):
+    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+    assert text == render(), "run tools/definition-reference"
 
 
 @pytest.mark.parametrize("kind", published.KINDS)

@@ -1,0 +1,166 @@
+# Copyright: (c) 2026, the flotilla.kubernetes authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The plan of an upgrade of a fleet: what was seen, what would be done in which wave, and how long that takes (private to
+flotilla.kubernetes). Pure."""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import heapq
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from .._definition.defaults import fill
+from .._definition.load import ruled_by
+from .._definition.schema import file_schema
+from .waves import Fleet, Wave, fleet_of
+
+UPGRADE, NOTHING, BLOCKED, UNKNOWN = "upgrade", "nothing", "blocked", "unknown"
+
+# Minutes of one hop, as a rule of thumb for machines of 2 to 4 cores: what kubeadm, the way out of the load balancer and the gate take.
+CONTROL_PLANE_MINUTES = 5.0
+BATCH_MINUTES = 4.0
+START_MINUTES = 3.0
+"""Preflight, backup, files and images."""
+
+
+def fleets_of(files: Sequence[Mapping[str, Any]], definitions: Iterable[Mapping[str, Any]]) -> list[tuple[str, Fleet]]:
+    """Return the name of each foundation or fleet file with its waves, in the order in which they come.
+
+    :param files: the content of the fleet files, in the order of the inventory's sources. Foundations without one come last: all of their
+        clusters are one wave.
+    """
+    free = list(definitions)
+    found = []
+    for file in files:
+        ruled = [one for one in free if ruled_by(dict(file), dict(one))]
+        free = [one for one in free if one not in ruled]
+        found.append((str(file["foundation"]), fleet_of(file, ruled)))
+    plain = fill({}, file_schema("fleet"))
+    for foundation in sorted({str(one["foundation"]) for one in free}):
+        found.append((foundation, fleet_of(plain, [one for one in free if one["foundation"] == foundation])))
+    return found
+
+
+def make_plan(
+    fleets: Sequence[tuple[str, Fleet]],
+    definitions: Mapping[str, Mapping[str, Any]],
+    seen: Mapping[str, Mapping[str, Any]],
+    now: dt.datetime,
+    lasts: dt.timedelta,
+) -> dict[str, Any]:
+    """Return the plan as plain data.
+
+    :param definitions: every cluster's, by its name.
+    :param seen: of each cluster what was seen: ``versions``, ``hops`` and ``findings``, or ``problem``: why nothing was.
+    :param lasts: how long the plan is good for.
+    """
+    stages, left_out = [], []
+    for foundation, fleet in fleets:
+        for wave in fleet.waves:
+            clusters = [_cluster(definitions[name], seen.get(name, {}), fleet, now) for name in wave.clusters]
+            stages.append({"foundation": foundation, **_wave(wave, clusters), "clusters": clusters})
+        left_out += [{"name": name, "foundation": foundation, "why": why} for name, why in sorted(fleet.left_out.items())]
+    digest = digest_of(definitions, seen)
+    plan = {
+        "digest": digest,
+        "created": _text(now),
+        "expires": _text(now + lasts),
+        "waves": stages,
+        "left_out": left_out,
+        "minutes": sum(stage["minutes"] for stage in stages),
+    }
+    return {"plan_id": _hash(plan)[:12], **plan}
+
+
+def digest_of(definitions: Mapping[str, Mapping[str, Any]], seen: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return a digest of what a plan rests on: it changes when a definition, a version or a finding that blocks does."""
+    there = {
+        name: [
+            {key: value for key, value in definition.items() if key != "file"},
+            seen.get(name, {}).get("versions"),
+            seen.get(name, {}).get("problem", ""),
+            sorted({f"{one['code']} {one['object']}" for one in blockers(seen.get(name, {}))}),
+        ]
+        for name, definition in definitions.items()
+    }
+    return _hash(there)
+
+
+def blockers(seen: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Return the findings that would stop an upgrade."""
+    return [one for one in seen.get("findings", ()) if one["severity"] == "blocker" and not one["acknowledged"]]
+
+
+def _cluster(definition: Mapping[str, Any], seen: Mapping[str, Any], fleet: Fleet, now: dt.datetime) -> dict[str, Any]:
+    name, target = str(definition["name"]), str(definition["kubernetes_version"])
+    hops = [hop["version"] for hop in seen.get("hops", ())]
+    blocking = sorted({str(one["code"]) for one in blockers(seen)})
+    if seen.get("problem") or "versions" not in seen:
+        action, why = UNKNOWN, str(seen.get("problem") or "nobody looked at it")
+    elif not hops:
+        action, why = NOTHING, f"every part of it runs {target}"
+    elif blocking:
+        action, why = BLOCKED, f"in the way: {', '.join(blocking)}"
+    else:
+        action, why = UPGRADE, ""
+    opening = fleet.windows[name].at(now)
+    return {
+        "name": name,
+        "cloud": definition["cloud"],
+        "present": seen.get("versions", {}).get("oldest", ""),
+        "target": target,
+        "hops": hops,
+        "action": action,
+        "why": why,
+        "minutes": minutes(definition, seen.get("hops", ())) if action == UPGRADE else 0.0,
+        "findings": list(seen.get("findings", ())),
+        "open": opening.open,
+        "changes": _text(opening.changes) if opening.changes else None,
+        "closed_why": opening.why,
+    }
+
+
+def minutes(definition: Mapping[str, Any], hops: Iterable[Mapping[str, Any]]) -> float:
+    """Return about how many minutes an upgrade takes, by a model: so many for each control plane and each batch of workers of each hop."""
+    total = 0.0
+    for hop in hops:
+        total += START_MINUTES + CONTROL_PLANE_MINUTES * int(definition["control_plane"]["count"])
+        for pool in definition["pools"] if hop["workers"] else ():
+            together = pool["rollout"]["max_unavailable"]
+            count = int(pool["count"])
+            size = max(1, count * int(together.rstrip("%")) // 100) if isinstance(together, str) else int(together)
+            total += BATCH_MINUTES * -(-count // size)
+    return total
+
+
+def _wave(wave: Wave, clusters: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    taken = [one["minutes"] for one in clusters if one["action"] == UPGRADE]
+    return {
+        "name": wave.name,
+        "canary": wave.canary,
+        "max_clusters_in_flight": wave.in_flight,
+        "failure_budget": wave.budget,
+        "on_failure": wave.on_failure,
+        "soak": wave.soak,
+        "minutes": _together(taken, wave.in_flight) + (wave.soak / 60 if taken else 0.0),
+    }
+
+
+def _together(taken: Iterable[float], lanes: int) -> float:
+    """Return how long pieces of work take that are begun in their order, so many at a time."""
+    ends = [0.0] * lanes
+    for one in taken:
+        heapq.heapreplace(ends, ends[0] + one)
+    return max(ends)
+
+
+def _text(moment: dt.datetime) -> str:
+    return moment.astimezone(dt.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _hash(data: Any) -> str:
+    return hashlib.sha256(json.dumps(data, sort_keys=True, default=str).encode()).hexdigest()
