@@ -8,7 +8,6 @@ google.cloud's modules know Google's own address only, so the endpoint is their 
 
 from __future__ import annotations
 
-import contextlib
 import json
 import math
 import os
@@ -16,16 +15,18 @@ import resource
 import subprocess
 import sys
 import time
-import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from late import Server
 
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT, REGION = "contract", "us-central1"
 ZONES = (f"{REGION}-a", f"{REGION}-b", f"{REGION}-c")
 SIZE, IMAGE = "e2-standard-2", "projects/debian-cloud/global/images/debian-13-trixie-v20261015"
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLs bench"
+TOKEN, DISK = "fake-token-bench", 20
 
 FEW, MANY, PAGE = 10, 1000, 500
 FLEET, LATENCY, OPERATION = 20, 100, 5
@@ -40,7 +41,7 @@ def allowed(count: int) -> float:
 
 def definition(count: int, zones: int) -> dict[str, Any]:
     """Return the part of a merged definition that the modules read: one pool."""
-    pool = {"name": "general", "count": count, "machine": {"size": SIZE, "disk_gib": 20}, "zones": list(ZONES[:zones])}
+    pool = {"name": "general", "count": count, "machine": {"size": SIZE, "disk_gib": DISK}, "zones": list(ZONES[:zones])}
     return {
         "name": "bench",
         "foundation": "bench",
@@ -56,37 +57,16 @@ def definition(count: int, zones: int) -> dict[str, Any]:
 
 
 def measure(folder: Path) -> list[Any]:
-    """Return the figures; ``folder`` keeps the server's log."""
-    with endpoint(folder) as url:
-        return [*growth(url), *pace(url), *comparison(url, folder)]
+    """Return the figures; ``folder`` keeps the server's log and the output of the playbooks."""
+    import late
+
+    with late.started("gcp_endpoint.py", folder) as there:
+        return [*growth(there), *pace(there), *comparison(there, folder)]
 
 
-@contextlib.contextmanager
-def endpoint(folder: Path) -> Iterator[str]:
-    ready = folder / "endpoint"
-    ready.unlink(missing_ok=True)
-    with (folder / "endpoint.log").open("wb") as log:
-        process = subprocess.Popen([sys.executable, str(ROOT / "tests/benchmarks/gcp_endpoint.py"), str(ready)], stdout=log, stderr=log)
-    try:
-        deadline = time.monotonic() + 60
-        while not ready.exists():
-            if process.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError(f"the endpoint does not start, see {folder}/endpoint.log")
-            time.sleep(0.1)
-        yield ready.read_text(encoding="utf-8")
-    finally:
-        process.kill()
-        process.wait()
-
-
-def reset(url: str, latency: int, operation: int) -> None:
-    request = urllib.request.Request(f"{url}/_bench/{latency}/{operation}", method="POST")
-    urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=60).read()
-
-
-def child(url: str, count: int, zones: int) -> dict[str, Any]:
+def child(there: Server, count: int, zones: int) -> dict[str, Any]:
     """Make machines and keep them, in a process of its own."""
-    variables = {"CLOUDSDK_API_ENDPOINT_OVERRIDES_COMPUTE": f"{url}/compute/v1/", "no_proxy": "127.0.0.1"}
+    variables = {"CLOUDSDK_API_ENDPOINT_OVERRIDES_COMPUTE": f"{there.url}/compute/v1/", "no_proxy": "127.0.0.1"}
     command = [sys.executable, __file__, str(count), str(zones)]
     done = subprocess.run(command, env={**os.environ, **variables}, capture_output=True, text=True, check=False, timeout=600)
     if done.returncode:
@@ -94,13 +74,13 @@ def child(url: str, count: int, zones: int) -> dict[str, Any]:
     return dict(json.loads(done.stdout))
 
 
-def growth(url: str) -> list[Any]:
+def growth(there: Server) -> list[Any]:
     from report import Figure
 
     runs = {}
     for count, zones in ((FEW, 1), (MANY, 1), (FEW, 3), (MANY, 3)):
-        reset(url, 0, 1)
-        runs[count, zones] = child(url, count, zones)
+        there.reset(0, 1)
+        runs[count, zones] = child(there, count, zones)
     figures = []
     for (count, zones), run in runs.items():
         made, kept = run["create"], run["no-op"]
@@ -113,13 +93,13 @@ def growth(url: str) -> list[Any]:
     return figures
 
 
-def pace(url: str) -> list[Any]:
+def pace(there: Server) -> list[Any]:
     from report import Figure
 
     figures = []
     for zones in (1, 3):
-        reset(url, LATENCY, OPERATION)
-        run = child(url, FLEET, zones)
+        there.reset(LATENCY, OPERATION)
+        run = child(there, FLEET, zones)
         limit = 2 * OPERATION + 0.05 * FLEET
         reference = f"2 x {OPERATION} s, which an operation takes, and 50 ms per machine; {LATENCY} ms per call"
         name = f"gcp-time-create-{FLEET}{'-in-3-zones' if zones > 1 else ''}"
@@ -127,48 +107,73 @@ def pace(url: str) -> list[Any]:
     return figures
 
 
-def comparison(url: str, folder: Path) -> list[Any]:
-    """Compare whole playbook runs that make and keep machines, all with the same latency."""
+def comparison(there: Server, folder: Path) -> list[Any]:
     import rival
     from clouds.gcp.account import UNIVERSE, write_account
 
-    subnet = f"projects/{PROJECT}/regions/{REGION}/subnetworks/bench"
-    disk = {"auto_delete": True, "boot": True, "initialize_params": {"source_image": IMAGE, "disk_size_gb": 20, "disk_type": "pd-balanced"}}
     instance = {
         "name": "bench-{{ item }}",
         "machine_type": SIZE,
         "zone": ZONES[0],
         "project": PROJECT,
         "auth_kind": "accesstoken",
-        "access_token": "fake-token-bench",
-        "disks": [disk],
-        "network_interfaces": [{"subnetwork": {"selfLink": subnet}}],
+        "access_token": TOKEN,
+        "disks": [
+            {
+                "auto_delete": True,
+                "boot": True,
+                "initialize_params": {"source_image": IMAGE, "disk_size_gb": DISK, "disk_type": "pd-balanced"},
+            }
+        ],
+        "network_interfaces": [{"subnetwork": {"selfLink": f"projects/{PROJECT}/regions/{REGION}/subnetworks/bench"}}],
+        "shielded_instance_config": {"enable_secure_boot": True, "enable_vtpm": True, "enable_integrity_monitoring": True},
+        "metadata": {"ssh-keys": f"ops:{KEY}"},
+        "tags": {"items": ["bench-worker"]},
         "labels": {"fleet": "bench"},
     }
 
     def empty() -> None:
-        reset(url, LATENCY, OPERATION)
-        child(url, 0, 1)
+        there.reset(LATENCY, OPERATION)
+        child(there, 0, 1)
 
     key = folder / "key.json"
-    write_account(key, url)
+    write_account(key, there.url)
     environment = {
-        "CLOUDSDK_API_ENDPOINT_OVERRIDES_COMPUTE": f"{url}/compute/v1/",
+        **there.environment,
+        "CLOUDSDK_API_ENDPOINT_OVERRIDES_COMPUTE": f"{there.url}/compute/v1/",
         "GOOGLE_APPLICATION_CREDENTIALS": str(key),
         "GOOGLE_CLOUD_UNIVERSE_DOMAIN": UNIVERSE,
-        "HTTPS_PROXY": url,
-        "REQUESTS_CA_BUNDLE": str(folder / "endpoint.pem"),
-        "no_proxy": "127.0.0.1",
     }
+    ground = rival.Ground(empty, lambda: described(there), lambda: sum(there.counted().values()), environment)
     ours = rival.Task("flotilla.kubernetes.gcp_machines", {"cluster": definition(FLEET, 1), "wait_for": "running"})
     theirs = rival.Task("google.cloud.gcp_compute_instance", instance)
-    return rival.compare("gcp", ours, theirs, FLEET, folder, empty, lambda: sum(counted(url).values()), environment)
+    return rival.compare("gcp", ours, theirs, FLEET, folder, ground)
 
 
-def counted(url: str) -> dict[str, int]:
-    """Return what was called since the last time."""
-    with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(f"{url}/_bench", timeout=60) as answer:
-        return dict(json.load(answer))
+def described(there: Server) -> list[dict[str, Any]]:
+    """Return what machines there are, by what they are and not by who made them."""
+    from clouds.gcp.rules import collection_of, key_of, short
+
+    things = there.ask("/_endpoint/inventory")
+    machines = []
+    for machine in (body for key, body in things.items() if collection_of(key) == "instances"):
+        disks = [things[key_of(disk["source"], PROJECT)] for disk in machine["disks"]]
+        machines.append(
+            {
+                "status": machine["status"],
+                "zone": short(machine["zone"]),
+                "size": short(machine["machineType"]),
+                "disks": [[disk["sizeGb"], short(disk["type"]), short(disk["sourceImage"])] for disk in disks],
+                "kept": [disk for disk in machine["disks"] if not disk.get("autoDelete")],
+                "subnetworks": [short(interface["subnetwork"]) for interface in machine["networkInterfaces"]],
+                "public": [interface["accessConfigs"] for interface in machine["networkInterfaces"] if interface.get("accessConfigs")],
+                "shielded": sorted(key for key, value in (machine.get("shieldedInstanceConfig") or {}).items() if value),
+                "tags": machine["tags"]["items"],
+                "marked": bool(machine.get("labels")),
+                "login": "ssh-keys" in {item["key"] for item in machine["metadata"]["items"]},
+            }
+        )
+    return machines
 
 
 def grow(count: int, zones: int) -> dict[str, Any]:
@@ -179,7 +184,7 @@ def grow(count: int, zones: int) -> dict[str, Any]:
 
     class Logged(Session):
         def __init__(self) -> None:
-            super().__init__(PROJECT, REGION, credentials=Credentials("fake-token-bench"))
+            super().__init__(PROJECT, REGION, credentials=Credentials(TOKEN))
             self.log: list[str] = []
 
         def call(self, service: str, method: str, body: Any = None, **parameters: Any) -> dict[str, Any]:

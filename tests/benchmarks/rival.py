@@ -3,14 +3,14 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Our module of a cloud's machines and one of another collection on the same task: that one looped over the machines, and with `async`.
 
-The other collection is that of the package `ansible`, in a Python environment of its own in the cache.
+The other collection is that of the package `ansible`. What is timed is a whole `ansible-playbook`, so start and imports count for both,
+once for each task that runs; whatever is installed or compiled once is so before. The network is there before, and not timed either.
+All make machines of the same size, image, disks, interfaces and zone, each marked: what the endpoint holds in the end decides.
 """
 
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -21,13 +21,12 @@ from typing import Any
 import peers
 from report import Figure
 
-ROOT = Path(__file__).resolve().parents[2]
 LOOP_RATIO, ASYNC_RATIO = 1 / 8, 1.0
 
 
-@dataclass
+@dataclass(frozen=True)
 class Task:
-    """What makes and keeps machines.
+    """What makes machines.
 
     :param python: that runs the module.
     """
@@ -37,22 +36,28 @@ class Task:
     python: str = sys.executable
 
 
-def compare(
-    cloud: str,
-    ours: Task,
-    theirs: Task,
-    count: int,
-    folder: Path,
-    empty: Callable[[], None],
-    counted: Callable[[], int],
-    environment: dict[str, str],
-) -> list[Figure]:
-    """Compare whole playbook runs that make and keep machines.
+@dataclass(frozen=True)
+class Ground:
+    """Where machines are made.
+
+    :param empty: leaves nothing at the endpoint but a network.
+    :param machines: returns what machines there are, each described by what has to be the same whoever made it.
+    :param counted: returns how many calls there were since it was last asked.
+    :param environment: of the playbooks.
+    """
+
+    empty: Callable[[], None]
+    machines: Callable[[], list[dict[str, Any]]]
+    counted: Callable[[], int]
+    environment: dict[str, str]
+
+
+def compare(cloud: str, ours: Task, theirs: Task, count: int, folder: Path, ground: Ground) -> list[Figure]:
+    """Compare whole playbook runs that make machines.
 
     :param theirs: of one machine, whose number is ``item``.
     :param folder: keeps playbooks and logs.
-    :param empty: leaves nothing at the endpoint but a network.
-    :param counted: returns how many calls there were since it was last asked.
+    :raises RuntimeError: a run failed, or did not leave ``count`` machines, the same as the others'.
     """
     one = {theirs.module: theirs.options, "loop": list(range(count)), "loop_control": {"label": "{{ item }}"}}
     jobs = {"ansible.builtin.async_status": {"jid": "{{ item.ansible_job_id }}"}, "loop": "{{ made.results }}", "register": "done"}
@@ -64,47 +69,26 @@ def compare(
     }
     seconds: dict[str, float] = {}
     calls: dict[str, int] = {}
+    made: dict[str, list[str]] = {}
     for form, (python, tasks) in forms.items():
-        empty()
-        play = folder / f"{form}.yml"
-        play.write_text(
-            json.dumps([{"hosts": "localhost", "connection": "local", "gather_facts": False, "tasks": tasks}]), encoding="utf-8"
-        )
-        for what in ("create", "no-op"):
-            counted()
-            started = time.monotonic()
-            _run(play, python, environment)
-            seconds[f"{form} {what}"] = time.monotonic() - started
-            calls[f"{form} {what}"] = counted()
+        ground.empty()
+        if ground.machines():
+            raise RuntimeError(f"{cloud}: there are machines before {form} makes any")
+        ground.counted()
+        started = time.monotonic()
+        peers.play(folder / f"{form}.yml", tasks, {**ground.environment, "ANSIBLE_ASYNC_DIR": str(folder / "jobs")}, python)
+        seconds[form] = time.monotonic() - started
+        calls[form] = ground.counted()
+        made[form] = sorted(json.dumps(machine, sort_keys=True) for machine in ground.machines())
+        if len(made[form]) != count:
+            raise RuntimeError(f"{cloud}: {form} made {len(made[form])} machines, not {count}")
+        for own, other in zip(made["ours"], made[form]):
+            if own != other:
+                raise RuntimeError(f"{cloud}: {form} made other machines: {other} instead of {own}")
     figures = []
     for form, limit in (("loop", LOOP_RATIO), ("async", ASYNC_RATIO)):
-        we, they = seconds["ours create"], seconds[f"{form} create"]
+        we, they = seconds["ours"], seconds[form]
         reference = f"{we:.1f} s to {they:.1f} s of {theirs.module.rpartition('.')[2]}, {form}, over {count}"
-        figures.append(
-            Figure(f"{cloud}-create-to-{form}", we / they, limit, reference=reference, details={"seconds": seconds, "calls": calls})
-        )
+        details = {"seconds": seconds, "calls": calls, "machine": json.loads(made["ours"][0])}
+        figures.append(Figure(f"{cloud}-create-to-{form}", we / they, limit, reference=reference, details=details))
     return figures
-
-
-def _run(play: Path, python: str, environment: dict[str, str]) -> None:
-    clean = {key: value for key, value in os.environ.items() if not key.startswith("ANSIBLE_")}
-    settings = play.with_name("ansible.cfg")
-    settings.touch()
-    program = str(Path(sys.executable).with_name("ansible-playbook"))
-    done = subprocess.run(
-        [program, "-i", "localhost,", "-e", f"ansible_python_interpreter={python}", str(play)],
-        env={
-            **clean,
-            "ANSIBLE_CONFIG": str(settings),
-            "ANSIBLE_COLLECTIONS_PATH": os.pathsep.join(map(str, [ROOT / "collection", *peers.collections()])),
-            **environment,
-        },
-        cwd=play.parent,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=900,
-    )
-    play.with_suffix(".log").write_text(done.stdout + done.stderr, encoding="utf-8")
-    if done.returncode:
-        raise RuntimeError(f"{play} failed: {done.stdout[-1500:]}{done.stderr[-500:]}")

@@ -5,12 +5,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import subprocess
-import sys
-import threading
 import urllib.parse
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,7 +21,7 @@ from clouds.azure import offers
 from clouds.clock import Clock
 from clouds.gcp import endpoint as gcp
 from clouds.gcp.account import IMAGES, PROJECT, REGION, SIZE
-from clouds.wire import Handler, Wire
+from clouds.wire import Wire
 
 pytestmark = pytest.mark.full
 
@@ -32,54 +29,10 @@ ZONE = f"{REGION}-a"
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLs ops"
 
 
-def play(folder: Path, python: str, tasks: list[dict[str, Any]], environment: dict[str, str]) -> dict[str, int]:
-    """Run tasks with modules of the package `ansible`; return how many of them were ok, and how many of these changed something."""
-    playbook = folder / "play.yml"
-    playbook.write_text(
-        json.dumps([{"hosts": "localhost", "connection": "local", "gather_facts": False, "tasks": tasks}]), encoding="utf-8"
-    )
-    (folder / "ansible.cfg").touch()
-    command = [str(Path(sys.executable).with_name("ansible-playbook")), "-i", "localhost,"]
-    clean = {key: value for key, value in os.environ.items() if not key.startswith("ANSIBLE_")}
-    done = subprocess.run(
-        [*command, "-e", f"ansible_python_interpreter={python}", str(playbook)],
-        env={
-            **clean,
-            "ANSIBLE_CONFIG": str(folder / "ansible.cfg"),
-            "ANSIBLE_COLLECTIONS_PATH": os.pathsep.join(map(str, peers.collections())),
-            "ANSIBLE_STDOUT_CALLBACK": "ansible.builtin.json",
-            "NO_PROXY": "",
-            **environment,
-        },
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=600,
-    )  # fmt: skip
-    failed = [line for line in done.stdout.splitlines() if any(word in line for word in ('"msg"', '"module_stderr"', '"exception"'))]
-    assert done.returncode == 0, "\n".join([*failed, done.stderr[-2000:]])
-    counts = json.loads(done.stdout[done.stdout.index("{") :])["stats"]["localhost"]
-    return {"ok": counts["ok"], "changed": counts["changed"]}
-
-
-@contextlib.contextmanager
-def proxied(endpoint: Handler, folder: Path, *hosts: str) -> Iterator[dict[str, str]]:
-    """Give the environment in which a program that knows a cloud's own addresses finds an endpoint there."""
-    authority, context = tunnel.make_certificate(folder, *hosts)
-    server = tunnel.serve(endpoint, context)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        yield {"HTTPS_PROXY": f"http://127.0.0.1:{server.server_port}", "REQUESTS_CA_BUNDLE": str(authority)}
-    finally:
-        server.shutdown()
-        server.server_close()
-
-
 @pytest.fixture
 def google(tmp_path: Path) -> Iterator[tuple[gcp.Endpoint, dict[str, str]]]:
     endpoint = gcp.Endpoint(Clock.create(tmp_path / "clock", speed=20))
-    with proxied(endpoint, tmp_path, *tunnel.GOOGLE) as environment:
+    with tunnel.proxied(endpoint, tmp_path, *tunnel.GOOGLE) as environment:
         yield endpoint, environment
 
 
@@ -109,11 +62,11 @@ def test_google_clouds_own_modules_make_find_and_remove(google: tuple[gcp.Endpoi
         ),
     ]
     tasks = [{f"google.cloud.gcp_compute_{kind}": {"name": "theirs", **login, **options}} for kind, options in kinds]
-    assert play(tmp_path, sys.executable, tasks, environment) == {"ok": 6, "changed": 6}
+    assert peers.play(tmp_path / "play.yml", tasks, environment) == {"ok": 6, "changed": 6}
     assert {key.split("/")[-2] for key in endpoint.world.things} == {
         *("networks", "subnetworks", "addresses", "firewalls", "healthChecks", "instances", "disks"),
     }
-    assert play(tmp_path, sys.executable, tasks, environment) == {"ok": 6, "changed": 0}
+    assert peers.play(tmp_path / "play.yml", tasks, environment) == {"ok": 6, "changed": 0}
     found = [
         {"google.cloud.gcp_compute_instance_info": {"zone": ZONE, "filters": ["labels.fleet = theirs"], **login}, "register": "instances"},
         {"google.cloud.gcp_compute_subnetwork_info": {"region": REGION, "filters": ["name = theirs"], **login}, "register": "subnetworks"},
@@ -126,19 +79,10 @@ def test_google_clouds_own_modules_make_find_and_remove(google: tuple[gcp.Endpoi
             }
         },
     ]
-    assert play(tmp_path, sys.executable, found, environment) == {"ok": 3, "changed": 0}
+    assert peers.play(tmp_path / "play.yml", found, environment) == {"ok": 3, "changed": 0}
     gone = [{key: {**options, "state": "absent"} for key, options in task.items()} for task in reversed(tasks)]
-    assert play(tmp_path, sys.executable, gone, environment) == {"ok": 6, "changed": 6}
+    assert peers.play(tmp_path / "play.yml", gone, environment) == {"ok": 6, "changed": 6}
     assert not endpoint.world.things
-
-
-LOGIN = {
-    "AZURE_SUBSCRIPTION_ID": offers.SUBSCRIPTION,
-    "AZURE_TENANT": offers.TENANT,
-    "AZURE_CLIENT_ID": offers.CLIENT,
-    "AZURE_SECRET": offers.SECRET,
-    "AZURE_DISABLE_INSTANCE_DISCOVERY": "true",
-}
 
 
 @pytest.fixture
@@ -148,8 +92,8 @@ def resource_manager(tmp_path: Path) -> azure.Endpoint:
 
 def test_azcollections_modules_make_find_and_remove(resource_manager: azure.Endpoint, tmp_path: Path) -> None:
     """They are told of another cloud by its URL in vain: azure-cli-core has not got any more what they ask for it."""
-    with proxied(resource_manager, tmp_path, *tunnel.AZURE) as environment:
-        make_find_and_remove(resource_manager, tmp_path, {**environment, **LOGIN})
+    with tunnel.proxied(resource_manager, tmp_path, *tunnel.AZURE) as environment:
+        make_find_and_remove(resource_manager, tmp_path, {**environment, **offers.LOGIN})
 
 
 def make_find_and_remove(endpoint: azure.Endpoint, tmp_path: Path, environment: dict[str, str]) -> None:
@@ -185,20 +129,20 @@ def make_find_and_remove(endpoint: azure.Endpoint, tmp_path: Path, environment: 
     ]
     python = str(peers.azcollection() / "bin/python")
     tasks = [{f"azure.azcollection.azure_rm_{kind}": options} for kind, options in kinds]
-    assert play(tmp_path, python, tasks, environment) == {"ok": 7, "changed": 7}
+    assert peers.play(tmp_path / "play.yml", tasks, environment, python) == {"ok": 7, "changed": 7}
     assert {item["type"].split("/")[-1] for item in endpoint.state.things.values()} == {
         *("virtualNetworks", "networkSecurityGroups", "publicIPAddresses", "networkInterfaces", "virtualMachines", "disks"),
     }
-    assert play(tmp_path, python, tasks, environment) == {"ok": 7, "changed": 0}
+    assert peers.play(tmp_path / "play.yml", tasks, environment, python) == {"ok": 7, "changed": 0}
     wanted = ["machines.vms | map(attribute='power_state') | list == ['running']", "machines.vms[0].vm_size == 'Standard_D2s_v5'"]
     found = [
         {"azure.azcollection.azure_rm_virtualmachine_info": own, "register": "machines"},
         {"ansible.builtin.assert": {"that": wanted}},
     ]
-    assert play(tmp_path, python, found, environment) == {"ok": 2, "changed": 0}
+    assert peers.play(tmp_path / "play.yml", found, environment, python) == {"ok": 2, "changed": 0}
     gone = [{key: {**options, "state": "absent"} for key, options in task.items()} for task in reversed(tasks)]
     # The module for machines takes the interface away as well.
-    assert play(tmp_path, python, gone, environment) == {"ok": 7, "changed": 6}
+    assert peers.play(tmp_path / "play.yml", gone, environment, python) == {"ok": 7, "changed": 6}
     assert not endpoint.state.things and not endpoint.state.groups
 
 

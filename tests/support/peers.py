@@ -5,11 +5,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+ROOT = Path(__file__).resolve().parents[2]
 ANSIBLE, AZURE_CLI = "ansible==12.3.0", "azure-cli==2.91.0"
 
 
@@ -31,6 +34,44 @@ def azcollection() -> Path:
 
 def azure_cli() -> Path:
     return _environment(AZURE_CLI.replace("==", "-"), AZURE_CLI)
+
+
+def play(playbook: Path, tasks: list[dict[str, Any]], environment: dict[str, str], python: str = sys.executable) -> dict[str, int]:
+    """Run tasks with modules of this collection and of Ansible's package.
+
+    :param playbook: is written, and a log of the same name beside it.
+    :param python: that runs the modules.
+    :returns: how many of them were ok, and how many of these changed something.
+    :raises RuntimeError: a task failed.
+    """
+    playbook.write_text(
+        json.dumps([{"hosts": "localhost", "connection": "local", "gather_facts": False, "tasks": tasks}]), encoding="utf-8"
+    )
+    settings = playbook.with_name("ansible.cfg")
+    settings.touch()
+    clean = {key: value for key, value in os.environ.items() if not key.startswith("ANSIBLE_")}
+    program = str(Path(sys.executable).with_name("ansible-playbook"))
+    done = subprocess.run(
+        [program, "-i", "localhost,", "-e", f"ansible_python_interpreter={python}", str(playbook)],
+        env={
+            **clean,
+            "ANSIBLE_CONFIG": str(settings),
+            "ANSIBLE_COLLECTIONS_PATH": os.pathsep.join(map(str, [ROOT / "collection", *collections()])),
+            "ANSIBLE_STDOUT_CALLBACK": "ansible.builtin.json",
+            **environment,
+        },
+        cwd=playbook.parent,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=900,
+    )  # fmt: skip
+    playbook.with_suffix(".log").write_text(done.stdout + done.stderr, encoding="utf-8")
+    if done.returncode:
+        told = [line for line in done.stdout.splitlines() if any(word in line for word in ('"msg"', '"module_stderr"', '"exception"'))]
+        raise RuntimeError("\n".join([f"{playbook} failed:", *told[:20], done.stderr[-2000:]]))
+    counts = json.loads(done.stdout[done.stdout.index("{") :])["stats"]["localhost"]
+    return {"ok": counts["ok"], "changed": counts["changed"]}
 
 
 def _environment(name: str, *wanted: str) -> Path:

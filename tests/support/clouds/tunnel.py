@@ -5,7 +5,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import ssl
+import threading
+from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -63,3 +66,22 @@ def serve(handler: Handler, context: ssl.SSLContext) -> ThreadingHTTPServer:
         request_queue_size = 128
 
     return Server(("127.0.0.1", 0), Tunnel)
+
+
+def environment(url: str, authority: Path) -> dict[str, str]:
+    """Return what a program has to have in its environment to find a cloud's own addresses at such a server."""
+    both = {"https_proxy": url, "no_proxy": "127.0.0.1"}
+    return {**both, **{name.upper(): value for name, value in both.items()}, "REQUESTS_CA_BUNDLE": str(authority)}
+
+
+@contextlib.contextmanager
+def proxied(handler: Handler, folder: Path, *hosts: str) -> Iterator[dict[str, str]]:
+    """Serve a cloud's addresses by a thread of this process; give the environment for programs that know no others."""
+    authority, context = make_certificate(folder, *hosts)
+    server = serve(handler, context)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield environment(f"http://127.0.0.1:{server.server_port}", authority)
+    finally:
+        server.shutdown()
+        server.server_close()

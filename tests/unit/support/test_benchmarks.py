@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import types
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ import bench_cluster
 import journal
 import processes
 import report
+import rival
 
 
 def entry(**changes: Any) -> journal.Entry:
@@ -140,3 +142,63 @@ def test_a_figure_is_written_with_value_bar_reference_and_verdict(tmp_path: Path
     assert written["good"]["reference"] == "of 100 s"
     lines = report.table(figures)
     assert "yes" in lines[1] and "NO" in lines[2] and "6 s" in lines[2]
+
+
+class Runs:
+    """Playbooks that take no time and leave machines.
+
+    :param made: form -> how many machines it makes, and of which size.
+    """
+
+    def __init__(self, made: dict[str, tuple[int, str]]) -> None:
+        self.made = {"ours": (3, "large"), "loop": (3, "large"), "async": (3, "large"), **made}
+        self.machines: list[dict[str, Any]] = []
+        self.asked: dict[str, list[dict[str, Any]]] = {}
+
+    def play(self, playbook: Path, tasks: list[dict[str, Any]], _environment: dict[str, str], _python: str) -> dict[str, int]:
+        count, size = self.made[playbook.stem]
+        # In whatever order it is told.
+        self.machines += [dict([("zone", 1), ("size", size)][:: 1 if playbook.stem == "ours" else -1])] * count
+        self.asked[playbook.stem] = tasks
+        return {"ok": 1, "changed": 1}
+
+    def compare(self, folder: Path) -> list[report.Figure]:
+        ground = rival.Ground(self.machines.clear, lambda: self.machines, lambda: 0, {})
+        return rival.compare("cloud", rival.Task("a.b.ours", {}), rival.Task("c.d.theirs", {"name": "{{ item }}"}), 3, folder, ground)
+
+
+def test_a_rival_is_measured_over_the_same_machines_looped_and_at_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    runs, clock = Runs({}), iter([0.0, 1.0, 10.0, 26.0, 30.0, 30.5])
+    monkeypatch.setattr(rival.peers, "play", runs.play)
+    monkeypatch.setattr(rival, "time", types.SimpleNamespace(monotonic=lambda: next(clock)))
+    figures = {figure.name: figure for figure in runs.compare(tmp_path)}
+    assert {name: (figure.value, figure.holds) for name, figure in figures.items()} == {
+        "cloud-create-to-loop": (1 / 16, True),
+        "cloud-create-to-async": (2.0, False),
+    }
+    loop, asynchronous = runs.asked["loop"][0], runs.asked["async"][0]
+    assert loop["loop"] == [0, 1, 2] and "async" not in loop and asynchronous["async"] and asynchronous["poll"] == 0
+
+
+@pytest.mark.parametrize(
+    ("made", "words"),
+    [
+        ({"loop": (2, "large")}, "loop made 2 machines, not 3"),
+        ({"async": (0, "large")}, "async made 0 machines, not 3"),
+        ({"ours": (4, "large")}, "ours made 4 machines, not 3"),
+        ({"async": (3, "small")}, "async made other machines"),
+    ],
+)
+def test_a_rival_that_made_no_such_machines_measures_nothing(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, made: dict[str, tuple[int, str]], words: str
+) -> None:
+    runs = Runs(made)
+    monkeypatch.setattr(rival.peers, "play", runs.play)
+    with pytest.raises(RuntimeError, match=words):
+        runs.compare(tmp_path)
+
+
+def test_machines_of_a_run_before_measure_nothing(tmp_path: Path) -> None:
+    ground = rival.Ground(lambda: None, lambda: [{"size": "large"}], lambda: 0, {})
+    with pytest.raises(RuntimeError, match="there are machines before ours"):
+        rival.compare("cloud", rival.Task("a.b.ours", {}), rival.Task("c.d.theirs", {}), 1, tmp_path, ground)

@@ -16,7 +16,7 @@ from clouds.azure import inventory
 from clouds.azure.dialect import AzureDialect
 from clouds.azure.endpoint import Endpoint
 from clouds.azure.inventory import ask, control, group_id
-from clouds.azure.offers import CLIENT, LOCATION, SECRET, SUBSCRIPTION, TENANT
+from clouds.azure.offers import LOCATION, LOGIN
 from clouds.clock import Clock
 from clouds.cloud import CLUSTER, WORKERS
 from clouds.judge import Machine, Thing
@@ -55,15 +55,7 @@ class AzureEndpoint:
     def environment(self, url: str) -> dict[str, str]:
         assert self._front
         self._front.to = urllib.parse.urlsplit(url).port or 0
-        # As AWX's credential type gives them.
-        return {
-            "AZURE_CLOUD_ENVIRONMENT": self._front.url,
-            "AZURE_SUBSCRIPTION_ID": SUBSCRIPTION,
-            "AZURE_TENANT": TENANT,
-            "AZURE_CLIENT_ID": CLIENT,
-            "AZURE_SECRET": SECRET,
-            "REQUESTS_CA_BUNDLE": str(self._authority),
-        }
+        return {"AZURE_CLOUD_ENVIRONMENT": self._front.url, **LOGIN, "REQUESTS_CA_BUNDLE": str(self._authority)}
 
     def prepare(self, url: str) -> None:
         control(url, "reset")

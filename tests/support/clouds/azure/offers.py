@@ -10,6 +10,8 @@ from typing import Any
 SUBSCRIPTION = "11111111-2222-3333-4444-555555555555"
 TENANT = "66666666-7777-8888-9999-000000000000"
 CLIENT, SECRET = "aaaaaaaa-bbbb-cccc-dddd-eeeeeeeeeeee", "contract-secret"
+# As AWX's credential type gives it.
+LOGIN = {"AZURE_SUBSCRIPTION_ID": SUBSCRIPTION, "AZURE_TENANT": TENANT, "AZURE_CLIENT_ID": CLIENT, "AZURE_SECRET": SECRET}
 AUDIENCE = "https://management.azure.com"
 LOCATION = "westeurope"
 # location -> zones
