@@ -62,6 +62,8 @@ _value:
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from ..module_utils._kubernetes.batches import canaries_first
+
 
 def upgrade_workers(
     live: Mapping[str, Any],
@@ -71,7 +73,7 @@ def upgrade_workers(
     left_out: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Return what is left, the same in every run that finds the cluster as it is."""
-    for pool in sorted(pools, key=lambda one: not one.get("rollout", {}).get("canary", False)):
+    for pool in canaries_first(pools):
         rollout = pool.get("rollout", {})
         members = sorted(machine["name"] for machine in machines if machine["pool"] == pool["name"])
         nodes = [

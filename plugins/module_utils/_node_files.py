@@ -14,7 +14,7 @@ from typing import Any
 from ._config_files import ConfigFile, ConfigFiles, results
 from ._installed import BroughtFiles, ImportedImages, InstalledFiles
 from ._restart import Restart
-from ._service import Service
+from ._service import RESTART, Service
 
 
 class NodeFiles:
@@ -37,6 +37,12 @@ class NodeFiles:
         self._restart = bool(self._missing_files) or any(change.tag for change in self._changes)
         self._services = [(one, Service(one["name"], Restart(one["name"]), reload=one["reload"])) for one in params["services"]]
         self._steps = self._due()
+        self._held = (
+            [one["name"] for (one, _service), steps in zip(self._services, self._steps) if RESTART in steps] if params["hold"] else []
+        )
+        if self._held:
+            self._ahead, self._changes, self._steps = True, [], []
+            self._missing_files = [entry["key"] for entry in self._to_bring]
 
     def to_bring(self) -> list[dict[str, str]]:
         """Return ``key``, ``path`` and ``sha256`` of each file of the bundle that the node lacks."""
@@ -85,7 +91,14 @@ class NodeFiles:
                 after = "".join(f"{line}\n" for line in lines)
                 shown["diff"].append({"before_header": title, "after_header": title, "before": "", "after": after})
         changed = bool(self._missing_files or self._missing_images or self._changes or steps)
-        return {"changed": changed, "installed": self._missing_files, "imported": self._missing_images, "service_steps": steps, **shown}
+        return {
+            "changed": changed,
+            "installed": self._missing_files,
+            "imported": self._missing_images,
+            "service_steps": steps,
+            "held": self._held,
+            **shown,
+        }
 
     def _due(self) -> list[list[str]]:
         return [service.due(one["running"], self._restart or one["restart"]) for one, service in self._services]

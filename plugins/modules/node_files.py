@@ -114,6 +114,13 @@ options:
         runs. The same task without it then puts everything in its place without bringing anything.
     type: bool
     default: false
+  hold:
+    description:
+      - Whether a service that runs is left as it is where it would be restarted. Then only what O(ahead) allows is done, and RV(held)
+        names the service; the same task without it does the rest. For machines that must not restart something all at once. Check mode
+        predicts the rest, too.
+    type: bool
+    default: false
   services:
     description:
       - Services that use these files. Each is enabled, so that it starts at boot, and restarted when one of O(bundle_files) has changed, or
@@ -203,6 +210,12 @@ service_steps:
   type: list
   elements: str
   sample: [containerd restarted]
+held:
+  description: The services for whose sake something was left undone, because of O(hold).
+  returned: always
+  type: list
+  elements: str
+  sample: []
 """
 
 from typing import Any
@@ -228,7 +241,7 @@ def converge(params: dict[str, Any], check_mode: bool) -> dict[str, Any]:
     """Do what the stage asks for and return the module's result, with what the action plugin is to know besides."""
     if params["remote_tmp"] and not check_mode:
         forget_staged(params["remote_tmp"])
-    wanted = NodeFiles(params)
+    wanted = NodeFiles({**params, "hold": params["hold"] and not check_mode})
     to_bring = wanted.to_bring()
     staged, answer = between(params, to_bring)
     arrived = params["stage"] in ("fetch", "finish") and answer.get("finished", True)
@@ -267,6 +280,7 @@ def main() -> None:
             "secret_files": {"type": "list", "elements": "dict", "default": [], "no_log": False, "options": _options(secret=True)},
             "owner": {"type": "str"},
             "ahead": {"type": "bool", "default": False},
+            "hold": {"type": "bool", "default": False},
             "services": {
                 "type": "list",
                 "elements": "dict",

@@ -94,6 +94,11 @@ kubelet_version:
   returned: always
   type: str
   sample: 1.36.3
+serving:
+  description: Whether the kubelet of a member says that it is healthy. It does not while its container runtime is of no use.
+  returned: always
+  type: bool
+  sample: false
 missing_commands:
   description: Commands that kubeadm, kubelet or kube-proxy call, or of O(commands), that are not there.
   returned: always
@@ -111,7 +116,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._errors import FlotillaError
 from ..module_utils._kernel import KERNEL_SETTINGS, KernelSettings
-from ..module_utils._kubernetes.membership import kubelet_version, membership
+from ..module_utils._kubernetes.membership import kubelet_problem, kubelet_version, membership
 from ..module_utils._node import describe
 
 
@@ -132,7 +137,8 @@ def main() -> None:
     except FlotillaError as error:
         module.fail_json(**error.as_result())
     facts = describe(module.params["commands"])
-    module.exit_json(changed=False, kernel_ready=before == after, membership=state, kubelet_version=version, **facts)
+    serving = state == "member" and not kubelet_problem()
+    module.exit_json(changed=False, kernel_ready=before == after, membership=state, kubelet_version=version, serving=serving, **facts)
 
 
 if __name__ == "__main__":

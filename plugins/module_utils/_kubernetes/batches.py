@@ -8,7 +8,7 @@ Pure; Python 3.9, standard library only.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Callable
@@ -70,6 +70,11 @@ def resolve_limit(text: str, total: int) -> int:
             "MAX_UNAVAILABLE_INVALID", f"max_unavailable is {text!r}.", "Write a number of nodes from 1 on, or a part like 25%."
         )
     return max(1, int(number) * total // 100) if percent else int(number)
+
+
+def canaries_first(pools: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Return the pools of a definition in the order in which something new comes to them."""
+    return sorted(pools, key=lambda pool: not pool.get("rollout", {}).get("canary", False))
 
 
 def plan(snapshot: Snapshot, nodes: Sequence[str], wishes: Wishes, now: datetime) -> DrainPlan:

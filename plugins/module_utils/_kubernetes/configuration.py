@@ -9,7 +9,6 @@ renders is compared with what is there. Python 3.9, standard library only.
 
 from __future__ import annotations
 
-import http.client
 import os
 import re
 import signal
@@ -29,6 +28,7 @@ from .client import CA_FILE, Client, as_json_documents, short_lived_kubeconfig
 from .encryption import Conversion
 from .etcd import CLIENT_PORT, client_context
 from .gates import api_server_problem
+from .membership import kubelet_problem
 
 RUN_DIR = Path("/run")
 MANIFESTS = Path("/etc/kubernetes/manifests")
@@ -353,7 +353,7 @@ def wait_for_kubelet(timeout: float) -> None:
     deadline = time.monotonic() + timeout
     problem = "no answer yet"
     while problem:
-        problem = _kubelet_problem()
+        problem = kubelet_problem()
         if problem and time.monotonic() > deadline:
             raise FlotillaError(
                 "KUBELET_NOT_HEALTHY",
@@ -369,17 +369,6 @@ def restart_kubelet() -> None:
     :raises FlotillaError: systemd does not start it.
     """
     run(["systemctl", "restart", "kubelet"], code="KUBELET_NOT_RESTARTED", remedy="Read 'journalctl -u kubelet' on the machine.")
-
-
-def _kubelet_problem() -> str:
-    try:
-        connection = http.client.HTTPConnection("127.0.0.1", 10248, timeout=5)
-        connection.request("GET", "/healthz")
-        answer = connection.getresponse()
-        connection.close()
-    except (OSError, http.client.HTTPException) as error:
-        return str(error)
-    return "" if answer.status == 200 else f"it answers {answer.status}"
 
 
 def kubelet_client() -> Client:

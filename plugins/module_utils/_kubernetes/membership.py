@@ -9,6 +9,7 @@ Apart from what talks to the cluster, so that a module which only asks this stay
 from __future__ import annotations
 
 import fcntl
+import http.client
 from pathlib import Path
 
 from .._command import run
@@ -39,3 +40,15 @@ def step_at_work() -> bool:
 def kubelet_version() -> str:
     """Return the version of the installed kubelet, without a leading ``v``."""
     return run(["kubelet", "--version"], code="KUBELET_MISSING").split()[-1].lstrip("v")
+
+
+def kubelet_problem(port: int = 10248) -> str:
+    """Return why the kubelet of this node is not healthy, by its own word; nothing when it is."""
+    try:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+        connection.request("GET", "/healthz")
+        answer = connection.getresponse()
+        connection.close()
+    except (OSError, http.client.HTTPException) as error:
+        return str(error)
+    return "" if answer.status == 200 else f"it answers {answer.status}"

@@ -70,7 +70,7 @@ class Node:
         config = {"dest": str(self.config), "content": "x\n", "mode": "0644", "restart": True}
         service = {"name": "kubelet", "running": False, "restart": False, "reload": False}
         given = {"bundle_files": [entry], "images": [IMAGE], "files": [config], "secret_files": [], "owner": None, "services": [service]}
-        given["ahead"] = False
+        given["ahead"] = given["hold"] = False
         return NodeFiles({**given, **more})
 
     def staged(self) -> dict[str, str]:
@@ -115,6 +115,26 @@ def test_what_is_brought_ahead_changes_nothing_that_runs_and_is_not_brought_agai
     later.apply({})
     assert node.binary.read_bytes() == BINARY and list(node.store.iterdir()) == []
     assert not node.wanted(**nothing_else).result()["changed"], "what is in its place need not be brought ahead"
+
+
+def test_what_would_restart_something_is_held_and_brought_ahead(node: Node) -> None:
+    held = node.wanted(hold=True)
+    held.apply(node.staged())
+    assert held.result()["held"] == ["kubelet"] and held.result()["service_steps"] == held.result()["written"] == []
+    assert node.events == ["import /arrived.tar with "] and not node.binary.exists() and not node.config.exists()
+    again = node.wanted(hold=True)
+    assert again.to_bring() == [] and not again.result()["changed"] and again.result()["held"] == ["kubelet"]
+    rest = node.wanted()
+    assert rest.to_bring() == [] and rest.result()["held"] == []
+    rest.apply({})
+    assert node.events[1:] == ["owe with ", "service ['restarted'] with bc"]
+    assert node.wanted(hold=True).result()["held"] == []
+
+
+def test_what_restarts_nothing_is_not_held(node: Node) -> None:
+    wanted = node.wanted(hold=True, services=[])
+    wanted.apply(node.staged())
+    assert node.binary.exists() and node.config.exists() and wanted.result()["held"] == []
 
 
 def test_a_damaged_file_is_not_kept_and_brought_again(node: Node) -> None:
