@@ -38,34 +38,18 @@ from ansible import constants as C
 from ansible import context
 from ansible.playbook.task_include import TaskInclude
 from ansible.plugins.callback.default import CallbackModule as DefaultCallback
+from ansible_collections.flotilla.kubernetes.plugins.plugin_utils._results import fields_of, host_of, is_hidden, task_of
 
 # How much of a command's output is shown when it failed; its end is what tells why.
 _OUTPUT_LINES = 30
 
 
-def _task_of(result: Any) -> Any:
-    """Return the task of a result (``_task`` before ansible-core 2.19)."""
-    return getattr(result, "task", None) or result._task
-
-
-def _fields_of(result: Any) -> dict[str, Any]:
-    """Return what the task returned (``_result`` before ansible-core 2.19)."""
-    fields = getattr(result, "result", None)
-    return result._result if fields is None else fields
-
-
-def _host_of(result: Any) -> str:
+def _host_name(result: Any) -> str:
     """Return the name of the host of a result, with the one that it was delegated to."""
-    host = (getattr(result, "host", None) or result._host).get_name()
-    delegated = _fields_of(result).get("_ansible_delegated_vars") or {}
-    target = delegated.get("ansible_delegated_host") or _task_of(result).delegate_to
+    host = host_of(result).get_name()
+    delegated = fields_of(result).get("_ansible_delegated_vars") or {}
+    target = delegated.get("ansible_delegated_host") or task_of(result).delegate_to
     return f"{host} -> {target}" if target and target != host else host
-
-
-def _is_hidden(result: Any) -> bool:
-    """Tell whether a result belongs to a task that must not be logged."""
-    fields = _fields_of(result)
-    return bool(_task_of(result).no_log is True or "censored" in fields or fields.get("_ansible_no_log"))
 
 
 def _duration(seconds: float) -> str:
@@ -208,26 +192,26 @@ class CallbackModule(DefaultCallback):
         if self._display.verbosity:
             super().v2_runner_on_ok(result)
             return
-        task = _task_of(result)
+        task = task_of(result)
         if isinstance(task, TaskInclude):
             return
-        fields = _fields_of(result)
-        if not _is_hidden(result):
+        fields = fields_of(result)
+        if not is_hidden(result):
             self._warn(fields)
             if task.action in C._ACTION_DEBUG and not task.loop:
                 self._print_debug(fields)
         if fields.get("changed"):
             self._follow(task)
-            self._changed.append(_host_of(result))
+            self._changed.append(_host_name(result))
 
     def v2_runner_on_failed(self, result: Any, ignore_errors: bool = False) -> None:
         """Print a failure in full, or in one line when the play says to ignore it."""
         if self._display.verbosity:
             super().v2_runner_on_failed(result, ignore_errors)
             return
-        fields = _fields_of(result)
+        fields = fields_of(result)
         # Each failed item of a loop was printed when it failed.
-        items = fields.get("results", []) if _task_of(result).loop and not ignore_errors else []
+        items = fields.get("results", []) if task_of(result).loop and not ignore_errors else []
         if any(isinstance(item, dict) and item.get("failed") for item in items):
             return
         self._print_failure("ignored" if ignore_errors else "FAILED", result)
@@ -237,7 +221,7 @@ class CallbackModule(DefaultCallback):
         if self._display.verbosity:
             super().v2_runner_on_unreachable(result)
             return
-        self._print_failure("ignored" if _task_of(result).ignore_unreachable else "UNREACHABLE", result)
+        self._print_failure("ignored" if task_of(result).ignore_unreachable else "UNREACHABLE", result)
 
     def v2_runner_on_skipped(self, result: Any) -> None:
         """Show nothing."""
@@ -249,16 +233,16 @@ class CallbackModule(DefaultCallback):
         if self._display.verbosity:
             super().v2_runner_item_on_ok(result)
             return
-        if not _is_hidden(result) and _task_of(result).action in C._ACTION_DEBUG:
-            self._print_debug(_fields_of(result))
+        if not is_hidden(result) and task_of(result).action in C._ACTION_DEBUG:
+            self._print_debug(fields_of(result))
 
     def v2_runner_item_on_failed(self, result: Any) -> None:
         """Print the failure of one item of a loop."""
         if self._display.verbosity:
             super().v2_runner_item_on_failed(result)
             return
-        if not _task_of(result).ignore_errors:
-            item = "" if _is_hidden(result) else f", item {self._get_item_label(_fields_of(result))}"
+        if not task_of(result).ignore_errors:
+            item = "" if is_hidden(result) else f", item {self._get_item_label(fields_of(result))}"
             self._print_failure("FAILED", result, item)
 
     def v2_runner_item_on_skipped(self, result: Any) -> None:
@@ -286,15 +270,15 @@ class CallbackModule(DefaultCallback):
         if self._display.verbosity:
             super().v2_on_file_diff(result)
             return
-        if _is_hidden(result):
+        if is_hidden(result):
             return
-        fields = _fields_of(result)
-        for item in fields.get("results", [fields]) if _task_of(result).loop else [fields]:
+        fields = fields_of(result)
+        for item in fields.get("results", [fields]) if task_of(result).loop else [fields]:
             hidden = not isinstance(item, dict) or item.get("_ansible_no_log") or "censored" in item
             if not hidden and item.get("diff") and item.get("changed"):
                 difference = self._get_diff(item["diff"])
                 if difference:
-                    self._display.display(f"  difference: {self._title(_task_of(result))} ({_host_of(result)})", color=C.COLOR_CHANGED)
+                    self._display.display(f"  difference: {self._title(task_of(result))} ({_host_name(result)})", color=C.COLOR_CHANGED)
                     self._display.display(difference)
 
     def v2_playbook_on_stats(self, stats: Any) -> None:
@@ -381,12 +365,12 @@ class CallbackModule(DefaultCallback):
 
     def _print_failure(self, kind: str, result: Any, addition: str = "") -> None:
         """Print that a task failed on a host, with all that it said unless it must not be logged."""
-        task, fields = _task_of(result), _fields_of(result)
+        task, fields = task_of(result), fields_of(result)
         self._follow(task)
         color = C.COLOR_SKIP if kind == "ignored" else C.COLOR_UNREACHABLE if kind == "UNREACHABLE" else C.COLOR_ERROR
         stderr = kind != "ignored" and self.get_option("display_failed_stderr")
-        head = f"  {kind}: {self._title(task)} ({_host_of(result)}{addition})"
-        if _is_hidden(result):
+        head = f"  {kind}: {self._title(task)} ({_host_name(result)}{addition})"
+        if is_hidden(result):
             self._display.display(head, color=color, stderr=stderr)
             self._display.display("    its result is hidden, because it may hold secrets (no_log)", color=color, stderr=stderr)
             return

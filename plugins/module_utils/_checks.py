@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import time
 import urllib.error
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -21,10 +22,10 @@ _SHOWN = 300  # characters of it that are shown
 _TOGETHER = 8  # checks that are asked at once
 
 
-def failures(
+def ask(
     checks: Sequence[Mapping[str, Any]], timeout: float, folder: str, environment: Mapping[str, str], programs: bool = True
-) -> list[str]:
-    """Ask all checks once, and return a line for each that does not hold.
+) -> list[dict[str, Any]]:
+    """Ask all checks once, and return the answer to each: ``name``, ``problem`` if it does not hold, and the ``seconds`` that it took.
 
     :param checks: the section ``checks`` of a definition.
     :param timeout: seconds that one of them may take.
@@ -33,17 +34,23 @@ def failures(
     :param programs: whether programs run; they may do anything, so a prediction leaves them out.
     """
 
-    def ask(check: Mapping[str, Any]) -> str:
+    def ask_one(check: Mapping[str, Any]) -> dict[str, Any]:
+        began = time.monotonic()
         if check.get("http"):
             problem = _http(check["http"], timeout)
         elif check.get("promql"):
             problem = _promql(check["promql"], timeout)
         else:
             problem = _program(check["command"], timeout, folder, environment) if programs else ""
-        return f"{check['name']}: {problem}" if problem else ""
+        return {"name": check["name"], "problem": problem, "seconds": round(time.monotonic() - began, 3)}
 
     with ThreadPoolExecutor(_TOGETHER) as pool:
-        return [line for line in pool.map(ask, checks) if line]
+        return list(pool.map(ask_one, checks))
+
+
+def failures(answers: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return a line for each check that does not hold."""
+    return [f"{answer['name']}: {answer['problem']}" for answer in answers if answer["problem"]]
 
 
 def _http(wanted: Mapping[str, Any], timeout: float) -> str:

@@ -77,6 +77,15 @@ failures:
   type: list
   elements: str
   sample: ["the shop answers: https://shop.example.com/healthz answered 503 instead of 200"]
+checks:
+  description: The last answer to each check.
+  returned: always
+  type: list
+  elements: dict
+  contains:
+    name: {description: What it is about., type: str, returned: always, sample: the shop answers}
+    problem: {description: Why it does not hold; empty when it does., type: str, returned: always, sample: ""}
+    seconds: {description: How long the answer took., type: float, returned: always, sample: 0.021}
 """
 
 import json
@@ -85,7 +94,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils._checks import failures
+from ..module_utils._checks import ask, failures
 from ..module_utils._errors import FlotillaError
 from ..module_utils._kubernetes.duration import parse_duration
 
@@ -104,9 +113,10 @@ def run(params: dict[str, Any], check_mode: bool) -> dict[str, Any]:
     seen = json.loads(params["progress_token"]) if params["progress_token"] else {"holds": None, "fails": None}
     until = time.monotonic() + SLICE
     while True:
-        failing = failures(params["checks"], PATIENCE, params["folder"], params["environment"], not check_mode)
+        answers = ask(params["checks"], PATIENCE, params["folder"], params["environment"], not check_mode)
+        failing = failures(answers)
         if check_mode:
-            return {"failures": failing}
+            return {"failures": failing, "checks": answers}
         now = time.time()
         if failing:
             seen = {"holds": None, "fails": seen["fails"] or now}
@@ -115,13 +125,13 @@ def run(params: dict[str, Any], check_mode: bool) -> dict[str, Any]:
                     "CHECK_FAILED",
                     f"Of {len(params['checks'])} checks, {len(failing)} did not hold for {params['timeout']}: {'; '.join(failing)}.",
                     "Mend what they ask for, or take them out of `checks`, and run again.",
-                    details={"failures": failing},
+                    details={"failures": failing, "checks": answers},
                 )
             line = f"Waiting since {now - seen['fails']:.0f} s for {'; '.join(failing)}"
         else:
             seen = {"holds": seen["holds"] or now, "fails": None}
             if now - seen["holds"] >= hold:
-                return {"failures": []}
+                return {"failures": [], "checks": answers}
             line = f"All checks hold, for another {hold - (now - seen['holds']):.0f} s"
         if time.monotonic() >= until:
             return {"finished": False, "progress": [line], "progress_token": json.dumps(seen), "failures": failing}

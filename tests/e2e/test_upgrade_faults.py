@@ -44,7 +44,13 @@ class World:
         )
 
     def upgrade(self, *options: str) -> outside.Run:
-        return outside.playbook("cluster_upgrade", self.foundation, *options)
+        return outside.playbook(
+            "cluster_upgrade", self.foundation, *options, environment={"FLOTILLA_REPORT_DIR": str(self.foundation / "reports")}
+        )
+
+    def report(self) -> dict[str, Any]:
+        """Return the report of the last upgrade."""
+        return json.loads(max(self.foundation.glob(f"reports/{NAME}/*/report.json")).read_text(encoding="utf-8"))
 
     def kubectl(self, *arguments: str) -> str:
         (machine,) = outside.machines(NAME, "control-plane")
@@ -96,6 +102,9 @@ def test_a_check_that_does_not_hold_stops_it_before_anything_is_touched(world: W
     run = world.upgrade()
     assert run.status != 0 and run.changed == 0
     assert "Of 1 checks, 1 did not hold for 2m: written down: sh ended with 1" in run.output
+    report = world.report()
+    assert (report["result"], report["stopped"]["code"], report["run"]) == ("failed", "CHECK_FAILED", "")
+    assert [check["held"] for check in report["checks"]] == [False] and report["evictions"] == []
     assert set(world.versions().values()) == {OLD}
     world.broken.unlink()
 
@@ -138,6 +147,11 @@ def test_when_it_is_back_the_next_run_does_the_rest(world: World) -> None:
     run = world.upgrade()
     assert run.status == 0, run.output[-6000:]
     assert set(world.versions().values()) == {NEW}
+    report = world.report()
+    assert report["result"] == "done" and [one["result"] for one in report["earlier"]] == ["failed"] * 3
+    assert {parts["kubelet"] for parts in report["versions"]["before"].values()} == {OLD}
+    assert {parts["kubelet"] for parts in report["versions"]["after"].values()} == {NEW}
+    assert {node["name"] for node in report["nodes"]} == {"", *outside.machines(NAME)}
     for name in ("cluster_upgrade", "cluster_apply"):
         again = outside.playbook(name, world.foundation)
         assert (again.status, again.changed) == (0, 0), again.output[-6000:]

@@ -1,0 +1,120 @@
+# Copyright: (c) 2026, the flotilla.kubernetes authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The files of reports: a folder for each run, below that of its cluster.
+
+``journal.jsonl`` grows while the run goes on, and is all that is left of one that was killed. Whoever writes to it holds its lock.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, TextIO
+
+from ansible_collections.flotilla.kubernetes.plugins.module_utils._errors import clear_os_errors
+from ansible_collections.flotilla.kubernetes.plugins.module_utils._files import write_atomically
+
+from .junit import junit
+from .page import page
+from .summary import build, pick_earlier
+
+JOURNAL, JSON, JUNIT, PAGE = "journal.jsonl", "report.json", "report.xml", "report.html"
+
+
+class Journal:
+    """What a run writes down as it goes on."""
+
+    def __init__(self, directory: Path, cluster: str, playbook: str) -> None:
+        """:raises FlotillaError: ``FILE_NOT_WRITTEN``."""
+        self.records: list[dict[str, Any]] = []
+        with clear_os_errors(directory / cluster, "written"):
+            self.folder = _new_folder(directory / cluster, playbook)
+            descriptor = os.open(self.folder / JOURNAL, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            # Not inherited by the processes of Ansible that go on with a task when this one was killed.
+            fcntl.lockf(descriptor, fcntl.LOCK_EX)
+            self._file: TextIO = os.fdopen(descriptor, "w", encoding="utf-8", buffering=1)
+
+    def write(self, kind: str, **fields: Any) -> None:
+        """Write a record of this moment down."""
+        one = {"kind": kind, "at": time.time(), **fields}
+        self.records.append(one)
+        self._file.write(json.dumps(one) + "\n")
+
+    def finish(self, keep: int) -> None:
+        """Write the reports of this run and of those that were killed before it, and remove the oldest folders beyond ``keep``."""
+        before = list(_before(self.folder))
+        for folder, records in before:
+            if not (folder / JSON).exists():
+                _write(folder, records, before)
+        _write(self.folder, self.records, before)
+        self._file.close()
+        for folder in sorted(self.folder.parent.iterdir())[: -max(keep, 1)]:
+            if folder.is_dir() and _is_left(folder):
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def _new_folder(cluster: Path, playbook: str) -> Path:
+    cluster.mkdir(mode=0o700, parents=True, exist_ok=True)
+    while True:
+        folder = cluster / f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{playbook}"
+        try:
+            folder.mkdir(mode=0o700)
+            return folder
+        except FileExistsError:
+            time.sleep(0.2)
+
+
+def _write(folder: Path, records: list[dict[str, Any]], others: list[tuple[Path, list[dict[str, Any]]]]) -> None:
+    before = [(one.name, written) for one, written in others if one.name < folder.name]
+    report = build(records, pick_earlier(records[0], before))
+    write_atomically(folder / JUNIT, junit(report), 0o600)
+    write_atomically(folder / PAGE, page(report).encode(), 0o600)
+    # The last one: whoever finds it finds the others, too.
+    write_atomically(folder / JSON, (json.dumps(report, indent=2) + "\n").encode(), 0o600)
+
+
+def _before(folder: Path) -> Iterator[tuple[Path, list[dict[str, Any]]]]:
+    """Return the runs before the one of ``folder`` that ended, the newest first."""
+    for other in sorted((one for one in folder.parent.iterdir() if one.name < folder.name), reverse=True):
+        records = _read(other / JOURNAL) if _is_left(other) else []
+        if records:
+            yield other, records
+
+
+def _is_left(folder: Path) -> bool:
+    """Return whether nobody writes there any more."""
+    try:
+        descriptor = os.open(folder / JOURNAL, os.O_RDWR)
+    except OSError:
+        return False
+    try:
+        fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return True
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)
+
+
+def _read(path: Path) -> list[dict[str, Any]]:
+    """Return what a run wrote down; its last line may be half."""
+    records: list[dict[str, Any]] = []
+    try:
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return []
+    for line in lines:
+        try:
+            one = json.loads(line)
+        except ValueError:
+            break
+        if not isinstance(one, Mapping) or "kind" not in one:
+            break
+        records.append(dict(one))
+    return records if records and records[0]["kind"] == "run" else []
