@@ -21,6 +21,7 @@ from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition.er
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition.gcp_rules import gcp, subnet_room
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition.hosts import group_name
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition.made_rules import MADE, images, only_with_made_machines
+from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition.nsx_rules import nsx, segment_room
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition.schema import CLOUDS, CLOUDS_LATER
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition.tree import Node
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._kubernetes import tables
@@ -222,6 +223,8 @@ def cidrs(data: dict[str, Any], report: Report) -> None:
             vnet_room(path, network, data, report)
         elif path == ("gcp", "subnet_cidr"):
             subnet_room(path, network, data, report)
+        elif path[0] == "nsx":
+            segment_room(path, network, data, report)
     _families(dict(networks), data, report)
 
 
@@ -237,6 +240,9 @@ def _cidr_values(data: dict[str, Any]) -> Iterator[tuple[tuple[str | int, ...], 
         yield ("aws", "vpc_cidr"), data["aws"]["vpc_cidr"]
     if data.get("cloud") == "azure" and "vnet_cidr" in data.get("azure", {}):
         yield ("azure", "vnet_cidr"), data["azure"]["vnet_cidr"]
+    for role, segment in data.get("nsx", {}).get("segments", {}).items():
+        if "cidr" in segment:
+            yield ("nsx", "segments", role, "cidr"), segment["cidr"]
     if data.get("cloud") == "gcp":
         section = data.get("gcp", {})
         if "subnet_cidr" in section:
@@ -521,6 +527,7 @@ RULES: tuple[Callable[[dict[str, Any], Report], None], ...] = (
     aws,
     azure,
     gcp,
+    nsx,
     only_with_made_machines,
     images,
     api_endpoint,

@@ -22,6 +22,7 @@ from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition.az
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition.backup_schema import BACKUP_STORE
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition.fleet_schema import FLEET
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition.gcp_schema import GCP
+from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition.nsx_schema import NSX
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition.rollout_schema import CHECKS, ROLLOUT
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition.schema_parts import (
     CIDR,
@@ -450,7 +451,7 @@ _PROPERTIES: dict[str, Any] = {
             "plugin": {
                 "type": "string",
                 "enum": ["flannel", "manifests", "none"],
-                "x-later": ["antrea", "calico", "canal", "cilium", "kube-router", "ovn-kubernetes", "weave"],
+                "x-later": ["antrea", "calico", "canal", "cilium", "kube-router", "ncp", "ovn-kubernetes", "weave"],
                 "description": "Network plugin: `flannel`, your own `manifests`, or `none` (nodes stay NotReady until you install one).",
                 "default": "flannel",
             },
@@ -834,10 +835,11 @@ _PROPERTIES: dict[str, Any] = {
     "aws": AWS,
     "gcp": GCP,
     "azure": AZURE,
+    "nsx": NSX,
 }
 
 _CLASS_KEYS_NOT = ("name", "class")
-_PROFILE_KEYS = ("plugin", "schema", "kind", "network", "api_endpoint")
+_PROFILE_KEYS = ("plugin", "schema", "kind", "network", "api_endpoint", "nsx")
 
 
 def _without_required(schema: Any, inside_pools: bool = False) -> Any:

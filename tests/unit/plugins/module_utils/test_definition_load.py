@@ -163,7 +163,7 @@ def test_two_definitions_share_no_default():
             "demo.yml:5: pod_cidrs: unknown key; it belongs to network.pod_cidrs. Known here: access, api_endpoint, authentication, "
             "aws, azure, backup_store, bundle, checks, class, cloud, control_plane, existing, gcp, image, kind, kubernetes_version, "
             "labels, local, name, "
-            "network, plugin, pools, schema, security, site.",
+            "network, nsx, plugin, pools, schema, security, site.",
         ),
         (
             "plugin: flannel\n",
