@@ -65,6 +65,7 @@ KINDS = {
     "check": "your checks",
     "other": "other",
 }
+_LONG = 40  # lines of a table that are shown without being asked for
 RESULTS = {"done": ("good", "✓ ended well"), "failed": ("bad", "✗ stopped"), "interrupted": ("warn", "◌ was interrupted")}
 _STEP = {
     "ok": "✓ ok",
@@ -91,6 +92,7 @@ h2{{font-size:1.15rem;margin:2rem 0 .5rem}}
 p{{margin:.25rem 0}}
 .quiet,th,summary small{{color:var(--quiet)}}
 .good{{color:var(--good)}}.bad{{color:var(--bad)}}.warn{{color:var(--warn)}}
+.stop h2{{margin-top:0}}
 .stop{{border-left:.3rem solid var(--bad);background:var(--panel);padding:.75rem 1rem;margin:1rem 0}}
 pre{{white-space:pre-wrap;margin:.25rem 0;font:.875rem/1.4 ui-monospace,monospace}}
 dl{{display:grid;grid-template-columns:max-content 1fr;gap:.1rem 1rem;margin:.5rem 0}}
@@ -98,6 +100,7 @@ dt{{color:var(--quiet)}}dd{{margin:0}}
 table{{border-collapse:collapse;width:100%;font-size:.9rem}}
 th,td{{text-align:left;vertical-align:top;padding:.3rem .75rem .3rem 0;border-bottom:1px solid var(--line)}}
 th{{font-weight:600}}
+th,td:not(:last-child){{overflow-wrap:normal}}
 .number{{white-space:nowrap;font-variant-numeric:tabular-nums}}
 details{{border-bottom:1px solid var(--line);padding:.4rem 0}}
 summary{{cursor:pointer}}
@@ -111,7 +114,7 @@ rect{{stroke:none}}
 @media (max-width:40rem){{
 thead{{position:absolute;width:1px;height:1px;overflow:hidden;clip-path:inset(50%)}}
 tr{{display:block;padding:.4rem 0;border-bottom:1px solid var(--line)}}
-td{{display:block;border:0;padding:.1rem 0}}
+td,td:not(:last-child){{display:block;border:0;padding:.1rem 0;overflow-wrap:anywhere}}
 td[data-head]::before{{content:attr(data-head) ": ";color:var(--quiet)}}
 dl{{grid-template-columns:1fr;gap:0}}dd{{margin-bottom:.4rem}}
 }}
@@ -237,7 +240,8 @@ def _node(node: Mapping[str, Any], report: Mapping[str, Any], attempts: Sequence
         )
     name = node["name"] or report["cluster"]
     about = "as a whole" if not node["name"] else _what(node)
-    bad = any(step["result"] not in ("ok", "changed", "ignored") for step in node["steps"])
+    last = len(attempts) - 1
+    bad = any(step["attempt"] == last and step["result"] not in ("ok", "changed", "ignored") for step in node["steps"])
     rows = [
         (
             _clock(step["began"]),
@@ -319,7 +323,10 @@ def _section(title: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) ->
     if not rows:
         return ""
     name = title.split(" (", maxsplit=1)[0].lower().replace(" ", "-")
-    return f'<section aria-labelledby="{name}"><h2 id="{name}">{_text(title)}</h2>{_table(heads, rows)}</section>'
+    table = _table(heads, rows)
+    if len(rows) > _LONG:
+        table = f"<details><summary>{len(rows)} lines</summary>{table}</details>"
+    return f'<section aria-labelledby="{name}"><h2 id="{name}">{_text(title)}</h2>{table}</section>'
 
 
 def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -295,6 +295,14 @@ def test_the_page_says_where_it_stopped() -> None:
         assert words in said
 
 
+def test_a_long_table_is_folded() -> None:
+    def folds(pods: int) -> int:
+        story = Story().did("node_drain", WORKER, detail={"evicted": [f"shop/web-{number}" for number in range(pods)]}).end()
+        return sum(tag == "details" for tag, _attributes in Page(page.page(summary.build(story.records))).tags)
+
+    assert (folds(40), folds(41)) == (1, 2)  # one is the node's
+
+
 def _luminance(colour: str) -> float:
     parts = [int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]
     red, green, blue = (one / 12.92 if one <= 0.04045 else ((one + 0.055) / 1.055) ** 2.4 for one in parts)
