@@ -120,6 +120,12 @@ def test_the_fact_cache_holds_none(cluster: Cluster, search: Search) -> None:
     assert search.find_all((str(path), path.read_bytes()) for path in files) == []
 
 
+def test_the_reports_of_the_runs_hold_none(cluster: Cluster, search: Search) -> None:
+    files = [path for path in (outside.cache() / "reports" / cluster.name).rglob("*") if path.is_file()]
+    assert {"journal.jsonl", "report.html", "report.json", "report.xml"} <= {path.name for path in files}
+    assert search.find_all((str(path), path.read_bytes()) for path in files) == []
+
+
 def test_a_leak_into_a_file_or_a_fact_would_be_found(cluster: Cluster, tmp_path: Path, control: Search) -> None:
     machine = outside.machines(NAME, "workers")[0]
     outside.host("podman", "exec", machine, "sh", "-c", f"echo '{MARKER}' > /etc/leak; install -m 0600 /etc/leak /etc/no-leak")

@@ -163,6 +163,7 @@ def _facts(report: Mapping[str, Any]) -> str:
         "Began": _clock(report["began"]),
         "Ended": f"{_clock(report['ended'])}, after {_duration(report['seconds'])}",
         "Run": f"{report['run']}, generation {report['generation']}" if report["run"] else "it changed no node",
+        "Took over from": ", ".join(report["took_over_from"]),
         "By": f"{by.get('user', '')}{f' ({job})' if job else ''}",
         "Backup": f"{report['backup']['id']}, Kubernetes {report['backup'].get('kubernetes_version', '?')}" if report["backup"] else "",
     }

@@ -22,6 +22,7 @@ _KEPT: dict[str, tuple[str, ...]] = {
     "kubeadm_certificates": ("renewed", "restarted"),
     "kubeadm_upgrade": ("versions",),
     "node_drain": ("evicted", "forced", "drained", "reason", "blocked"),
+    "node_fence": ("sign",),
     "node_removal": ("evicted", "blocked"),
     "upgrade_preflight": ("findings",),
 }

@@ -42,6 +42,7 @@ def build(records: Sequence[Record], earlier: Sequence[tuple[str, Sequence[Recor
         "seconds": round(ended - began, 3),
         "run": fence.get("run", ""),
         "generation": fence.get("generation", 0),
+        "took_over_from": _predecessors(results, fence),
         "by": first["by"],
         "made_with": first["made_with"],
         "stopped": _stop(records, failures),
@@ -68,6 +69,14 @@ def result_of(records: Sequence[Record]) -> str:
 
 def _results(attempts: Iterable[Sequence[Record]]) -> list[Record]:
     return [one for records in attempts for one in records if one["kind"] == "result"]
+
+
+def _predecessors(results: Iterable[Record], fence: Record) -> list[str]:
+    """Return the runs that had the nodes and did not say that they ended; what they did may be written down on another controller."""
+    signs = [one["detail"].get("sign") or {} for one in results if one["action"] == "node_fence"]
+    if not fence:
+        return []
+    return sorted({str(sign["run"]) for sign in signs if sign.get("run") not in ("", None, fence["run"]) and not sign.get("ended")})
 
 
 def _failures(results: Iterable[Record]) -> list[dict[str, Any]]:

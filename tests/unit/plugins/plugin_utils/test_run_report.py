@@ -176,6 +176,20 @@ def test_a_run_that_was_killed_names_the_step_that_it_was_at() -> None:
     assert [step["result"] for step in report["nodes"][0]["steps"]] == ["changed", "interrupted"]
 
 
+def test_a_run_names_those_that_it_took_the_nodes_from() -> None:
+    signs = [{"run": "awx-1", "ended": True}, {"run": "awx-2", "ended": False}, {"run": "", "ended": True}]
+    story = Story()
+    for sign in signs:
+        story.did("node_fence", PLANE, status="ok", told=False, detail={"sign": sign})
+    assert summary.build([*story.records, {"kind": "end", "at": story.at, "failed": [], "unreachable": []}])["took_over_from"] == []
+    story.add("fence", run="awx-3", generation=7).did(
+        "node_fence", PLANE, status="ok", told=False, detail={"sign": {"run": "awx-3", "ended": False}}
+    )
+    report = summary.build(story.end().records)
+    assert report["took_over_from"] == ["awx-2"]
+    assert "Took over from" in page.page(report) and "Took over from" not in page.page(summary.build(ended_well().records))
+
+
 def test_what_fails_alike_on_several_nodes_is_one_entry() -> None:
     error = {"message": "no space left"}
     story = Story()
