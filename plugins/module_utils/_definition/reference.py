@@ -125,6 +125,8 @@ repos:
   no zone in particular. `azure.subnets` are of one network and go without `vnet_cidr` and `outbound`.
 - With `gcp`: the same, with zones of `gcp.region`; the name begins with a letter. `gcp.network` goes without `subnet_cidr`,
   `secondary_ranges` and `nat`. A subnetwork that is made has room for all machines. A load balancer of the cloud listens on 6443 only.
+- `nsx` is for the cloud `vsphere`: it has `tier0` or `tier1`, segments with room for their machines, from `ip_block` or with a `cidr` each,
+  and a `floating_ip_pool` where addresses come from it. With its firewall, `access.allowed_cidrs` or a bastion lets Ansible in.
 - What has an effect on one cloud only is refused on the others.
 - `site.dns.search` needs `site.dns.servers`, and `site.proxy.no_proxy` a proxy. Passwords are never in a definition ([sites](sites.md)).
 """

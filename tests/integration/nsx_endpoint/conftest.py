@@ -79,7 +79,7 @@ class Front:
     """
 
     def __init__(self, manager: Manager) -> None:
-        self.manager = manager
+        self.manager: Any = manager
         self.answers: list[tuple[str, Answer | None, bool]] = []
         self.before: list[tuple[str, Any]] = []
 
