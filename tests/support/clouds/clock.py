@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import gc
 import mmap
 import struct
 import sys
@@ -19,6 +20,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import FrameType
 
 _LAYOUT = struct.Struct("dddd")
 _OFFSET = slice(8, 16)
@@ -30,6 +32,21 @@ _monotonic = time.monotonic
 _time = time.time
 _sleep = time.sleep
 _wait = threading.Condition.wait
+_looking = threading.Lock()
+
+
+def _frames() -> dict[int, FrameType]:
+    """Return the innermost frame of each thread.
+
+    Without collecting garbage: what is collected may close a connection, which lets another thread run that waits for what this call
+    holds, and then all threads wait for ever: https://github.com/python/cpython/issues/106883.
+    """
+    with _looking:
+        gc.disable()
+        try:
+            return sys._current_frames()
+        finally:
+            gc.enable()
 
 
 class Clock:
@@ -108,7 +125,7 @@ class Clock:
             threads |= {thread.ident or 0 for thread in threading.enumerate() if not thread.daemon} - self._bystanders
         if threads <= self._asleep.keys():
             return False
-        frames = sys._current_frames()
+        frames = _frames()
         return any(
             thread in frames and not frames[thread].f_code.co_filename.endswith(_WAITING) for thread in threads - self._asleep.keys()
         )
