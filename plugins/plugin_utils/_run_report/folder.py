@@ -22,7 +22,7 @@ from ansible_collections.flotilla.kubernetes.plugins.module_utils._files import 
 
 from .junit import junit
 from .page import page
-from .summary import build, pick_earlier
+from .summary import SCHEMA, build, pick_earlier
 
 JOURNAL, JSON, JUNIT, PAGE = "journal.jsonl", "report.json", "report.xml", "report.html"
 
@@ -42,17 +42,17 @@ class Journal:
 
     def write(self, kind: str, **fields: Any) -> None:
         """Write a record of this moment down."""
-        one = {"kind": kind, "at": time.time(), **fields}
+        one = {"kind": kind, "at": time.time(), **({"schema": SCHEMA} if kind == "run" else {}), **fields}
         self.records.append(one)
         self._file.write(json.dumps(one) + "\n")
 
     def finish(self, keep: int) -> None:
         """Write the reports of this run and of those that were killed before it, and remove the oldest folders beyond ``keep``."""
-        before = list(_before(self.folder))
-        for folder, records in before:
-            if not (folder / JSON).exists():
-                _write(folder, records, before)
-        _write(self.folder, self.records, before)
+        for folder in _older(self.folder):
+            records = [] if (folder / JSON).exists() else _read(folder / JOURNAL)
+            if records and _is_left(folder):
+                _write(folder, records)
+        _write(self.folder, self.records)
         self._file.close()
         for folder in sorted(self.folder.parent.iterdir())[: -max(keep, 1)]:
             if folder.is_dir() and _is_left(folder):
@@ -70,21 +70,24 @@ def _new_folder(cluster: Path, playbook: str) -> Path:
             time.sleep(0.2)
 
 
-def _write(folder: Path, records: list[dict[str, Any]], others: list[tuple[Path, list[dict[str, Any]]]]) -> None:
-    before = [(one.name, written) for one, written in others if one.name < folder.name]
-    report = build(records, pick_earlier(records[0], before))
+def _write(folder: Path, records: list[dict[str, Any]]) -> None:
+    report = build(records, pick_earlier(records[0], _before(folder)))
     write_atomically(folder / JUNIT, junit(report), 0o600)
     write_atomically(folder / PAGE, page(report).encode(), 0o600)
     # The last one: whoever finds it finds the others, too.
     write_atomically(folder / JSON, (json.dumps(report, indent=2) + "\n").encode(), 0o600)
 
 
-def _before(folder: Path) -> Iterator[tuple[Path, list[dict[str, Any]]]]:
-    """Return the runs before the one of ``folder`` that ended, the newest first."""
-    for other in sorted((one for one in folder.parent.iterdir() if one.name < folder.name), reverse=True):
+def _before(folder: Path) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    """Return name and records of the runs before the one of ``folder`` that ended, the newest first; each is read when it is asked for."""
+    for other in _older(folder):
         records = _read(other / JOURNAL) if _is_left(other) else []
         if records:
-            yield other, records
+            yield other.name, records
+
+
+def _older(folder: Path) -> list[Path]:
+    return sorted((one for one in folder.parent.iterdir() if one.name < folder.name), reverse=True)
 
 
 def _is_left(folder: Path) -> bool:
@@ -103,7 +106,7 @@ def _is_left(folder: Path) -> bool:
 
 
 def _read(path: Path) -> list[dict[str, Any]]:
-    """Return what a run wrote down; its last line may be half."""
+    """Return what a run wrote down; its last line may be half. What another release wrote in its own way is left alone."""
     records: list[dict[str, Any]] = []
     try:
         lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
@@ -117,4 +120,4 @@ def _read(path: Path) -> list[dict[str, Any]]:
         if not isinstance(one, Mapping) or "kind" not in one:
             break
         records.append(dict(one))
-    return records if records and records[0]["kind"] == "run" else []
+    return records if records and records[0]["kind"] == "run" and records[0].get("schema") == SCHEMA else []

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timezone
 from typing import Any
 
+# Of reports and of what they are made from.
 SCHEMA = 1
 DONE, FAILED, INTERRUPTED = "done", "failed", "interrupted"
 Record = Mapping[str, Any]

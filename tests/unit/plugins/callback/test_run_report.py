@@ -141,7 +141,7 @@ def test_what_a_killed_run_did_is_in_the_report_of_the_next(start: Start, run: C
     checks = {"checks": [{"name": "slow", "command": ["sh", "-c", f"touch {going}; while test -e {waiting}; do sleep 0.1; done"]}]}
     tasks = (change("Change it"), {"name": "Ask", "flotilla.kubernetes.health_checks": checks, "run_once": True})
     process = start(*tasks)
-    until = time.monotonic() + 120
+    until = time.monotonic() + 600
     while not going.exists() and time.monotonic() < until:
         time.sleep(0.1)
     process.send_signal(signal.SIGKILL)

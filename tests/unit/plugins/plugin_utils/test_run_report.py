@@ -459,6 +459,17 @@ def test_a_run_that_still_goes_on_is_left_alone(tmp_path: Path) -> None:
     assert report["earlier"] == [] and other.folder.exists()
 
 
+def test_what_another_release_wrote_is_left_alone(tmp_path: Path) -> None:
+    other = _journal(tmp_path, killed(), finish=False)
+    other._file.close()
+    journal = other.folder / "journal.jsonl"
+    assert '"schema": 1' in journal.read_text()
+    journal.write_text(journal.read_text().replace('"schema": 1', '"schema": 2').replace('"told"', '"new"'))
+    _journal(tmp_path, ended_well())
+    (report,) = _reports(tmp_path)
+    assert report["result"] == "done" and report["earlier"] == []
+
+
 def test_the_oldest_reports_go(tmp_path: Path) -> None:
     names = [_journal(tmp_path, ended_well(), keep=2).folder.name for _number in range(3)]
     assert sorted(path.name for path in (tmp_path / "demo").iterdir()) == names[1:]
