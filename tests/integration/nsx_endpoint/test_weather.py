@@ -43,6 +43,23 @@ class Weather:
         return None if draw.fault == RESET else Answer(503, {}, b"")
 
 
+class Killer:
+    """Kills whoever makes a number of changes, when the last of them is done; the next process lives."""
+
+    def __init__(self, front: Any, changes: int) -> None:
+        self.front = front
+        self.manager = front.manager
+        self.left = changes
+
+    def __call__(self, request: Request) -> Answer | None:
+        answer = self.manager(request)
+        self.left -= request.method != "GET" and "/session/" not in request.path
+        if self.left == 0:
+            self.front.manager = self.manager
+            raise Killed
+        return answer
+
+
 def life(session: Any, definition: dict[str, Any]) -> None:
     """Make, change and change again what a cluster has."""
     members = [{"id": f"vm-{number}", "address": f"10.20.0.{number + 4}", "state": "active"} for number in range(3)]
@@ -101,18 +118,7 @@ def test_a_run_that_is_killed_at_any_change_is_finished_by_the_next(nsx, front, 
     before, end, calls = good
     assert calls >= 20
     for number in range(1 + part, calls + 1, 4):
-        left = [number]
-
-        def kill(request: Request, left: list[int] = left) -> Answer | None:
-            answer = nsx(request)
-            left[0] -= request.method != "GET" and "/session/" not in request.path
-            if left[0] == 0:
-                left[0] = -1
-                front.manager = nsx
-                raise Killed
-            return answer
-
-        front.manager = kill
+        front.manager = Killer(front, number)
         definition["nsx"].update(dns_servers=["10.1.1.53"], load_balancer_size="SMALL")
         with pytest.raises(Killed):
             life(session, definition)
@@ -121,12 +127,10 @@ def test_a_run_that_is_killed_at_any_change_is_finished_by_the_next(nsx, front, 
         life(session, definition)
         assert alike(nsx.dump()) == alike(end), number
         # Killed half way through a removal, too.
-        left[0] = 1 + number % 9
-        front.manager = kill
+        front.manager = Killer(front, 1 + number % 9)
         with pytest.raises(Killed):
             load_balancer.absent(session, definition)
             network.absent(session, definition)
-        front.manager = nsx
         load_balancer.absent(session, definition)
         network.absent(session, definition)
         assert nsx.dump() == before, number
