@@ -99,6 +99,11 @@ serving:
   returned: always
   type: bool
   sample: false
+step_at_work:
+  description: Whether a kubeadm that a run started works on the machine, maybe one of a run that was killed.
+  returned: always
+  type: bool
+  sample: false
 missing_commands:
   description: Commands that kubeadm, kubelet or kube-proxy call, or of O(commands), that are not there.
   returned: always
@@ -116,7 +121,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._errors import FlotillaError
 from ..module_utils._kernel import KERNEL_SETTINGS, KernelSettings
-from ..module_utils._kubernetes.membership import kubelet_problem, kubelet_version, membership
+from ..module_utils._kubernetes.membership import kubelet_problem, kubelet_version, membership, step_at_work
 from ..module_utils._node import describe
 
 
@@ -137,8 +142,15 @@ def main() -> None:
     except FlotillaError as error:
         module.fail_json(**error.as_result())
     facts = describe(module.params["commands"])
-    serving = state == "member" and not kubelet_problem()
-    module.exit_json(changed=False, kernel_ready=before == after, membership=state, kubelet_version=version, serving=serving, **facts)
+    module.exit_json(
+        changed=False,
+        kernel_ready=before == after,
+        membership=state,
+        kubelet_version=version,
+        serving=state == "member" and not kubelet_problem(),
+        step_at_work=step_at_work(),
+        **facts,
+    )
 
 
 if __name__ == "__main__":

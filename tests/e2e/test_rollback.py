@@ -124,6 +124,14 @@ def test_an_upgrade_is_taken_back(world: World) -> None:
     assert re.search(r"\d+ writes since would be lost", refused.output) and re.search(r"configmaps: [1-9]\d* created", refused.output)
     assert world.versions() == {NEW} and "written-after" in world.names(), "so far nothing happened"
 
+    (machine,) = outside.machines(NAME, "control-plane")
+    # As a kubeadm does that a run started which was interrupted.
+    outside.host("podman", "exec", "--detach", machine, "flock", "/var/lib/flotilla/kubeadm.lock", "sleep", "infinity")
+    refused = world.rollback("-e", f"flotilla_confirm={NAME}")
+    assert refused.status != 0 and "still works on" in refused.output, refused.output[-3000:]
+    assert world.versions() == {NEW} and "written-after" in world.names(), "nothing that runs was touched"
+    outside.host("podman", "exec", machine, "pkill", "--full", "sleep infinity")
+
     back = world.rollback("-e", f"flotilla_confirm={NAME}")
     assert back.status == 0, back.output[-6000:]
     assert "written-before" in world.names() and "written-after" not in world.names()
