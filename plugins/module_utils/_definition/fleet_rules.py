@@ -13,7 +13,7 @@ from typing import Any
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition.errors import Problem, nearest, path_text, short
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition.tree import Node
 
-Place = tuple[str | int, ...]
+Place = tuple[Any, ...]
 Report = Callable[[Place, str], None]
 
 
