@@ -56,7 +56,7 @@ integration: setup-tests ## Run the tests of modules and plugins against real pr
 molecule: setup ## Run the molecule scenarios
 	@tools/gates molecule
 
-contract: setup-tests ## Try the modules of CLOUD (aws, gcp or azure) in good weather and SEEDS (3) times in bad, from SEED (9) on
+contract: setup-tests ## Try the modules of CLOUD (aws, gcp, azure or vsphere) in good weather and SEEDS (3) times in bad, from SEED (9) on
 	@tools/gates contract -- --cloud $(CLOUD) --seeds $(SEEDS) --seed $(SEED) $(ARGS)
 
 contract-full: setup-tests ## Try the modules of CLOUD 100 times in bad weather, for at most 30 minutes; the next call goes on from there

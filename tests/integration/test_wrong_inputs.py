@@ -61,7 +61,7 @@ DEFINITIONS: dict[str, tuple[dict[str, object], tuple[str, ...]]] = {
     "version_as_number": ({"kubernetes_version": 1.36}, ("kubernetes_version", "1.36")),
     "unknown_version": ({"kubernetes_version": "1.2.3"}, ("1.2.3", "1.36.3")),
     "long_name": ({"name": "x" * 30}, ("name", "24")),
-    "cloud_of_later": ({"cloud": "vsphere"}, ("cloud", "vsphere", "local")),
+    "provider_of_later": ({"api_endpoint": {"provider": "avi"}}, ("api_endpoint.provider", "avi", "kube_vip")),
 }
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from .._errors import FlotillaError
 
-CLOUDS = ("local", "existing", "aws", "gcp", "azure")
+CLOUDS = ("local", "existing", "aws", "gcp", "azure", "vsphere")
 
 
 def provider(cloud: str) -> Any:

@@ -6,15 +6,15 @@
 Pure: no AnsibleModule, no SDK. Only `load.read_text` and `load.find_files` touch the file system.
 
 =============  =========================================================================
-`schema`       what a definition may hold, as JSON Schema (data), with descriptions and defaults; `aws_schema`, `gcp_schema`
-               and `azure_schema`: its sections
+`schema`       what a definition may hold, as JSON Schema (data), with descriptions and defaults; `aws_schema`, `gcp_schema`,
+               `azure_schema` and `vsphere_schema`: its sections
 `published`    the same for editors and other programs, in docs/schema/; `reference`: for people
 `load`         text -> tree with file and line -> merged, validated definition; a whole fleet at once
 `validate`     a tree against the schema: unknown keys, types, allowed values
 `merge`        network profile < cluster class < cluster; pools by name
 `derive`       what was left out and follows from other values
 `rules`        rules between fields; `endpoint_rules`: those of existing machines and of the API endpoint; `made_rules`: those of machines
-               that a cloud makes; `aws_rules`, `gcp_rules` and `azure_rules`: those of one cloud
+               that a cloud makes; `aws_rules`, `gcp_rules`, `azure_rules` and `vsphere_rules`: those of one cloud
 `hosts`        the inventory hosts of a definition and of its machines
 `errors`       one problem, and the exception that carries all of them
 =============  =========================================================================

@@ -18,7 +18,7 @@ CONTROL_PLANE_POOL = "control-plane"
 HAPROXY_PORT = 8443
 IMAGE_FAMILY = "debian-13"
 # Clouds whose machines stand in one place unless the definition says otherwise.
-_ONE_PLACE = ("local", "existing")
+_ONE_PLACE = ("local", "existing", "vsphere")
 AWS_VPC_CIDR = "10.20.0.0/16"
 AZURE_VNET_CIDR = "10.20.0.0/16"
 GCP_SUBNET_CIDR = "10.20.0.0/20"
@@ -39,6 +39,8 @@ def derive(root: Node) -> Node:
         root = _vnet(root)
     if cloud == "gcp":
         root = _subnet(root)
+    if cloud == "vsphere" and provider is None:
+        root = _with(root, ("api_endpoint", "provider"), "kube_vip", node or root)
     return _image(_zones(root, cloud))
 
 
@@ -80,7 +82,8 @@ def _zones(root: Node, cloud: Any) -> Node:
     """Give the control plane its zone where there is only one, and pools the zones of the control plane."""
     control_plane = root.get(CONTROL_PLANE)
     if cloud in _ONE_PLACE and control_plane is not None and isinstance(control_plane.value, dict) and control_plane.get("zones") is None:
-        zone = Node("local", control_plane.file, control_plane.line, "local")
+        name = "default" if cloud == "vsphere" else "local"
+        zone = Node(name, control_plane.file, control_plane.line, name)
         root = _with(root, (CONTROL_PLANE, "zones"), [zone], control_plane)
     zones, pools = root.get(CONTROL_PLANE, "zones"), root.get("pools")
     for index, pool in enumerate(pools.value if pools is not None and isinstance(pools.value, list) else []):

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 Path = tuple[Union[str, int], ...]
 
-MADE = ("aws", "gcp", "azure")
+MADE = ("aws", "gcp", "azure", "vsphere")
 """Clouds that make machines, with what only such clouds have."""
 # What has an effect on some of them only.
 _ONLY = {
@@ -51,7 +51,7 @@ def only_with_made_machines(data: dict[str, Any], report: Report) -> None:
     for path, group in groups_of(data):
         if "ssm_parameter" in (group.get("image") or {}) and cloud in MADE and cloud not in _ONLY["image", "ssm_parameter"]:
             set_ones.append((*path, "image", "ssm_parameter"))
-        if "extra_disks_gib" in group.get("machine", {}) and cloud in MADE and cloud != "gcp":
+        if "extra_disks_gib" in group.get("machine", {}) and cloud in MADE and cloud not in ("gcp", "vsphere"):
             set_ones.append((*path, "machine", "extra_disks_gib"))
     if cloud not in MADE:
         endpoint, access = data.get("api_endpoint", {}), data.get("access", {})

@@ -22,8 +22,9 @@ from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition.gc
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition.hosts import group_name
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition.made_rules import MADE, images, only_with_made_machines
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition.nsx_rules import nsx, segment_room
-from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition.schema import CLOUDS, CLOUDS_LATER
+from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition.schema import CLOUDS
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition.tree import Node
+from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition.vsphere_rules import vsphere
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._kubernetes import tables
 
 NODE_MASK = 24  # default of kube-controller-manager --node-cidr-mask-size-ipv4
@@ -161,7 +162,7 @@ def cloud_sections(data: dict[str, Any], report: Report) -> None:
     cloud = data.get("cloud")
     if cloud is None:
         return
-    for other in (*CLOUDS, *CLOUDS_LATER):
+    for other in CLOUDS:
         if other != cloud and other in data:
             report(
                 (other,),
@@ -178,6 +179,8 @@ def cloud_sections(data: dict[str, Any], report: Report) -> None:
         report(("azure", "location"), "is missing: the location of the machines, such as westeurope.", about=[("azure",)])
     if cloud == "gcp" and "gcp" not in data:
         report(("gcp", "project"), "is missing: the project of the machines, such as payments-production.", about=[("gcp",)])
+    if cloud == "vsphere" and "vsphere" not in data:
+        report(("vsphere", "datacenter"), "is missing: the datacenter of the machines, such as dc-1.", about=[("vsphere",)])
 
 
 def unsized_machines(data: dict[str, Any], report: Report) -> None:
@@ -250,6 +253,8 @@ def _cidr_values(data: dict[str, Any]) -> Iterator[tuple[tuple[str | int, ...], 
         for name, text in section.get("secondary_ranges", {}).items():
             if text is not None:
                 yield ("gcp", "secondary_ranges", name), text
+    if data.get("cloud") == "vsphere" and data.get("vsphere", {}).get("addresses", {}).get("cidr"):
+        yield ("vsphere", "addresses", "cidr"), data["vsphere"]["addresses"]["cidr"]
 
 
 def _network(path: tuple[str | int, ...], text: str, report: Report) -> Any:
@@ -528,6 +533,7 @@ RULES: tuple[Callable[[dict[str, Any], Report], None], ...] = (
     azure,
     gcp,
     nsx,
+    vsphere,
     only_with_made_machines,
     images,
     api_endpoint,

@@ -8,7 +8,7 @@ Own annotations, which other validators ignore:
 
 ``x-allowed``  what a pattern means in words, for the error message.
 ``x-entries``  what a mapping with any keys holds, in words, for the reference.
-``x-later``    values or keys that are known but not in this release.
+``x-later``    values that are known but not in this release.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition.sc
     pattern,
     url,
 )
+from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition.vsphere_schema import VSPHERE
 
 SCHEMA_VERSION = 1
 PLUGIN = "flotilla.kubernetes.cluster"
-CLOUDS = ["local", "existing", "aws", "gcp", "azure"]
-CLOUDS_LATER = ["vsphere"]
+CLOUDS = ["local", "existing", "aws", "gcp", "azure", "vsphere"]
 
 _LABELS = {
     "type": "object",
@@ -100,6 +100,18 @@ _MACHINE = mapping(
             "x-allowed": "a machine size as the cloud names it",
             "description": "Machine size, as the cloud names it, such as `m7i.large`. Not with `local` and `existing`.",
         },
+        "cpus": {
+            "type": "integer",
+            "minimum": 2,
+            "maximum": 768,
+            "description": "Number of virtual CPUs. With `vsphere` only.",
+        },
+        "memory_gib": {
+            "type": "integer",
+            "minimum": 2,
+            "maximum": 24560,
+            "description": "Memory in GiB. With `vsphere` only.",
+        },
         "disk_gib": {
             "type": "integer",
             "minimum": 10,
@@ -115,7 +127,7 @@ _MACHINE = mapping(
             "type": "array",
             "items": {"type": "integer", "minimum": 10, "maximum": 65536},
             "maxItems": 8,
-            "description": "Sizes in GiB of further disks, empty and for you to use, which go with their machine. With `gcp` only.",
+            "description": "Sizes in GiB of further disks, empty and yours, which go with their machine. With `gcp` and `vsphere`.",
         },
     },
     "What each machine is.",
@@ -365,7 +377,7 @@ _PROPERTIES: dict[str, Any] = {
         "description": "Labels of the cluster, by which fleet files choose it.",
         "default": {},
     },
-    "cloud": {"type": "string", "enum": CLOUDS, "x-later": CLOUDS_LATER, "description": "Where the machines run."},
+    "cloud": {"type": "string", "enum": CLOUDS, "description": "Where the machines run."},
     "class": {
         "type": "string",
         "maxLength": 63,
@@ -470,9 +482,11 @@ _PROPERTIES: dict[str, Any] = {
             "provider": {
                 "type": "string",
                 "enum": ["cloud", "kube_vip", "haproxy_keepalived", "external"],
+                "x-later": ["avi"],
                 "description": (
                     "What answers there: the cloud's own load balancer; an address that the control planes hand on among themselves with "
-                    "`kube_vip`, or with keepalived and HAProxy (`haproxy_keepalived`); or a load balancer of yours (`external`)."
+                    "`kube_vip`, or with keepalived and HAProxy (`haproxy_keepalived`); or a load balancer of yours (`external`). "
+                    "`kube_vip` when left out with `vsphere`, else `cloud`."
                 ),
                 "default": "cloud",
             },
@@ -836,6 +850,7 @@ _PROPERTIES: dict[str, Any] = {
     "gcp": GCP,
     "azure": AZURE,
     "nsx": NSX,
+    "vsphere": VSPHERE,
 }
 
 _CLASS_KEYS_NOT = ("name", "class")
@@ -864,7 +879,6 @@ def cluster_schema() -> dict[str, Any]:
             copy.deepcopy(_PROPERTIES),
             "One Kubernetes cluster.",
             required=("plugin", "schema", "name", "cloud", "kubernetes_version", "control_plane"),
-            **{"x-later": CLOUDS_LATER},
         ),
     }
 
@@ -892,5 +906,4 @@ def file_schema(kind: str) -> dict[str, Any]:
         network = copy.deepcopy(properties["network"])
         del network["properties"]["profile"]
         schema["properties"]["network"] = network
-        schema.pop("x-later")
     return schema

@@ -70,10 +70,8 @@ def _problems(root: Node, error: Any) -> Iterator[tuple[tuple[str | int, ...], P
     if error.validator == "additionalProperties":
         known = list(error.schema["properties"])
         for key in error.instance:
-            if key in error.schema.get("x-later", ()) and _cloud(root) == key:
-                yield (*path, key), None  # the cloud itself is refused, which is enough to say
-            elif key not in known:
-                yield (*path, key), _unknown_key(root, (*path, key), known, error.schema)
+            if key not in known:
+                yield (*path, key), _unknown_key(root, (*path, key), known)
         return
     if error.validator == "required":
         for key in error.validator_value:
@@ -189,16 +187,9 @@ def _hint(path: tuple[str | int, ...], error: Any, node: Node, allowed: str) -> 
     return None
 
 
-def _unknown_key(root: Node, path: tuple[str | int, ...], known: list[str], schema: dict[str, Any]) -> Problem:
+def _unknown_key(root: Node, path: tuple[str | int, ...], known: list[str]) -> Problem:
     node, key = root.nearest(path), str(path[-1])
     allowed = ", ".join(sorted(known))
-    if key in schema.get("x-later", ()):
-        message = (
-            f"is the section of another cloud; the cluster has cloud: {_cloud(root)}. Remove the section."
-            if _cloud(root)
-            else "is the section of a cloud that is not in this release yet; remove it."
-        )
-        return Problem(node.file, node.line, path_text(path), message, key, allowed)
     guess = nearest(key, known)
     elsewhere = "" if guess else _elsewhere(key)
     message = "unknown key"
@@ -209,11 +200,6 @@ def _unknown_key(root: Node, path: tuple[str | int, ...], known: list[str], sche
     else:
         message += "."
     return Problem(node.file, node.line, path_text(path), f"{message} Known here: {allowed}.", key, allowed, guess or elsewhere)
-
-
-def _cloud(root: Node) -> str:
-    node = root.get("cloud")
-    return node.value if node is not None and isinstance(node.value, str) else ""
 
 
 def _elsewhere(key: str) -> str:

@@ -163,7 +163,7 @@ def test_two_definitions_share_no_default():
             "demo.yml:5: pod_cidrs: unknown key; it belongs to network.pod_cidrs. Known here: access, api_endpoint, authentication, "
             "aws, azure, backup_store, bundle, checks, class, cloud, control_plane, existing, gcp, image, kind, kubernetes_version, "
             "labels, local, name, "
-            "network, nsx, plugin, pools, schema, security, site.",
+            "network, nsx, plugin, pools, schema, security, site, vsphere.",
         ),
         (
             "plugin: flannel\n",
@@ -256,16 +256,6 @@ def test_two_definitions_share_no_default():
             "local:\n",
             "aws: {region: eu-west-1}\nlocal:\n",
             "demo.yml:13: aws: is the section of another cloud; the cluster has cloud: local. Remove the section or change cloud.",
-        ),
-        (
-            "local:\n",
-            "vsphere: {region: europe-west1}\nlocal:\n",
-            "demo.yml:13: vsphere: is the section of another cloud; the cluster has cloud: local. Remove the section.",
-        ),
-        (
-            "cloud: local",
-            "cloud: vsphere",
-            "demo.yml:4: cloud: is vsphere, which is not in this release yet; allowed: local, existing, aws, gcp or azure.",
         ),
         (
             'kubernetes_version: "1.36.3"',

@@ -1,0 +1,276 @@
+# Copyright: (c) 2026, the flotilla.kubernetes authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""vSphere for the suite: the simulator behind TLS, a look at all that it holds, and what people do in its client."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+import urllib.parse
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from pyVmomi import SoapStubAdapter, vim, vmodl
+
+from clouds import tls
+from clouds.clock import Clock
+from clouds.cloud import CLUSTER, WORKERS
+from clouds.judge import Machine, Thing
+from clouds.vsphere.dialect import VsphereDialect
+from clouds.vsphere.simulator import PASSWORD, USER, Simulator
+from clouds.wire import Handler
+
+IMAGES = ("debian-13-a", "debian-13-b")
+DATACENTER, COMPUTE, NETWORK = "DC0", "DC0_C0", "DC0_DVPG0"
+_PREFIX = "guestinfo.flotilla."
+# As it is before anybody changes it: the simulator's tasks take real time.
+_sleep = time.sleep
+
+
+class Client:
+    """The vCenter as somebody sees it who signs in by hand.
+
+    :param url: of the simulator, without TLS.
+    """
+
+    def __init__(self, url: str) -> None:
+        there = urllib.parse.urlsplit(url)
+        self._stub = SoapStubAdapter(there.hostname, -(there.port or 80), path="/sdk", version="vim.version.v7_0")
+        self.content = vim.ServiceInstance("ServiceInstance", self._stub).RetrieveContent()
+        self.content.sessionManager.Login(USER, PASSWORD)
+
+    def all(self, kind: Any) -> list[Any]:
+        """Return all objects of a type."""
+        view = self.content.viewManager.CreateContainerView(self.content.rootFolder, [kind], True)
+        try:
+            return list(view.view)
+        finally:
+            view.Destroy()
+
+    def read(self, kind: Any, paths: list[str]) -> dict[Any, dict[str, Any]]:
+        """Return properties of all objects of a type."""
+        refs, collector = self.all(kind), vmodl.query.PropertyCollector
+        if not refs:
+            return {}
+        spec = collector.FilterSpec(
+            objectSet=[collector.ObjectSpec(obj=ref) for ref in refs], propSet=[collector.PropertySpec(type=kind, pathSet=paths)]
+        )
+        answer = self.content.propertyCollector.RetrievePropertiesEx([spec], collector.RetrieveOptions())
+        return {item.obj: {prop.name: prop.val for prop in item.propSet} for item in answer.objects}
+
+    def named(self, kind: Any, name: str) -> Any:
+        return next(ref for ref, values in self.read(kind, ["name"]).items() if values["name"] == name)
+
+    def machine(self, number: str) -> Any:
+        """Return a virtual machine by its instance UUID."""
+        return self.content.searchIndex.FindByUuid(None, number, True, True)
+
+    def do(self, task: Any) -> Any:
+        """Wait for a task and return its result."""
+        collector = vmodl.query.PropertyCollector
+        paths = ["info.state", "info.error", "info.result"]
+        spec = collector.FilterSpec(
+            objectSet=[collector.ObjectSpec(obj=task)], propSet=[collector.PropertySpec(type=vim.Task, pathSet=paths)]
+        )
+        while True:
+            found = self.content.propertyCollector.RetrievePropertiesEx([spec], collector.RetrieveOptions()).objects[0]
+            values = {prop.name: prop.val for prop in found.propSet}
+            if values["info.state"] == "success":
+                return values.get("info.result")
+            if values["info.state"] == "error":
+                raise values["info.error"]
+            _sleep(0.005)
+
+    def destroy(self, machine: Any) -> None:
+        with contextlib.suppress(vim.fault.InvalidPowerState):
+            self.do(machine.PowerOffVM_Task())
+        self.do(machine.Destroy_Task())
+
+    def set(self, machine: Any, **options: str) -> None:
+        """Set marks of a virtual machine, ``spec_hash`` for guestinfo.flotilla.spec-hash."""
+        values = [vim.option.OptionValue(key=_PREFIX + key.replace("_", "-"), value=value) for key, value in options.items()]
+        self.do(machine.ReconfigVM_Task(vim.vm.ConfigSpec(extraConfig=values)))
+
+
+class VsphereEndpoint:
+    """What is the same for whatever modules are tried on vSphere.
+
+    A zone is a group of hosts of one compute cluster, so the rules are the same wherever machines are.
+    """
+
+    dialect = VsphereDialect()
+    volatile_tags: tuple[str, ...] = ("flotilla-uid", "flotilla-host-key", "flotilla-id", "flotilla-name")
+    zones: tuple[str, ...] = ("rack-1", "rack-2", "rack-3")
+
+    def __init__(self) -> None:
+        self._front: tls.Front | None = None
+        self._authority = Path()
+        self.simulator: Simulator | None = None
+        self._client: Client | None = None
+
+    @contextlib.contextmanager
+    def endpoint(self, clock: Clock, folder: Path) -> Iterator[Handler | str]:
+        self._authority, own = tls.make_certificates(folder)
+        self._front = tls.Front(own)
+        self.simulator = Simulator(folder, cluster=2, host=3)
+        self.simulator.start()
+        try:
+            yield self.simulator.url
+        finally:
+            self.simulator.stop()
+            self._front.close()
+
+    def environment(self, url: str) -> dict[str, str]:
+        assert self._front
+        self._front.to = urllib.parse.urlsplit(url).port or 0
+        there = urllib.parse.urlsplit(self._front.url)
+        # As AWX's credential type gives them.
+        return {
+            "VMWARE_HOST": str(there.hostname),
+            "VMWARE_PORT": str(there.port),
+            "VMWARE_USER": USER,
+            "VMWARE_PASSWORD": PASSWORD,
+            "VMWARE_VALIDATE_CERTS": "True",
+            "SSL_CERT_FILE": str(self._authority),
+        }
+
+    @property
+    def client(self) -> Client:
+        assert self._client
+        return self._client
+
+    def prepare(self, url: str) -> None:
+        assert self.simulator
+        self.simulator.start()
+        self._client = client = Client(url)
+        for number, machine in enumerate(sorted(client.all(vim.VirtualMachine), key=lambda machine: machine.name)[:2]):
+            client.do(machine.PowerOffVM_Task())
+            client.do(machine.Rename_Task(IMAGES[number]))
+            machine.MarkAsTemplate()
+        compute = client.named(vim.ClusterComputeResource, COMPUTE)
+        hosts = sorted(compute.host, key=lambda host: host._GetMoId())
+        groups = [
+            vim.cluster.GroupSpec(operation="add", info=vim.cluster.HostGroup(name=zone, host=[host]))
+            for zone, host in zip(self.zones, hosts)
+        ]
+        client.do(compute.ReconfigureComputeResource_Task(vim.cluster.ConfigSpecEx(groupSpec=groups), True))
+        # Somebody else's cluster, whose name begins like ours, a machine that nobody marked, and somebody's rule.
+        theirs = [self._make(client, f"{CLUSTER}-2-{WORKERS}-{number}", cluster=f"{CLUSTER}-2", pool=WORKERS) for number in range(2)]
+        self._make(client, "stranger")
+        rule = vim.cluster.AntiAffinityRuleSpec(name=f"flotilla.{CLUSTER}-2.{WORKERS}", enabled=True, vm=theirs, userCreated=True)
+        rules = [vim.cluster.RuleSpec(operation="add", info=rule)]
+        client.do(compute.ReconfigureComputeResource_Task(vim.cluster.ConfigSpecEx(rulesSpec=rules), True))
+        # Guests that have just started tell their addresses.
+        _sleep(0.05)
+
+    def _make(self, client: Client, name: str, **tags: str) -> Any:
+        template = client.named(vim.VirtualMachine, IMAGES[0])
+        compute = client.named(vim.ClusterComputeResource, COMPUTE)
+        number = f"99999999-0000-4000-8000-{zlib.crc32(name.encode()):012d}"
+        marks = {**tags, "name": name, "id": number, "uid": "0123456789abcdef", "zone": "rack-1"} if tags else {}
+        options = [vim.option.OptionValue(key=_PREFIX + key, value=value) for key, value in marks.items()]
+        config = vim.vm.ConfigSpec(instanceUuid=number, extraConfig=options)
+        spec = vim.vm.CloneSpec(location=vim.vm.RelocateSpec(pool=compute.resourcePool), config=config, powerOn=True, template=False)
+        return client.do(template.CloneVM_Task(folder=template.parent, name=name, spec=spec))
+
+    def dump(self, url: str) -> list[Thing]:
+        client = self.client
+        things = self._machines(client)
+        clusters = client.read(vim.ClusterComputeResource, ["name", "configurationEx"])
+        for ref, values in clusters.items():
+            for one in (*(values["configurationEx"].rule or ()), *(values["configurationEx"].group or ())):
+                things.append(_rule(ref, one))
+        for kind, title in ((vim.Folder, "folder"), (vim.ResourcePool, "resource pool"), (vim.Network, "network")):
+            things += [
+                Thing(title, _id(ref), attributes={"name": str(values["name"])}) for ref, values in client.read(kind, ["name"]).items()
+            ]
+        return things + self._files(client)
+
+    def _files(self, client: Client) -> list[Thing]:
+        """Return the disks that lie on datastores, whoever uses them."""
+        found = []
+        for store in client.all(vim.Datastore):
+            name = store.name
+            query = vim.host.DatastoreBrowser.SearchSpec(matchPattern=["*.vmdk"])
+            for folder in client.do(store.browser.SearchDatastoreSubFolders_Task(f"[{name}] ", query)) or ():
+                found += [Thing("disk", f"{folder.folderPath}{file.path}", bare=True) for file in folder.file or ()]
+        return found
+
+    def _machines(self, client: Client) -> list[Thing]:
+        paths = [
+            *("name", "config.instanceUuid", "config.template", "config.hardware.numCPU", "config.hardware.memoryMB", "config.extraConfig"),
+            *("config.hardware.device", "runtime.powerState", "runtime.host", "parent", "resourcePool"),
+        ]
+        things = []
+        for values in client.read(vim.VirtualMachine, paths).values():
+            options = {str(option.key): str(option.value) for option in values.get("config.extraConfig") or ()}
+            tags = {f"flotilla-{key.removeprefix(_PREFIX)}": value for key, value in options.items() if key.startswith(_PREFIX)}
+            devices = values["config.hardware.device"]
+            attributes = {
+                "template": bool(values["config.template"]),
+                "cpus": int(values["config.hardware.numCPU"]),
+                "memory": int(values["config.hardware.memoryMB"]),
+                "state": str(values["runtime.powerState"]),
+                "disks": [int(device.capacityInKB) for device in devices if isinstance(device, vim.vm.device.VirtualDisk)],
+                "folder": _id(values["parent"]) if values.get("parent") else "",
+                "pool": _id(values["resourcePool"]) if values.get("resourcePool") else "",
+                # Where machines are follows from the way by which they came to be.
+                "machine_zone": tags.pop("flotilla-zone", ""),
+                "machine_subnet": _id(values["runtime.host"]) if values.get("runtime.host") else "",
+            }
+            things.append(Thing("machine", str(values["config.instanceUuid"]), tags.get("flotilla-cluster", ""), tags, attributes))
+        return things
+
+    def machines(self, things: list[Thing], cluster: str = CLUSTER) -> list[Machine]:
+        mine = (thing for thing in things if thing.kind == "machine" and thing.owner == cluster)
+        return [Machine(thing.id, thing.tags.get("flotilla-pool", ""), thing.attributes["machine_zone"]) for thing in mine]
+
+    def limit(self, url: str, zones: dict[str, int]) -> None:
+        assert self.simulator
+        compute = self.client.named(vim.ClusterComputeResource, COMPUTE)
+        hosts = dict(zip(self.zones, sorted(host._GetMoId() for host in compute.host)))
+        self.simulator.put("capacity", {hosts[zone]: count for zone, count in zones.items()})
+        # In bad times tasks fail, too, some of them when they are done.
+        faults = [
+            {"task": "CloneVm", "fault": "HostCommunication", "count": 1},
+            {"task": "CloneVm", "fault": "Timedout", "count": 1, "after": True},
+            {"task": "Destroy", "fault": "ResourceInUse", "count": 1},
+            {"task": "PowerOff", "fault": "HostCommunication", "count": 1, "after": True},
+            {"task": "ReconfigureCluster", "fault": "ConcurrentAccess", "count": 1},
+        ]
+        self.simulator.put("faults", faults if zones else [])
+
+    def delete_machine(self, url: str, machine: Machine) -> None:
+        self.client.destroy(self.client.machine(machine.id))
+
+    def change_tag(self, url: str, machine: Machine) -> None:
+        self.client.set(self.client.machine(machine.id), role="by-hand")
+
+    def open_rule(self, url: str, things: list[Thing]) -> None:
+        """There is no rule of a firewall here: somebody turns off the rule that keeps control planes apart."""
+        compute = self.client.named(vim.ClusterComputeResource, COMPUTE)
+        rule = next(rule for rule in compute.configurationEx.rule if rule.name == f"flotilla.{CLUSTER}.control-plane")
+        rule.enabled = False
+        spec = vim.cluster.ConfigSpecEx(rulesSpec=[vim.cluster.RuleSpec(operation="edit", info=rule)])
+        self.client.do(compute.ReconfigureComputeResource_Task(spec, True))
+
+
+def _id(ref: Any) -> str:
+    return str(ref._GetMoId())
+
+
+def _rule(cluster: Any, one: Any) -> Thing:
+    """Return a rule or a group of a compute cluster; how many machines of a group of a zone there are follows from where machines are."""
+    members = [ref._GetMoId() for ref in getattr(one, "vm", None) or ()]
+    attributes: dict[str, Any] = {"kind": type(one).__name__}
+    if isinstance(one, vim.cluster.AntiAffinityRuleSpec):
+        attributes |= {"machines": len(members), "enabled": bool(one.enabled), "mandatory": bool(one.mandatory)}
+    elif isinstance(one, vim.cluster.VmHostRuleInfo):
+        attributes |= {"hosts": str(one.affineHostGroupName), "machines": str(one.vmGroupName), "enabled": bool(one.enabled)}
+    else:
+        attributes["machine_zone"] = len(members)
+    owner = CLUSTER if one.name.startswith(f"flotilla.{CLUSTER}.") else ""
+    return Thing("rule" if hasattr(one, "enabled") else "group", f"{_id(cluster)} {one.name}", owner, attributes=attributes)
