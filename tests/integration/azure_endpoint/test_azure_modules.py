@@ -183,6 +183,12 @@ def test_members_come_and_go_and_the_load_balancer_says_who_is_healthy(azure, se
     first = load_balancer.present(session, ready, planes)
     assert first.changed and first.value["endpoint"] == {"host": "10.20.0.9", "port": 6443}
     assert not load_balancer.present(session, ready, planes).changed
+    # A successor that check mode only plans is a member that is no machine yet.
+    successor = {"id": "payments-control-plane-new-1", "address": ""}
+    assert load_balancer.present(session, ready, [*planes, successor], check_mode=True).changed
+    with pytest.raises(FlotillaError, match="payments-control-plane-new-1") as caught:
+        load_balancer.present(session, ready, [*planes, successor])
+    assert caught.value.code == "AZURE_MEMBER_UNKNOWN" and not load_balancer.present(session, ready, planes).changed
     azure.state.ill = {planes[0]["address"]}
     health = {one["id"]: one["health"] for one in load_balancer.observed(session, ready).value["members"]}
     assert health == {planes[0]["id"]: "unhealthy", planes[1]["id"]: "healthy", planes[2]["id"]: "healthy"}

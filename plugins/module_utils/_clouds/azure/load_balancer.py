@@ -138,6 +138,7 @@ def present(
     if check_mode:
         result.value = _value(where, definition, seen, members, planned=True)
         return result
+    builder.check_members()
     builder.work()
     result.value = _value(where, definition, seen, members)
     return result
@@ -244,13 +245,6 @@ class _Builder:
         self.wanted = {str(member["id"]) for member in members if member["state"] == ACTIVE}
         serving = seen.serving(self.pool)
         self.join, self.leave = self.wanted - serving, serving - self.wanted
-        unknown = sorted(member for member in self.join if member not in seen.interfaces)
-        if unknown and base.there:
-            raise FlotillaError(
-                "AZURE_MEMBER_UNKNOWN",
-                f"Not machines of cluster '{where.cluster}' with a network interface: {', '.join(unknown)}.",
-                "Name machines by the ids that azure_machines returns.",
-            )
         self.document = self._document()
         self._check_fixed()
         self.write_address = where.public_endpoint and (not seen.address or self._lacks_tags(seen.address))
@@ -260,6 +254,19 @@ class _Builder:
     @property
     def changes(self) -> bool:
         return bool(self.write or self.write_address or self.join or self.leave)
+
+    def check_members(self) -> None:
+        """Refuse members that are no machines; in check mode some of them are not made yet.
+
+        :raises FlotillaError: ``AZURE_MEMBER_UNKNOWN``.
+        """
+        unknown = sorted(member for member in self.join if member not in self.seen.interfaces)
+        if unknown:
+            raise FlotillaError(
+                "AZURE_MEMBER_UNKNOWN",
+                f"Not machines of cluster '{self.where.cluster}' with a network interface: {', '.join(unknown)}.",
+                "Name machines by the ids that azure_machines returns.",
+            )
 
     def _lacks_tags(self, entry: Entry) -> bool:
         tags = entry.get("tags") or {}
