@@ -15,11 +15,12 @@ from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
-from ..module_utils._definition import hosts, load
+from ..module_utils._definition import hosts
 from ..module_utils._errors import FlotillaError, clear_os_errors
 from ..module_utils._files import write_atomically
 from ..module_utils._fleet.plan import NOTHING, UPGRADE, fleets_of, make_plan
 from ..module_utils._kubernetes.duration import format_duration, parse_duration
+from ..plugin_utils import _fleet
 from ..plugin_utils._table import table
 
 display = Display()
@@ -35,9 +36,7 @@ class ActionModule(ActionBase):
         task_vars, report = task_vars or {}, self._task.args.get("report")
         try:
             lasts = dt.timedelta(seconds=parse_duration(str(self._task.args.get("lasts", "24h")), "lasts", days=True))
-            checked = load.check_sources(str(source) for source in task_vars.get("ansible_inventory_sources") or ())
-            if checked.problems:
-                raise load.DefinitionErrors(checked.problems)
+            checked = _fleet.load_fleet(task_vars.get("ansible_inventory_sources") or ())
             hostvars = task_vars["hostvars"]
             definitions = {
                 one["name"]: one

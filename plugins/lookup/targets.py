@@ -118,7 +118,7 @@ class LookupModule(LookupBase):
     def _clusters(self, variables: dict[str, Any]) -> list[str]:
         """Return the names of the clusters that are meant."""
         sources = [str(source) for source in variables.get("ansible_inventory_sources") or ()]
-        defined = [definition["name"] for definition in _fleet.load_fleet(sources)]
+        defined = [definition["name"] for definition in _fleet.load_fleet(sources).definitions]
         members = (variables.get("groups") or {}).get(hosts.CLUSTERS_GROUP, [])
         suffix = hosts.cluster_host_name("")
         there = [name[: -len(suffix)] for name in members if name.endswith(suffix)]

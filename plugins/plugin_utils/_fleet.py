@@ -20,7 +20,7 @@ STALE: dict[str, str] = {}
 
 VALIDATE = "flotilla.kubernetes.validate"
 
-_loaded: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
+_loaded: dict[tuple[Any, ...], load.Checked] = {}
 
 
 def provider(cloud: str) -> Any:
@@ -56,8 +56,8 @@ def _answers(definition: dict[str, Any], machine: dict[str, Any]) -> bool:
     return machine["state"] == "running" and bool(hosts.ssh_address(definition, machine))
 
 
-def load_fleet(sources: Iterable[str]) -> list[dict[str, Any]]:
-    """Load all definitions in inventory sources; a second call reads again only what changed.
+def load_fleet(sources: Iterable[str]) -> load.Checked:
+    """Load all definitions and fleet files in inventory sources; a second call reads them again only when one has changed.
 
     :raises DefinitionErrors: with every problem of every file.
     """
@@ -67,7 +67,7 @@ def load_fleet(sources: Iterable[str]) -> list[dict[str, Any]]:
     inherited = [path for folder in folders for name in load.FOLDERS for path in sorted((folder / name).glob("*"))]
     state = tuple((str(path), *_stamp(path)) for path in (*files, *inherited))
     if (sources, state) not in _loaded:
-        _loaded[sources, state] = load.load_fleet(sources)
+        _loaded[sources, state] = load.check_sources(sources).valid()
     return _loaded[sources, state]
 
 

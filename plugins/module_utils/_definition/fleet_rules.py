@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import datetime as dt
 import zoneinfo
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition.errors import Problem, nearest, path_text, short
@@ -39,17 +40,29 @@ def check(root: Node, data: dict[str, Any]) -> list[Problem]:
     return problems
 
 
-def check_names(root: Node, data: dict[str, Any], clusters: Collection[str]) -> list[Problem]:
-    """Return which clusters a valid fleet file names that are not there.
+def ruled_by(fleet: Mapping[str, Any], definition: Mapping[str, Any]) -> bool:
+    """Return whether a fleet file is in the folder of a definition's foundation, or in one above it."""
+    return Path(fleet["file"]).parent in Path(definition["file"]).parents
 
-    :param clusters: names of the clusters that it rules.
+
+def check_files(fleets: Sequence[tuple[Node, Mapping[str, Any]]], definitions: Sequence[Mapping[str, Any]]) -> list[Problem]:
+    """Return what is wrong between fleet files and definitions.
+
+    :param fleets: of each file its tree and its content, valid and with the path as ``file``.
     """
     problems: list[Problem] = []
-    report = _reporter(root, problems)
-    for place, name in _named(data):
-        if name not in clusters:
-            guess = nearest(name, clusters)
-            report(place, f"is {name}, but there is no such cluster." + (f' Did you mean "{guess}"?' if guess else ""))
+    rulers: dict[str, str] = {}
+    for root, data in fleets:
+        ruled = [str(one["name"]) for one in definitions if ruled_by(data, one)]
+        report = _reporter(root, problems)
+        for place, name in _named(data):
+            if name not in ruled:
+                guess = nearest(name, ruled)
+                report(place, f"is {name}, but there is no such cluster." + (f' Did you mean "{guess}"?' if guess else ""))
+        other = next((name for name in ruled if name in rulers), None)
+        if other:
+            report((), f"rules the cluster {other}, as {rulers[other]} does; leave one of them out of the inventory.")
+        rulers.update(dict.fromkeys(ruled, root.file))
     return problems
 
 
@@ -71,7 +84,7 @@ def _once(items: list[dict[str, Any] | None], key: str, report: Report) -> None:
             seen.add(name)
 
 
-def _named(data: dict[str, Any]) -> Iterator[tuple[Place, str]]:
+def _named(data: Mapping[str, Any]) -> Iterator[tuple[Place, str]]:
     for index, wave in enumerate(data["waves"]):
         for number, name in enumerate((wave or {}).get("clusters", {}).get("names", ())):
             if name:

@@ -322,10 +322,7 @@ def load_fleet(sources: Iterable[str | os.PathLike[str]]) -> list[dict[str, Any]
 
     :raises DefinitionErrors: with every problem of every file.
     """
-    found = check_sources(sources)
-    if found.problems:
-        raise DefinitionErrors(found.problems)
-    return found.definitions
+    return check_sources(sources).valid().definitions
 
 
 @dataclass(frozen=True)
@@ -336,6 +333,15 @@ class Checked:
     definitions: list[dict[str, Any]]
     problems: list[Problem]
     fleets: list[dict[str, Any]]
+
+    def valid(self) -> Checked:
+        """Return this.
+
+        :raises DefinitionErrors: with every problem, if there is one.
+        """
+        if self.problems:
+            raise DefinitionErrors(self.problems)
+        return self
 
 
 def check_sources(sources: Iterable[str | os.PathLike[str]]) -> Checked:
@@ -351,27 +357,10 @@ def check_sources(sources: Iterable[str | os.PathLike[str]]) -> Checked:
             if loaded is not None:
                 fleet.append(loaded)
     problems.extend(check_fleet(fleet))
-    problems.extend(_check_fleet_files(loader.fleets, {loaded.definition["name"]: loaded.definition for loaded in fleet}))
+    problems.extend(
+        fleet_rules.check_files([(loaded.root, loaded.definition) for loaded in loader.fleets], [loaded.definition for loaded in fleet])
+    )
     return Checked(files, [loaded.definition for loaded in fleet], problems, [loaded.definition for loaded in loader.fleets])
-
-
-def ruled_by(fleet: dict[str, Any], definition: dict[str, Any]) -> bool:
-    """Return whether a fleet file is in the folder of a definition's foundation, or in one above it."""
-    return Path(fleet["file"]).parent in Path(definition["file"]).parents
-
-
-def _check_fleet_files(fleets: list[Loaded], definitions: dict[str, dict[str, Any]]) -> list[Problem]:
-    """Return what is wrong between fleet files and definitions."""
-    problems: list[Problem] = []
-    for number, loaded in enumerate(fleets):
-        ruled = [name for name, definition in definitions.items() if ruled_by(loaded.definition, definition)]
-        problems.extend(fleet_rules.check_names(loaded.root, loaded.definition, ruled))
-        for other in fleets[:number]:
-            shared = [name for name in ruled if ruled_by(other.definition, definitions[name])]
-            if shared:
-                message = f"rules the cluster {shared[0]}, as {other.root.file} does; leave one of them out of the inventory."
-                problems.append(Problem(loaded.root.file, loaded.root.line, "", message))
-    return problems
 
 
 def check_fleet(fleet: list[Loaded]) -> list[Problem]:

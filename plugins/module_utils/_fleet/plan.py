@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from .._definition.defaults import fill
-from .._definition.load import ruled_by
+from .._definition.fleet_rules import ruled_by
 from .._definition.schema import file_schema
 from .waves import Fleet, Wave, fleet_of
 
@@ -36,8 +36,8 @@ def fleets_of(files: Sequence[Mapping[str, Any]], definitions: Iterable[Mapping[
     free = list(definitions)
     found = []
     for file in files:
-        ruled = [one for one in free if ruled_by(dict(file), dict(one))]
-        free = [one for one in free if one not in ruled]
+        ruled = [one for one in free if ruled_by(file, one)]
+        free = [one for one in free if not ruled_by(file, one)]
         found.append((str(file["foundation"]), fleet_of(file, ruled)))
     plain = fill({}, file_schema("fleet"))
     for foundation in sorted({str(one["foundation"]) for one in free}):

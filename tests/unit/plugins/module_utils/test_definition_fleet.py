@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition import load
+from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition import fleet_rules, load
 
 HEAD = "plugin: flotilla.kubernetes.cluster\nschema: 1\n"
 CLUSTER = """cloud: local
@@ -43,7 +43,7 @@ def test_a_fleet_file_has_its_defaults(folder) -> None:
     (fleet,) = found.fleets
     assert (fleet["max_clusters_in_flight"], fleet["failure_budget"], fleet["on_failure"], fleet["foundation"]) == (1, 0, "stop", "lab")
     assert fleet["waves"] == [{"name": "first", "clusters": {"labels": {"stage": "canary"}}, "canary": True, "soak": "1h"}]
-    assert [one["name"] for one in found.definitions if load.ruled_by(fleet, one)] == ["demo"]
+    assert [one["name"] for one in found.definitions if fleet_rules.ruled_by(fleet, one)] == ["demo"]
 
 
 @pytest.mark.parametrize(
