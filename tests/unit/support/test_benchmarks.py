@@ -18,6 +18,7 @@ TESTS = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(TESTS / "support"), str(TESTS / "benchmarks")]
 
 import bench_cluster
+import bench_upgrade
 import journal
 import processes
 import report
@@ -202,3 +203,19 @@ def test_machines_of_a_run_before_measure_nothing(tmp_path: Path) -> None:
     ground = rival.Ground(lambda: None, lambda: [{"size": "large"}], lambda: 0, {})
     with pytest.raises(RuntimeError, match="there are machines before ours"):
         rival.compare("cloud", rival.Task("a.b.ours", {}), rival.Task("c.d.theirs", {}), 1, tmp_path, ground)
+
+
+def test_time_outside_work_is_what_no_working_task_covers_and_names_what_ran_then() -> None:
+    entries = [
+        entry(task="plan", began=10.0, ended=11.0),
+        entry(task="upgrade", action="flotilla.kubernetes.kubeadm_upgrade", began=11.0, ended=15.0),
+        entry(task="drain", action="node_drain", began=14.0, ended=18.0),
+        entry(task="not done", action="node_drain", status="skipped", began=18.0, ended=19.0),
+    ]
+    share, longest = bench_upgrade.outside_of_work(entries, 10.0, 20.0)
+    assert share == pytest.approx(0.3)
+    assert "plan" in "".join(longest) and "upgrade" not in "".join(longest)
+
+
+def test_a_run_without_work_is_all_outside() -> None:
+    assert bench_upgrade.outside_of_work([], 10.0, 20.0)[0] == 1.0
