@@ -99,13 +99,16 @@ class VsphereEndpoint:
     """What is the same for whatever modules are tried on vSphere.
 
     A zone is a group of hosts of one compute cluster, so the rules are the same wherever machines are.
+
+    :param machines: how many machines of others each of the two compute clusters has.
     """
 
     dialect = VsphereDialect()
     volatile_tags: tuple[str, ...] = ("flotilla-uid", "flotilla-host-key", "flotilla-id", "flotilla-name")
     zones: tuple[str, ...] = ("rack-1", "rack-2", "rack-3")
 
-    def __init__(self) -> None:
+    def __init__(self, machines: int = 1) -> None:
+        self._machines_each = machines
         self._front: tls.Front | None = None
         self._authority = Path()
         self.simulator: Simulator | None = None
@@ -115,7 +118,7 @@ class VsphereEndpoint:
     def endpoint(self, clock: Clock, folder: Path) -> Iterator[Handler | str]:
         self._authority, own = tls.make_certificates(folder)
         self._front = tls.Front(own)
-        self.simulator = Simulator(folder, cluster=2, host=3)
+        self.simulator = Simulator(folder, cluster=2, host=3, vm=self._machines_each)
         self.simulator.start()
         try:
             yield self.simulator.url
