@@ -15,7 +15,7 @@ SEED ?= 9
 
 playbook = FLOTILLA_FRONTEND=make ANSIBLE_STDOUT_CALLBACK=flotilla.kubernetes.phases tools/run ansible-playbook -i $(FOUNDATION) -e flotilla_cluster_name=$(CLUSTER)
 
-.PHONY: help setup setup-tests lint unit integration contract contract-full preflight molecule test e2e e2e-full e2e-aws e2e-gcp e2e-azure e2e-backup e2e-rollback e2e-patch-os e2e-settings e2e-upgrade e2e-upgrade-faults e2e-rotate e2e-kill-upgrade e2e-kill e2e-kill-fresh build bundle bench cluster cluster-status cluster-delete kubeconfig kubectl clean
+.PHONY: help setup setup-tests lint unit integration contract contract-full preflight molecule test e2e e2e-full e2e-aws e2e-gcp e2e-azure e2e-vsphere e2e-backup e2e-rollback e2e-patch-os e2e-settings e2e-upgrade e2e-upgrade-faults e2e-rotate e2e-kill-upgrade e2e-kill e2e-kill-fresh build bundle bench cluster cluster-status cluster-delete kubeconfig kubectl clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -74,7 +74,7 @@ preflight: setup-tests ## Try what upgrades look for on API servers and etcds of
 e2e-full: setup-tests ## Run preflight, contract-full, and the end-to-end tests with all their cases
 	@tools/gates preflight
 	@tools/gates contract-full -- --cloud $(CLOUD)
-	@tools/gates e2e-full e2e-aws e2e-gcp e2e-azure e2e-backup e2e-rollback e2e-patch-os e2e-settings e2e-rotate e2e-upgrade e2e-upgrade-faults e2e-kill-upgrade -- $(ARGS)
+	@tools/gates e2e-full e2e-aws e2e-gcp e2e-azure e2e-vsphere e2e-backup e2e-rollback e2e-patch-os e2e-settings e2e-rotate e2e-upgrade e2e-upgrade-faults e2e-kill-upgrade -- $(ARGS)
 
 e2e-aws: setup-tests ## Run the end-to-end test of AWS on machines that are real
 	@tools/gates e2e-aws -- $(ARGS)
@@ -84,6 +84,9 @@ e2e-gcp: setup-tests ## Run the end-to-end test of Google Cloud on machines that
 
 e2e-azure: setup-tests ## Run the end-to-end test of Azure on machines that are real
 	@tools/gates e2e-azure -- $(ARGS)
+
+e2e-vsphere: setup-tests ## Run the end-to-end test of vSphere on machines that are real
+	@tools/gates e2e-vsphere -- $(ARGS)
 
 e2e-upgrade: setup-tests ## Upgrade a cluster of three and three by two minors under load
 	@tools/gates e2e-upgrade -- $(ARGS)

@@ -47,8 +47,8 @@ class Scene(Protocol):
 
     account: Cloud
     """The account of the contract suite at an endpoint that can be backed."""
-    size: str
-    """Of machines."""
+    machine: dict[str, Any]
+    """What a machine is to be like."""
 
     def definition(self, url: str, cidr: str) -> dict[str, Any]:
         """Return image and the cloud's own section of a definition, whose network is in ``cidr``."""
@@ -78,14 +78,14 @@ class Stage:
     def define(self, control_planes: int, workers: int) -> None:
         """Write the cluster's definition."""
         zones = list(self.place.cloud.zones)
-        size = {"size": self.scene.size}
-        pool = {"name": "workers", "count": workers, "machine": size, "zones": zones[:2], **self.scene.pool(self.place.direct)}
+        machine = self.scene.machine
+        pool = {"name": "workers", "count": workers, "machine": machine, "zones": zones[:2], **self.scene.pool(self.place.direct)}
         outside.write_definition(
             self.foundation,
             self.name,
             cloud=self.cloud,
             kubernetes_version=self.version,
-            control_plane={"count": control_planes, "machine": size, "zones": zones},
+            control_plane={"count": control_planes, "machine": machine, "zones": zones},
             pools=[pool],
             access={"ssh_user": "ops", "ssh_private_key_file": str(self.folder / "key")},
             **self.scene.definition(self.place.direct, self.cidr),

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from clouds.aws.inventory import REGION
 
@@ -13,7 +13,7 @@ from backing.aws.account import Account
 
 
 class Scene:
-    size = "m5.large"
+    machine: ClassVar[dict[str, Any]] = {"size": "m5.large"}
 
     def __init__(self) -> None:
         self.account = Account()

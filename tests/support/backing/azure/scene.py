@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from clouds.azure.account import IMAGES
 from clouds.azure.offers import LOCATION
@@ -14,7 +14,7 @@ from backing.azure.account import Account
 
 
 class Scene:
-    size = "Standard_D2s_v5"
+    machine: ClassVar[dict[str, Any]] = {"size": "Standard_D2s_v5"}
 
     def __init__(self) -> None:
         self.account = Account()

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from ipaddress import IPv4Network
-from typing import Any
+from typing import Any, ClassVar
 
 from clouds.gcp.account import IMAGES, PROJECT, REGION, SIZE
 
@@ -18,7 +18,7 @@ WITH_CLOUD_INIT = "projects/ubuntu-os-cloud/global/images/ubuntu-2404-noble-amd6
 class Scene:
     """Control planes are of an image that makes logins from metadata, and workers of one that has cloud-init."""
 
-    size = SIZE
+    machine: ClassVar[dict[str, Any]] = {"size": SIZE}
 
     def __init__(self) -> None:
         self.account = Account()
