@@ -71,6 +71,21 @@ def test_machines_are_made_as_they_are_wanted_and_only_once(session: Session, cl
     assert not machines.absent(session, definition).changed
 
 
+def test_all_that_the_account_may_not_do_is_said_before_anything_is_made(
+    session: Session, simulator: Simulator, client: Client, definition: dict[str, Any]
+) -> None:
+    simulator.put("denied", ["Network.Assign", "VirtualMachine.Config.DiskExtend"])
+    with pytest.raises(FlotillaError) as caught:
+        present(session, definition, check_mode=True)
+    assert caught.value.code == "VSPHERE_NO_PERMISSION"
+    missing = caught.value.details["missing"]
+    assert sorted(missing.values()) == [["Network.Assign"], ["VirtualMachine.Config.DiskExtend"]], missing
+    assert all(path.startswith("/DC0/") for path in missing)
+    assert of(client, definition) == {}
+    simulator.put("denied", [])
+    assert present(session, definition, check_mode=True).changed
+
+
 def test_a_no_op_takes_few_calls(sign_in: SignIn, definition: dict[str, Any]) -> None:
     make(sign_in(), definition)
     session = sign_in()

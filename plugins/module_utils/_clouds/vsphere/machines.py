@@ -31,7 +31,7 @@ from ..machines import pool_of
 from ..result import Result
 from . import image as images
 from . import layout as names
-from . import rules
+from . import privileges, rules
 from .errors import AlreadyExists
 from .image import Image
 from .layout import HOST_KEY, Place
@@ -242,10 +242,11 @@ class Vsphere:
             ) from error
 
     def check_sizes(self, groups: Sequence[MachineGroup]) -> None:
-        """Fail when a datastore has no room for a machine, which a clone would say only after others are made.
+        """Fail when the account may not make machines, or a datastore has no room for one: clones say so only when others are made.
 
-        :raises FlotillaError: ``VSPHERE_DATASTORE_FULL``.
+        :raises FlotillaError: ``VSPHERE_NO_PERMISSION``, ``VSPHERE_DATASTORE_FULL``.
         """
+        Caller(self.clock)(lambda: privileges.check(self.session, self._needed(groups)))
         for group in groups:
             gib = self._disk_gib(group)
             for zone in group.zones:
@@ -258,6 +259,19 @@ class Vsphere:
                         f"A machine of pool {group.pool} takes {gib} GiB, and free are {free}.",
                         "Free space there, or name another datastore in the section vsphere.",
                     )
+
+    def _needed(self, groups: Sequence[MachineGroup]) -> list[tuple[Entry, str, Sequence[str]]]:
+        """Return what has to be allowed on which things."""
+        found: list[tuple[Entry, Sequence[str]]] = []
+        templates = [(image.entry, image.path, privileges.TEMPLATE) for image in self.images.values() if image.entry]
+        for group in groups:
+            for zone in group.zones:
+                site = self.site(zone)
+                found += [(site.folder, privileges.FOLDER), (site.pool, privileges.POOL), (site.network, privileges.NETWORK)]
+                found += [(store, privileges.DATASTORE) for store in site.stores]
+                if site.hosts or self.where.anti_affinity != "none":
+                    found.append((site.cluster, privileges.CLUSTER))
+        return [*templates, *((entry, self.stock.path(entry), needed) for entry, needed in found)]
 
     def _disk_gib(self, group: MachineGroup) -> int:
         machine = pool_of(self.definition, group.pool).get("machine") or {}

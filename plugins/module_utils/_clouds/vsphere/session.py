@@ -81,6 +81,8 @@ class Session(Patient):
         self.server = server
         self.user = os.environ.get(USER, "")
         self.calls: dict[str, int] = {}
+        # By which the vCenter knows the session that is open.
+        self.key = ""
         self._password = os.environ.get(PASSWORD, "")
         self._port = int(os.environ.get(PORT) or 443)
         self._answered = False
@@ -193,7 +195,7 @@ class Session(Patient):
                 self._content = self._do(root, "RetrieveServiceContent", {}, signing=True)
             self._stub.cookie = ""
             login = {"userName": self.user, "password": self._password}
-            self._do(self._content.sessionManager, "Login", login, signing=True)
+            self.key = str(self._do(self._content.sessionManager, "Login", login, signing=True).key)
             self._epoch += 1
             self._views.clear()
             if self not in _open:

@@ -47,6 +47,7 @@ type World struct {
 	model    *simulator.Model
 	faults   []*Fault
 	capacity map[string]int // id of a host -> machines that fit on it, besides those that there are
+	denied   []string       // privileges that nobody has
 	silent   float64        // real seconds for which new guests tell no address
 	next     uint32         // last part of the next address
 	cloning  sync.Mutex
@@ -249,6 +250,7 @@ type envelope struct {
 func (w *World) front(target *url.URL) http.Handler {
 	proxy := httputil.NewSingleHostReverseProxy(target)
 	proxy.FlushInterval = -1
+	proxy.ModifyResponse = w.deny
 	return http.HandlerFunc(func(writer http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(r.Body)
 		if err != nil {
@@ -267,6 +269,28 @@ func (w *World) front(target *url.URL) http.Handler {
 		}
 		proxy.ServeHTTP(writer, r)
 	})
+}
+
+// deny takes privileges out of the answer to a question for them: the simulator grants all.
+func (w *World) deny(answer *http.Response) error {
+	w.Lock()
+	denied := w.denied
+	w.Unlock()
+	if len(denied) == 0 {
+		return nil
+	}
+	body, err := io.ReadAll(answer.Body)
+	if err != nil {
+		return err
+	}
+	for _, privilege := range denied {
+		granted := regexp.MustCompile(`(<privId>` + regexp.QuoteMeta(privilege) + `</privId>\s*<isGranted>)true`)
+		body = granted.ReplaceAll(body, []byte("${1}false"))
+	}
+	answer.Body = io.NopCloser(bytes.NewReader(body))
+	answer.ContentLength = int64(len(body))
+	answer.Header.Del("Content-Length")
+	return nil
 }
 
 func (w *World) admin(writer http.ResponseWriter, r *http.Request) {
@@ -291,6 +315,8 @@ func (w *World) admin(writer http.ResponseWriter, r *http.Request) {
 		capacity := map[string]int{}
 		err = json.Unmarshal(body, &capacity)
 		w.capacity = capacity
+	case "/denied":
+		err = json.Unmarshal(body, &w.denied)
 	case "/silent":
 		err = json.Unmarshal(body, &w.silent)
 	case "/delay":
