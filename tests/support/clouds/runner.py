@@ -33,7 +33,7 @@ from clouds.wire import Wire
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[2]
 INSIDE, CHILD, PLAYBOOK = "inside", "child", "playbook"
-LIMIT = 120
+LIMIT, REAL_LIMIT = 120, 900
 """Real seconds that one module may take: it only ends what hangs."""
 
 
@@ -110,6 +110,11 @@ def share_service_models() -> None:
             setattr(owner, name, _once(getattr(owner, name)))
 
 
+def _limit(clock: Clock) -> int:
+    """Return the real seconds that a module may take: at the pace of the real clock it waits as long as it says."""
+    return LIMIT if clock.speed > 1 else REAL_LIMIT
+
+
 @contextlib.contextmanager
 def _limited(seconds: int) -> Iterator[None]:
     def end(_number: int, _frame: Any) -> None:
@@ -153,7 +158,7 @@ def _main(task: Task, environment: dict[str, str], clock: Clock, check: bool, ed
 
 def inside(task: Task, place: Surroundings, check: bool, kill_at: int | None) -> Outcome:
     """Run the module in this process; a kill is an exception."""
-    with _limited(LIMIT):
+    with _limited(_limit(place.clock)):
         return _main(task, place.environment, place.clock, check, Edge(kill_at))
 
 
@@ -170,7 +175,7 @@ def child(task: Task, place: Surroundings, check: bool, kill_at: int | None) -> 
         try:
             os.close(source)
             signal.signal(signal.SIGALRM, signal.SIG_DFL)
-            signal.alarm(LIMIT)
+            signal.alarm(_limit(place.clock))
             place.wire.forget()
             outcome = _main(task, place.environment, place.clock, check, Edge(kill_at, real=True))
             with os.fdopen(sink, "w") as pipe:
