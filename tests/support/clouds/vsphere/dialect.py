@@ -10,7 +10,19 @@ import re
 
 from clouds.faults import Answer, Call, Request
 
-_READS = ("Login", "Logout", "Retrieve", "ContinueRetrieve", "Query", "Find", "CurrentTime", "CreateContainerView", "DestroyView", "Fetch")
+_READS = (
+    "Login",
+    "Logout",
+    "Retrieve",
+    "ContinueRetrieve",
+    "Query",
+    "Find",
+    "CurrentTime",
+    "CreateContainerView",
+    "DestroyView",
+    "Fetch",
+    "Has",
+)
 _XML = {"Content-Type": "text/xml; charset=utf-8"}
 _FAULT = (
     '<?xml version="1.0" encoding="UTF-8"?><soapenv:Envelope xmlns:soapenv="http://schemas.xmlsoap.org/soap/envelope/" '
