@@ -36,6 +36,13 @@ options:
     type: str
     choices: [present, absent, observed]
     default: present
+  network:
+    description:
+      - What M(flotilla.kubernetes.nsx_network) returned as C(network), for a cluster whose network is in NSX. New machines are connected to the
+        segment of their role, which the vCenter shows a moment after NSX made it, instead of C(vsphere.network).
+      - Used here are C(segments), C(dhcp) and C(dns_servers). Where NSX has no DHCP server for them, machines get addresses of their segment.
+      - In check mode the segments need not be there yet.
+    type: dict
 extends_documentation_fragment: [flotilla.kubernetes.machines, flotilla.kubernetes.machines.cloud]
 requirements:
   - pyvmomi 8.0.3.0.1 or newer and the OpenSSH client, where the module runs
@@ -50,12 +57,19 @@ author:
 seealso:
   - module: flotilla.kubernetes.vsphere_load_balancer
   - module: flotilla.kubernetes.vsphere_image_info
+  - module: flotilla.kubernetes.nsx_network
 """
 
 EXAMPLES = r"""
 - name: Make the machines
   flotilla.kubernetes.vsphere_machines:
     cluster: "{{ flotilla_cluster }}"
+  register: infrastructure_machines
+
+- name: Make the machines on segments of NSX
+  flotilla.kubernetes.vsphere_machines:
+    cluster: "{{ flotilla_cluster }}"
+    network: "{{ infrastructure_network.network }}"
   register: infrastructure_machines
 
 - name: Scale down, machines drained by the tasks between the two
@@ -206,7 +220,8 @@ from ..module_utils._clouds.vsphere.session import close_sessions, session_for
 def main() -> None:
     """Run the module."""
     try:
-        run_machines(AnsibleModule(argument_spec=MACHINES, supports_check_mode=True), machines, session_for)
+        spec = {**MACHINES, "network": {"type": "dict"}}
+        run_machines(AnsibleModule(argument_spec=spec, supports_check_mode=True), machines, session_for)
     finally:
         close_sessions()
 

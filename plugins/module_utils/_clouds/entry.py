@@ -52,7 +52,7 @@ LOAD_BALANCER: dict[str, dict[str, Any]] = {
 
 
 def run_machines(module: AnsibleModule, cloud: Any, session_for: Callable[[dict[str, Any]], Any]) -> None:
-    """Run a ``*_machines`` module.
+    """Run a ``*_machines`` module. Options of its own, next to those of all clouds, go to ``present``.
 
     :param cloud: the module ``machines`` of the cloud's folder.
     """
@@ -70,7 +70,8 @@ def run_machines(module: AnsibleModule, cloud: Any, session_for: Callable[[dict[
             return result
         if params["state"] == "present":
             wait = {key: params[key] for key in ("wait_timeout", "wait_for", "roll_out")}
-            return cloud.present(session, cluster, wish=Wish.of(params), check_mode=check_mode, **wait)
+            own = {key: value for key, value in params.items() if key not in MACHINES and value is not None}
+            return cloud.present(session, cluster, wish=Wish.of(params), check_mode=check_mode, **wait, **own)
         if params["ids"] is not None:
             return cloud.removed(session, cluster, params["ids"], check_mode=check_mode)
         return cloud.absent(session, cluster, check_mode=check_mode)

@@ -39,7 +39,8 @@ def derive(root: Node) -> Node:
         root = _vnet(root)
     if cloud == "gcp":
         root = _subnet(root)
-    if cloud == "vsphere" and provider is None:
+    # NSX has a load balancer.
+    if cloud == "vsphere" and provider is None and root.get("nsx") is None:
         root = _with(root, ("api_endpoint", "provider"), "kube_vip", node or root)
     return _image(_zones(root, cloud))
 

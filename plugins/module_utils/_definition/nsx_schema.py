@@ -66,7 +66,7 @@ NSX = mapping(
         "addresses": {
             "type": "string",
             "enum": ["dhcp", "static"],
-            "description": "Who gives machines their addresses: NSX by DHCP, or you (`static`).",
+            "description": "Who gives machines the addresses of their segment: NSX by DHCP, or the collection by cloud-init (`static`).",
             "default": "dhcp",
         },
         "dns_servers": {
@@ -74,7 +74,7 @@ NSX = mapping(
             "items": _ADDRESS,
             "maxItems": 3,
             "uniqueItems": True,
-            "description": "Name servers that DHCP tells machines.",
+            "description": "Name servers that machines are told.",
             "default": [],
         },
         "domain_name": {

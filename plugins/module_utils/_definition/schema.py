@@ -486,7 +486,7 @@ _PROPERTIES: dict[str, Any] = {
                 "description": (
                     "What answers there: the cloud's own load balancer; an address that the control planes hand on among themselves with "
                     "`kube_vip`, or with keepalived and HAProxy (`haproxy_keepalived`); or a load balancer of yours (`external`). "
-                    "`kube_vip` when left out with `vsphere`, else `cloud`."
+                    "`kube_vip` when left out with `vsphere` and without `nsx`, else `cloud`."
                 ),
                 "default": "cloud",
             },

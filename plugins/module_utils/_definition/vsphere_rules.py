@@ -60,7 +60,10 @@ def _images(data: dict[str, Any], report: Report) -> None:
 def _places(data: dict[str, Any], section: dict[str, Any], report: Report) -> None:
     own = section.get("zones", {})
     used = list(dict.fromkeys(zone for _path, group in groups_of(data) for zone in group.get("zones", ()) if zone is not None))
-    for key, words in (("cluster", "the compute cluster of the machines"), ("network", "the port group of the machines")):
+    needed = [("cluster", "the compute cluster of the machines")]
+    if "nsx" not in data:
+        needed.append(("network", "the port group of the machines"))
+    for key, words in needed:
         bare = [zone for zone in used if not (own.get(zone) or {}).get(key)]
         if key not in section and (bare or not used):
             where = f" (zone {bare[0]} has none of its own)" if bare and own else ""
@@ -69,6 +72,8 @@ def _places(data: dict[str, Any], section: dict[str, Any], report: Report) -> No
         if zone not in used and used:
             report(("vsphere", "zones", zone), "is the place of a zone that no machine is in; remove it or add the zone to a pool.")
     for path, place in [(("vsphere",), section), *((("vsphere", "zones", zone), place or {}) for zone, place in own.items())]:
+        if "nsx" in data and place.get("network"):
+            report((*path, "network"), "stands next to nsx, which makes the machines' segments; remove one of them.", about=[("nsx",)])
         if place.get("datastore") and place.get("datastore_cluster"):
             report((*path, "datastore_cluster"), "stands next to datastore; write only one of them.", about=[(*path, "datastore")])
 
@@ -76,6 +81,9 @@ def _places(data: dict[str, Any], section: dict[str, Any], report: Report) -> No
 def _addresses(data: dict[str, Any], section: dict[str, Any] | None, report: Report) -> None:
     """The addresses are in their network, and there are enough of them."""
     here = ("vsphere", "addresses")
+    if section and "nsx" in data:
+        report(here, "is for a network of yours; with nsx, whose segments they are of, nsx.addresses says it. Remove it.", about=[("nsx",)])
+        return
     network = _parsed(ipaddress.IPv4Network, (section or {}).get("cidr"))
     if not section or network is None:
         return
@@ -121,24 +129,28 @@ def _parsed(kind: Any, text: Any) -> Any:
 
 
 def _endpoint(data: dict[str, Any], report: Report) -> None:
-    """vSphere makes no load balancer and no firewall, so nothing may rely on them."""
+    """vSphere makes no load balancer and no firewall, NSX does; nothing may rely on what is not there."""
     wanted, access = data.get("api_endpoint", {}), data.get("access", {})
     provider = wanted.get("provider")
     here = ("api_endpoint", "provider")
-    if provider == "cloud":
-        report(here, "is cloud, and vSphere has no load balancer of its own; choose kube_vip, haproxy_keepalived or external.")
-    if "nsx" in data:
-        # Its modules run by themselves: machines are not put on its segments, nor behind its load balancer, by the playbooks yet.
+    nsx = data.get("nsx")
+    if provider == "cloud" and nsx is None:
         report(
-            ("nsx",),
-            "is not used by the playbooks in this release; run nsx_network and nsx_load_balancer yourself, name the segment in "
-            "vsphere.network, choose api_endpoint.provider: external, and remove the section.",
+            here,
+            "is cloud, and vSphere has no load balancer of its own; choose kube_vip, haproxy_keepalived or external, "
+            "or let NSX have one: add the section nsx, or a network profile that has it.",
         )
-    for path, is_set in (
-        (("api_endpoint", "visibility"), wanted.get("visibility") == "public"),
-        (("api_endpoint", "allowed_cidrs"), bool(wanted.get("allowed_cidrs"))),
-        (("access", "allowed_cidrs"), bool(access.get("allowed_cidrs"))),
-        (("access", "address"), access.get("address") == "public"),
+    firewall = nsx is not None and nsx.get("firewall") is not False
+    for path, is_set, has_effect in (
+        (("api_endpoint", "visibility"), wanted.get("visibility") == "public", False),
+        (("api_endpoint", "allowed_cidrs"), bool(wanted.get("allowed_cidrs")), firewall or (nsx is not None and provider == "cloud")),
+        (("access", "allowed_cidrs"), bool(access.get("allowed_cidrs")), firewall),
+        (("access", "address"), access.get("address") == "public", False),
     ):
-        if is_set:
-            report(path, "has no effect with cloud: vsphere, which has no firewall of its own; remove it.", about=[("cloud",)])
+        if not is_set or has_effect:
+            continue
+        if nsx is None or path[-1] in ("visibility", "address"):
+            what = "has no firewall of its own" if path[-1] == "allowed_cidrs" else "gives machines and load balancers private addresses"
+            report(path, f"has no effect with cloud: vsphere, which {what}; remove it.", about=[("cloud",)])
+        else:
+            report(path, "has no effect with nsx.firewall: false; remove it, or let NSX have a firewall.", about=[("nsx", "firewall")])

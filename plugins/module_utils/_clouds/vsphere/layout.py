@@ -10,10 +10,11 @@ import ipaddress
 import json
 import uuid
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from ..._errors import FlotillaError
+from ..._machines.model import CONTROL_PLANE
 from .. import ownership
 
 TAG_CLUSTER = "flotilla-cluster"
@@ -75,6 +76,7 @@ class Addresses:
 
     :param network: of the machines.
     :param ranges: first and last address.
+    :param setting: what gives them, for messages.
     """
 
     network: ipaddress.IPv4Network
@@ -82,6 +84,7 @@ class Addresses:
     ranges: tuple[tuple[ipaddress.IPv4Address, ipaddress.IPv4Address], ...]
     name_servers: tuple[str, ...]
     search: tuple[str, ...]
+    setting: str = "vsphere.addresses.ranges"
 
     def __iter__(self) -> Iterator[str]:
         for first, last in self.ranges:
@@ -97,10 +100,23 @@ class Addresses:
         if len(free) < count:
             raise FlotillaError(
                 "VSPHERE_NO_ADDRESS",
-                f"vsphere.addresses.ranges has {len(free)} free addresses, and {count} machines are to be made.",
+                f"{self.setting} has {len(free)} free addresses, and {count} machines are to be made.",
                 "Add a range, or remove machines that have one: those of other clusters in this vCenter count, too.",
             )
         return free
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A segment of NSX that the machines of a role are on.
+
+    :param path: its policy path, such as ``/infra/segments/flotilla-payments-worker``.
+    :param addresses: None where NSX's DHCP gives them, or while nobody knows the segment's network.
+    """
+
+    name: str
+    path: str
+    addresses: Addresses | None
 
 
 @dataclass(frozen=True)
@@ -111,6 +127,7 @@ class Place:
     :param linked: whether disks are made on top of the template's snapshot.
     :param addresses: None where machines ask a DHCP server.
     :param avoid: addresses that are no machine's own.
+    :param segments: role -> segment; empty where machines are on a network of the user's.
     """
 
     cluster: str
@@ -124,6 +141,11 @@ class Place:
     secure_boot: bool | None
     addresses: Addresses | None
     avoid: tuple[str, ...]
+    segments: Mapping[str, Segment] = field(default_factory=dict)
+
+    def addresses_of(self, role: str) -> Addresses | None:
+        """Return where the addresses of a role's machines come from; None where they ask a DHCP server."""
+        return self.segments[role].addresses if role in self.segments else self.addresses
 
     def uid(self, vcenter: str) -> str:
         """Return the cluster's identity: there is nothing in a vCenter that could carry a random one before the first machine does."""
@@ -142,8 +164,11 @@ class Place:
         return f"flotilla.{self.cluster}.zone.{zone}"
 
 
-def place(definition: Mapping[str, Any]) -> Place:
-    """Return what a merged definition says about vSphere."""
+def place(definition: Mapping[str, Any], network: Mapping[str, Any] | None = None) -> Place:
+    """Return what a merged definition says about vSphere.
+
+    :param network: what ``nsx_network`` returned, where NSX has the network.
+    """
     section = definition.get("vsphere") or {}
     groups = [definition.get("control_plane") or {}, *(definition.get("pools") or [])]
     zones = list(dict.fromkeys(zone for group in groups for zone in group.get("zones") or (DEFAULT_ZONE,)))
@@ -160,6 +185,7 @@ def place(definition: Mapping[str, Any]) -> Place:
         secure_boot=section.get("secure_boot"),
         addresses=_addresses(section.get("addresses"), definition),
         avoid=tuple(str(endpoint[key]) for key in ("address",) if endpoint.get(key)),
+        segments=_segments(network or {}, definition),
     )
 
 
@@ -193,6 +219,36 @@ def _addresses(section: Mapping[str, Any] | None, definition: Mapping[str, Any])
         ranges=tuple(range_of(text) for text in section["ranges"]),
         name_servers=tuple(str(server) for server in section.get("name_servers") or dns.get("servers") or ()),
         search=tuple(str(domain) for domain in dns.get("search") or ()),
+    )
+
+
+def _segments(network: Mapping[str, Any], definition: Mapping[str, Any]) -> dict[str, Segment]:
+    found = {}
+    for role, part in (network.get("segments") or {}).items():
+        given = None if network.get("dhcp", True) or not part.get("cidr") else _of_segment(role, part, network, definition)
+        found[role] = Segment(str(part["name"]), str(part["path"]), given)
+    return found
+
+
+def _of_segment(role: str, part: Mapping[str, Any], network: Mapping[str, Any], definition: Mapping[str, Any]) -> Addresses:
+    """Return the addresses of a segment that no DHCP server gives: all but the gateway's, and an API endpoint's that is handed on."""
+    dns = (definition.get("site") or {}).get("dns") or {}
+    cidr = ipaddress.IPv4Network(str(part["cidr"]))
+    first, last = cidr[2], cidr[-2]
+    try:
+        taken = ipaddress.IPv4Address(str((definition.get("api_endpoint") or {}).get("address")))
+    except ValueError:
+        taken = None
+    parts = [(first, last)]
+    if role == CONTROL_PLANE and taken is not None and first <= taken <= last:
+        parts = [(first, taken - 1), (taken + 1, last)]
+    return Addresses(
+        network=cidr,
+        gateway=str(part["gateway"]),
+        ranges=tuple((low, high) for low, high in parts if low <= high),
+        name_servers=tuple(str(server) for server in network.get("dns_servers") or dns.get("servers") or ()),
+        search=tuple(str(domain) for domain in dns.get("search") or ()),
+        setting=f"nsx.segments.{role}",
     )
 
 

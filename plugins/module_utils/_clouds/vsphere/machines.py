@@ -34,7 +34,7 @@ from . import layout as names
 from . import privileges, rules
 from .errors import AlreadyExists
 from .image import Image
-from .layout import HOST_KEY, Place
+from .layout import HOST_KEY, Place, Segment
 from .session import Entry, Session, close_sessions, moid, session_for
 from .stock import Site, Stock
 
@@ -42,6 +42,8 @@ GENERATION = "1"
 _STATES = {"poweredOn": RUNNING, "poweredOff": STOPPED}
 _ENGINE_TAGS = (names.TAG_UID, names.TAG_FOUNDATION, names.TAG_CLUSTER, names.TAG_SPEC_HASH, names.TAG_GENERATION)
 _AT_ONCE = 8
+_SHOWN, _LOOK = 120.0, 2.0
+"""Seconds within which a vCenter shows a segment that NSX has made, and between two looks."""
 _DETAILS = (
     "name",
     "config.instanceUuid",
@@ -60,19 +62,23 @@ class Vsphere:
     """One cluster's machines, as `flotilla.kubernetes`' engine asks for them. Waits for its tasks, and for nothing else.
 
     :param changing: whether clones that are under way have to end before anybody plans.
+    :param planning: whether nothing is made, so that machines may be meant for a segment of NSX that is not there yet.
     """
 
     title = "vSphere"
     # A vCenter shows what it has done. One create waits for the clones of a pool in a zone, which are under way together.
     limits = Limits(per_create=64, per_call=64, concurrency=8, consistency=0.0)
 
-    def __init__(self, session: Session, where: Place, definition: Mapping[str, Any], changing: bool = True) -> None:
+    def __init__(
+        self, session: Session, where: Place, definition: Mapping[str, Any], changing: bool = True, planning: bool = False
+    ) -> None:
         self.session = session
         self.clock = session.clock
         self.where = where
         self.definition = definition
         self.cluster = where.cluster
         self.changing = changing
+        self.planning = planning
         self.images: dict[str, Image] = {}
         self.refs: dict[str, Any] = {}
         self.pools: dict[str, str] = {}
@@ -81,7 +87,7 @@ class Vsphere:
         self._asked: set[str] = set()
         self._begun: set[str] = set()
         self._stock: Stock | None = None
-        self._sites: dict[str, Site] = {}
+        self._sites: dict[tuple[str, str], Site] = {}
         self._keys: list[str] | None = None
         self._lock = threading.Lock()
 
@@ -204,13 +210,35 @@ class Vsphere:
                 self._stock = Stock(self.session)
             return self._stock
 
-    def site(self, zone: str) -> Site:
-        """Return where machines of a zone are made."""
-        stock = self.stock
+    def site(self, zone: str, role: str) -> Site:
+        """Return where machines of a role are made in a zone."""
+        stock, segment = self.stock, self.where.segments.get(role)
         with self._lock:
-            if zone not in self._sites:
-                self._sites[zone] = stock.site(self.where, self.where.spot(zone))
-            return self._sites[zone]
+            if (zone, role) not in self._sites:
+                found = stock.site(self.where, self.where.spot(zone), segment)
+                if found.network is None and segment and not self.planning:
+                    found = self._shown(zone, segment)
+                self._sites[zone, role] = found
+            return self._sites[zone, role]
+
+    def _shown(self, zone: str, segment: Segment) -> Site:
+        """Return where machines of a zone are made once the vCenter shows their segment, which NSX tells it a moment later.
+
+        :raises FlotillaError: ``VSPHERE_SEGMENT``: it does not.
+        """
+        end = self.clock.monotonic() + _SHOWN
+        while self.clock.monotonic() < end:
+            self.clock.sleep(_LOOK)
+            self._stock = Stock(self.session)
+            found = self._stock.site(self.where, self.where.spot(zone), segment)
+            if found.network is not None:
+                return found
+        raise FlotillaError(
+            "VSPHERE_SEGMENT",
+            f"The vCenter does not show the segment {segment.path} after {_SHOWN:g} s.",
+            f"Look in NSX whether the hosts of {self.where.spot(zone).cluster} are in the segment's transport zone, whether this vCenter is "
+            "NSX's compute manager, and in the vCenter whether the account sees networks; then run again.",
+        )
 
     def choose_images(self, groups: Sequence[MachineGroup], observed: Sequence[Machine]) -> None:
         for group in groups:
@@ -226,7 +254,7 @@ class Vsphere:
             images.check(found, self.where.linked, int((pool.get("machine") or {}).get("disk_gib") or 0), group.pool)
             self.images[group.pool] = found
             for zone in group.zones:
-                self.site(zone)
+                self.site(zone, group.role)
 
     def _template(self, number: str, wanted: str, group: MachineGroup) -> Image:
         try:
@@ -250,7 +278,7 @@ class Vsphere:
         for group in groups:
             gib = self._disk_gib(group)
             for zone in group.zones:
-                site = self.site(zone)
+                site = self.site(zone, group.role)
                 rooms = {self.stock.path(store): self.stock.room(store) // 1024**3 for store in site.stores}
                 if rooms and max(rooms.values()) < gib and not self.where.linked:
                     free = ", ".join(f"{room} GiB on {name}" for name, room in sorted(rooms.items()))
@@ -280,14 +308,17 @@ class Vsphere:
     def request(self, group: MachineGroup, zone: str) -> dict[str, Any]:
         """Return all that machines of a group are made like in a zone, but for their names and addresses."""
         pool = pool_of(self.definition, group.pool)
-        site = self.site(zone)
+        site = self.site(zone, group.role)
         return {
             "machine": pool.get("machine") or {},
             "template": self.images[group.pool].id,
             "user_data": self._user_data(),
             "tags": {**self.tags(group), names.TAG_ZONE: zone},
-            "site": [site.cluster.id, site.pool.id, site.folder.id, site.network.id, sorted(store.id for store in site.stores)],
-            "how": [self.where.linked, self.where.firmware, self.where.secure_boot, self.where.addresses is not None],
+            "site": [
+                *(site.cluster.id, site.pool.id, site.folder.id),
+                *(site.network.id if site.network else "", sorted(store.id for store in site.stores)),
+            ],
+            "how": [self.where.linked, self.where.firmware, self.where.secure_boot, self.where.addresses_of(group.role) is not None],
         }
 
     def request_hash(self, group: MachineGroup, zone: str) -> str:
@@ -341,12 +372,13 @@ class Vsphere:
     def _clone(self, order: Order, wanted: Sequence[str]) -> dict[str, Any]:
         """Clone machines, several at once; return for each name its object, or why there is none."""
         addresses: list[str] = [""] * len(wanted)
-        if self.where.addresses:
+        given = self.where.addresses_of(order.group.role)
+        if given:
             with self._lock:
-                addresses = self.where.addresses.choose(self.taken, len(wanted))
+                addresses = given.choose(self.taken, len(wanted))
                 self.taken |= set(addresses)
         template = self.images[order.group.pool]
-        site = self.site(order.zone)
+        site = self.site(order.zone, order.group.role)
         specs = {name: self._spec(order, name, address) for name, address in zip(wanted, addresses)}
         source = template.entry.ref if template.entry else None
 
@@ -386,7 +418,7 @@ class Vsphere:
         """Return what a machine is cloned like: https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/."""
         vim, template = self.session.vim, self.images[order.group.pool]
         machine = pool_of(self.definition, order.group.pool).get("machine") or {}
-        site = self.site(order.zone)
+        site = self.site(order.zone, order.group.role)
         number = names.machine_id(self.uid, name)
         disks, changes = self._disks(template, machine)
         tags = {
@@ -399,7 +431,7 @@ class Vsphere:
             **({names.TAG_ADDRESS: address} if address else {}),
         }
         options = {names.option(tag): value for tag, value in tags.items()}
-        told = {"metadata": names.metadata(name, number, address, self.where.addresses), "userdata": self._user_data()}
+        told = {"metadata": names.metadata(name, number, address, self.where.addresses_of(order.group.role)), "userdata": self._user_data()}
         for key, text in told.items():
             options[f"guestinfo.{key}"] = base64.b64encode(text.encode()).decode()
             options[f"guestinfo.{key}.encoding"] = "base64"
@@ -428,17 +460,18 @@ class Vsphere:
     def _card(self, template: Image, site: Site) -> Any:
         """Return the change that connects the first network card to the zone's network, and makes one where there is none."""
         devices = self.session.vim.vm.device
+        network = self.stock.backing(site.network) if site.network else None
         cards = template.devices(self.session, "VirtualEthernetCard")
         plug = devices.VirtualDevice.ConnectInfo(startConnected=True, allowGuestControl=True, connected=True)
         if not cards:
-            card = devices.VirtualVmxnet3(key=-1, addressType="generated", backing=self.stock.backing(site.network), connectable=plug)
+            card = devices.VirtualVmxnet3(key=-1, addressType="generated", backing=network, connectable=plug)
             return devices.VirtualDeviceSpec(operation="add", device=card)
         card = type(cards[0])(
             key=cards[0].key,
             controllerKey=cards[0].controllerKey,
             unitNumber=cards[0].unitNumber,
             addressType="generated",
-            backing=self.stock.backing(site.network),
+            backing=network,
             connectable=plug,
         )
         return devices.VirtualDeviceSpec(operation="edit", device=card)
@@ -658,18 +691,31 @@ def observe_machines(definition: dict[str, Any]) -> list[Machine]:
         close_sessions()
 
 
-def present(session: Session, definition: dict[str, Any], *, wait_timeout: float, check_mode: bool = False, **options: Any) -> Result:
-    """Bring the machines to what the definition asks for, or with ``check_mode`` say how; ``options`` as `fleet.present` has them."""
+def present(
+    session: Session,
+    definition: dict[str, Any],
+    *,
+    wait_timeout: float,
+    network: dict[str, Any] | None = None,
+    check_mode: bool = False,
+    **options: Any,
+) -> Result:
+    """Bring the machines to what the definition asks for, or with ``check_mode`` say how; ``options`` as `fleet.present` has them.
+
+    :param network: what ``nsx_network`` returned, where NSX has the network.
+    """
 
     def do(cloud: Vsphere) -> Result:
         return fleet.present(cloud, definition, wait_timeout=wait_timeout, check_mode=check_mode, **options)
 
-    return _with_rules(session, definition, check_mode, do)
+    return _with_rules(session, definition, check_mode, do, network)
 
 
-def _with_rules(session: Session, definition: dict[str, Any], check_mode: bool, do: Callable[[Vsphere], Result]) -> Result:
+def _with_rules(
+    session: Session, definition: dict[str, Any], check_mode: bool, do: Callable[[Vsphere], Result], network: dict[str, Any] | None = None
+) -> Result:
     """Do something to the machines, and have the rules follow them."""
-    cloud = Vsphere(session, names.place(definition), definition)
+    cloud = Vsphere(session, names.place(definition, network), definition, planning=check_mode)
     known = rules.Rules(session, cloud.where)
     Caller(session.clock)(known.look)
     result = do(cloud)

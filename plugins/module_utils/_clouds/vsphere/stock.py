@@ -17,7 +17,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from ..._errors import FlotillaError
-from .layout import Place, Spot
+from .layout import Place, Segment, Spot
 from .session import Entry, Session, moid
 
 _GIB = 1024**3
@@ -29,14 +29,14 @@ class Site:
 
     :param cluster: the compute cluster.
     :param stores: datastores to choose from; none where the template's own is good.
-    :param network: of the machines.
+    :param network: of the machines; None while the vCenter does not show their segment of NSX.
     :param hosts: those that they are to run on; none where DRS chooses.
     """
 
     cluster: Entry
     pool: Entry
     folder: Entry
-    network: Entry
+    network: Entry | None
     stores: tuple[Entry, ...] = ()
     hosts: tuple[Entry, ...] = ()
 
@@ -56,14 +56,17 @@ class Stock:
         wanted = {
             vim.Datacenter: named,
             vim.Folder: named,
-            vim.ClusterComputeResource: [*named, "resourcePool", "configurationEx"],
+            vim.ClusterComputeResource: [*named, "resourcePool", "configurationEx", "network"],
             vim.ComputeResource: [*named, "resourcePool"],
             vim.ResourcePool: [*named, "owner"],
             vim.Datastore: [*named, "summary.freeSpace", "summary.accessible", "summary.maintenanceMode"],
             vim.StoragePod: named,
             vim.HostSystem: [*named, "runtime.connectionState", "runtime.inMaintenanceMode"],
             vim.Network: [*named, "summary"],
-            vim.dvs.DistributedVirtualPortgroup: [*named, "key", "config.distributedVirtualSwitch", "config.uplink", "tag"],
+            vim.dvs.DistributedVirtualPortgroup: [
+                *(*named, "key", "tag"),
+                *("config.distributedVirtualSwitch", "config.uplink", "config.segmentId"),
+            ],
             vim.DistributedVirtualSwitch: [*named, "uuid"],
             vim.OpaqueNetwork: [*named, "summary"],
             vim.VirtualMachine: [*named, "config.template", "config.instanceUuid"],
@@ -120,9 +123,10 @@ class Stock:
             details={"candidates": close},
         )
 
-    def site(self, where: Place, spot: Spot) -> Site:
+    def site(self, where: Place, spot: Spot, segment: Segment | None = None) -> Site:
         """Return the place of a zone's machines.
 
+        :param segment: the segment of NSX that they are on; none where the definition names their network.
         :raises FlotillaError: ``VSPHERE_UNKNOWN``, ``VSPHERE_AMBIGUOUS``, ``VSPHERE_DATASTORE``.
         """
         vim = self.session.vim
@@ -141,9 +145,25 @@ class Stock:
         folder = self.one("folder of machines", where.folder or f"{self.path(center)}/vm", folders, "vsphere.folder")
         switches = of(vim.Network, vim.OpaqueNetwork, vim.dvs.DistributedVirtualPortgroup)
         networks = [entry for entry in switches if not entry.values.get("config.uplink") and not self._uplink(entry)]
-        network = self.one("network", spot.network, networks, f"{setting}.network")
+        network = (
+            self._segment(segment, networks, cluster) if segment else self.one("network", spot.network, networks, f"{setting}.network")
+        )
         stores = self._stores(of(vim.Datastore), of(vim.StoragePod), spot, setting)
         return Site(cluster, pool, folder, network, stores, self._hosts(cluster, spot, setting))
+
+    def _segment(self, segment: Segment, networks: Sequence[Entry], cluster: Entry) -> Entry | None:
+        """Return what a vCenter shows of a segment of NSX: a port group of each switch that is prepared for it, or an opaque network.
+
+        :raises FlotillaError: ``VSPHERE_AMBIGUOUS``: hosts of the compute cluster have several of that name.
+        """
+        told = [entry for entry in networks if entry.values.get("config.segmentId") == segment.path]
+        # An opaque network, and a port group of an older vCenter, has no more than the name.
+        found = told or [
+            entry for entry in networks if not entry.values.get("config.segmentId") and unquote(str(entry.values.get("name"))) == segment.name
+        ]
+        near = {moid(ref) for ref in cluster.values.get("network") or ()}
+        found = [entry for entry in found if entry.id in near] or found
+        return self.one("network", segment.name, found, f"the segment {segment.path}") if found else None
 
     def _uplink(self, entry: Entry) -> bool:
         return any(str(getattr(tag, "key", "")) == "SYSTEM/DVS.UPLINKPG" for tag in entry.values.get("tag") or ())

@@ -114,7 +114,7 @@ def test_everything_that_can_be_said_is_taken():
             "  provider: cloud\n",
             [
                 "stock.yml:15: api_endpoint.provider: is cloud, and vSphere has no load balancer of its own; choose kube_vip, "
-                "haproxy_keepalived or external."
+                "haproxy_keepalived or external, or let NSX have one: add the section nsx, or a network profile that has it."
             ],
         ),
         (
