@@ -38,9 +38,10 @@ options:
     default: present
   network:
     description:
-      - What M(flotilla.kubernetes.nsx_network) returned as C(network), for a cluster whose network is in NSX. New machines are connected to the
-        segment of their role, which the vCenter shows a moment after NSX made it, instead of C(vsphere.network).
-      - Used here are C(segments), C(dhcp) and C(dns_servers). Where NSX has no DHCP server for them, machines get addresses of their segment.
+      - What M(flotilla.kubernetes.nsx_network) returned as C(network), for a cluster whose network is in NSX. New machines are connected to
+        the segment of their role, which the vCenter shows a moment after NSX made it, instead of C(vsphere.network).
+      - Used here are C(segments), C(dhcp) and C(dns_servers). Where NSX has no DHCP server for them, machines get addresses of their
+        segment.
       - In check mode the segments need not be there yet.
     type: dict
 extends_documentation_fragment: [flotilla.kubernetes.machines, flotilla.kubernetes.machines.cloud]

@@ -89,7 +89,7 @@ NSX = mapping(
             "type": "string",
             "enum": ["snat", "routed"],
             "description": "Under which addresses machines, and pods behind them, reach others: one of `floating_ip_pool` for all "
-            "(`snat`), or their own, which the Tier-1 then tells its Tier-0 (`routed`).",
+            "(`snat`), or their own (`routed`). Under their own they are reached in both cases, by whom the firewall lets in.",
             "default": "snat",
         },
         "floating_ip_pool": _thing("The IP pool that the outbound address and that of the API load balancer come from."),

@@ -125,12 +125,12 @@ repos:
   no zone in particular. `azure.subnets` are of one network and go without `vnet_cidr` and `outbound`.
 - With `vsphere`: every pool has `machine.cpus` and `machine.memory_gib` (which are for `vsphere` only) and a template, `image.id`; each
   zone has a cluster and a network, its own or that of all. `vsphere.addresses.ranges` lie in their `cidr`, do not overlap, have neither the
-  gateway's address nor the API's, and are enough for all machines. The API endpoint is not of `provider: cloud`, but for a cluster with `nsx`.
+  gateway's address nor the API's, and are enough for all machines. The API endpoint is of `provider: cloud` only with `nsx`.
 - With `gcp`: the same as with `aws`, with zones of `gcp.region`; the name begins with a letter. `gcp.network` goes without `subnet_cidr`,
   `secondary_ranges` and `nat`. A subnetwork that is made has room for all machines. A load balancer of the cloud listens on 6443 only.
 - `nsx` is for the cloud `vsphere`: it has `tier0` or `tier1`, segments with room for their machines, from `ip_block` or with a `cidr` each,
-  and a `floating_ip_pool` where addresses come from it. With its firewall, `access.allowed_cidrs` or a bastion lets Ansible in. It takes the
-  place of `vsphere.network` and `vsphere.addresses`, and its load balancer is the API endpoint unless `api_endpoint.provider` is another.
+  and a `floating_ip_pool` where addresses come from it. With its firewall, `access.allowed_cidrs` or a bastion lets Ansible in. It
+  stands for `vsphere.network` and `vsphere.addresses`, and its load balancer is the API endpoint unless `api_endpoint.provider` is another.
 - What has an effect on one cloud only is refused on the others.
 - `site.dns.search` needs `site.dns.servers`, and `site.proxy.no_proxy` a proxy. Passwords are never in a definition ([sites](sites.md)).
 """

@@ -87,7 +87,7 @@ def test_newer_releases_write_addresses_into_the_things_themselves(nsx, session,
 def test_what_is_made_is_what_was_asked_for(nsx, session, definition, made):
     things = nsx.dump()
     assert things[TIER1]["tier0_path"] == "/infra/tier-0s/tenant-a"
-    assert things[TIER1]["route_advertisement_types"] == ["TIER1_LB_VIP", "TIER1_NAT"]
+    assert things[TIER1]["route_advertisement_types"] == ["TIER1_LB_VIP", "TIER1_CONNECTED", "TIER1_NAT"]
     assert things[f"{TIER1}/locale-services/default"]["edge_cluster_path"] == f"{NODE}/edge-clusters/edges-a"
     (subnet,) = things[SEGMENT]["subnets"]
     assert subnet == {

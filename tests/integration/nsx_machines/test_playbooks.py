@@ -103,7 +103,10 @@ class World:
         self.manager.log.clear()
         self.vcenter.clear()
         done = outside.command(
-            "ansible-playbook", *arguments, environment={"ANSIBLE_TIMEOUT": "2", "FLOTILLA_CACHE": str(self.folder / "cache")}, timeout=LIMIT
+            "ansible-playbook",
+            *arguments,
+            environment={"ANSIBLE_TIMEOUT": "2", "FLOTILLA_CACHE": str(self.folder / "cache")},
+            timeout=LIMIT,
         )
         return done, [*self.manager.changes(), *self.vcenter]
 

@@ -226,8 +226,11 @@ def check_owner(entry: Entry, where: Place, uid: str, path: str) -> None:
 
 
 def tier1(where: Place, refs: Refs) -> Entry:
-    """Return the cluster's own Tier-1: it tells its Tier-0 no more routes than others need."""
-    routes = ["TIER1_NAT"] if where.snat else ["TIER1_CONNECTED"]
+    """Return the cluster's own Tier-1: it tells its Tier-0 no more routes than others need.
+
+    Ansible, or its bastion, comes to the machines' own addresses, also where machines reach others under another one.
+    """
+    routes = ["TIER1_CONNECTED", *(["TIER1_NAT"] if where.snat else [])]
     return {
         "tier0_path": refs.tier0,
         "failover_mode": "NON_PREEMPTIVE",

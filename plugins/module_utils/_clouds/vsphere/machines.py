@@ -236,8 +236,8 @@ class Vsphere:
         raise FlotillaError(
             "VSPHERE_SEGMENT",
             f"The vCenter does not show the segment {segment.path} after {_SHOWN:g} s.",
-            f"Look in NSX whether the hosts of {self.where.spot(zone).cluster} are in the segment's transport zone, whether this vCenter is "
-            "NSX's compute manager, and in the vCenter whether the account sees networks; then run again.",
+            f"Look in NSX whether the hosts of {self.where.spot(zone).cluster} are in the segment's transport zone, whether this vCenter "
+            "is NSX's compute manager, and in the vCenter whether the account sees networks; then run again.",
         )
 
     def choose_images(self, groups: Sequence[MachineGroup], observed: Sequence[Machine]) -> None:

@@ -159,7 +159,9 @@ class Stock:
         told = [entry for entry in networks if entry.values.get("config.segmentId") == segment.path]
         # An opaque network, and a port group of an older vCenter, has no more than the name.
         found = told or [
-            entry for entry in networks if not entry.values.get("config.segmentId") and unquote(str(entry.values.get("name"))) == segment.name
+            entry
+            for entry in networks
+            if not entry.values.get("config.segmentId") and unquote(str(entry.values.get("name"))) == segment.name
         ]
         near = {moid(ref) for ref in cluster.values.get("network") or ()}
         found = [entry for entry in found if entry.id in near] or found

@@ -5,7 +5,10 @@
 
 from __future__ import annotations
 
-from ansible_collections.flotilla.kubernetes.plugins.action.cluster_plan import make_plan, shown
+import re
+from pathlib import Path
+
+from ansible_collections.flotilla.kubernetes.plugins.action.cluster_plan import CLOUD, NODE, make_plan, shown
 
 
 def step(action, machine=None, later="", reason="because"):
@@ -19,7 +22,7 @@ def plan(steps=(), cluster_vars=None, machines=None):
 
 def test_nothing_to_do_is_said():
     unchanged = {"containerd_files": {"changed": False}, "kubernetes_control_plane_info": {"changed": False, "differs": []}}
-    made = plan([step("keep", "m1", reason="it is as wanted")], {"infrastructure_network": {"changed": False}}, {"m1": unchanged})
+    made = plan([step("keep", "m1", reason="it is as wanted")], {"__infrastructure_network": {"changed": False}}, {"m1": unchanged})
     assert made == {"plan_id": "0a1b", "cluster": "demo", "steps": []}
     assert "would change nothing" in shown(made)[1]
 
@@ -58,7 +61,7 @@ def test_what_differs_is_named_and_never_shown():
     }
     made = plan(
         (),
-        {"infrastructure_load_balancer": {"changed": True, "diff": {"before": {"members": 1}, "after": {"members": 2}}}},
+        {"__infrastructure_load_balancer": {"changed": True, "diff": {"before": {"members": 1}, "after": {"members": 2}}}},
         {"m1": registered},
     )
     assert [(one["where"], one["object"], one["action"], one["reason"]) for one in made["steps"]] == [
@@ -74,3 +77,9 @@ def test_a_long_list_is_cut():
     many = {"changed": True, "diff": [{"after_header": f"/f{number}"} for number in range(9)]}
     (one,) = plan((), {}, {"m1": {"containerd_files": many}})["steps"]
     assert one["reason"] == "/f0, /f1, /f2, /f3, /f4, /f5, 3 more"
+
+
+def test_what_the_plan_reads_is_what_the_roles_register():
+    tasks = "".join(path.read_text(encoding="utf-8") for path in (Path(__file__).resolve().parents[4] / "roles").glob("*/tasks/*.yml"))
+    registered = set(re.findall(r"^ *register: (\w+)$", tasks, re.M))
+    assert {*CLOUD, *NODE} <= registered

@@ -124,3 +124,5 @@ def test_the_examples_of_the_repository_are_valid():
     counts = {name: (found["control_plane"]["count"], sum(pool["count"] for pool in found["pools"])) for name, found in fleet.items()}
     assert counts["demo"] == (3, 2)
     assert counts["small"] == (1, 1)
+    tenants = {name: (found["nsx"]["tier0"], found["api_endpoint"]["provider"]) for name, found in fleet.items() if "nsx" in found}
+    assert tenants == {"web": ("tenant-a", "cloud"), "books": ("/infra/tier-0s/tenant-b", "cloud")}

@@ -34,6 +34,12 @@ vsphere:
   cluster: compute-1
   network: k8s-nodes
 """
+NSX = """\
+nsx:
+  tier0: tenant-a
+  ip_block: nodes-a
+  floating_ip_pool: floating-a
+"""
 ADDRESSES = "  addresses: {cidr: 10.20.0.0/24, gateway: 10.20.0.1, ranges: [10.20.0.20-10.20.0.29]}\n"
 PATH = Path("/foundation/clusters/stock.yml")
 
@@ -195,3 +201,56 @@ def test_addresses_that_are_wrong(old, new, expected):
 def test_cpus_are_for_vsphere_only():
     text = STOCK[: STOCK.index("vsphere:\n")].replace("cloud: vsphere", "cloud: gcp")
     assert any("machine.cpus: is for cloud: vsphere; elsewhere machine.size says it." in line for line in errors(text))
+
+
+# The same cluster with its network in NSX.
+ON_NSX = STOCK.replace("  network: k8s-nodes\n", "").replace("  address: 10.20.0.5\n", "  allowed_cidrs: [10.8.0.0/16]\n")
+ON_NSX = ON_NSX.replace("access:\n", "access:\n  allowed_cidrs: [10.9.0.0/24]\n") + NSX
+
+
+def test_with_nsx_the_cloud_has_a_load_balancer_and_makes_the_network():
+    found = definition(ON_NSX)
+    assert found["api_endpoint"]["provider"] == "cloud" and found["nsx"]["tier0"] == "tenant-a" and "network" not in found["vsphere"]
+    assert definition(ON_NSX.replace("  allowed_cidrs: [10.8.0.0/16]\n", "  provider: kube_vip\n  address: 10.20.0.5\n"))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        (
+            "  cluster: compute-1\n",
+            "  cluster: compute-1\n  network: k8s-nodes\n",
+            "vsphere.network: stands next to nsx, which makes the machines' segments; remove one of them.",
+        ),
+        (
+            "  cluster: compute-1\n",
+            "  cluster: compute-1\n  zones: {default: {network: k8s-nodes}}\n",
+            "vsphere.zones.default.network: stands next to nsx, which makes the machines' segments; remove one of them.",
+        ),
+        (
+            "  cluster: compute-1\n",
+            "  cluster: compute-1\n" + ADDRESSES,
+            "vsphere.addresses: is for a network of yours; with nsx, whose segments they are of, nsx.addresses says it. Remove it.",
+        ),
+        (
+            "  allowed_cidrs: [10.8.0.0/16]\n",
+            "  address: 10.20.0.5\n",
+            "api_endpoint.address: is not for provider: cloud, whose load balancer has its own; remove it or change provider.",
+        ),
+        (
+            "  allowed_cidrs: [10.8.0.0/16]\n",
+            "  visibility: public\n",
+            "api_endpoint.visibility: has no effect with cloud: vsphere, which gives machines and load balancers private addresses; "
+            "remove it.",
+        ),
+        (
+            "  tier0: tenant-a\n",
+            "  tier0: tenant-a\n  firewall: false\n",
+            "access.allowed_cidrs: has no effect with nsx.firewall: false; remove it, or let NSX have a firewall.",
+        ),
+    ],
+)
+def test_what_does_not_go_with_nsx(old, new, expected):
+    assert ON_NSX.count(old) == 1
+    (found,) = errors(ON_NSX.replace(old, new))
+    assert found.partition(": ")[2] == expected
