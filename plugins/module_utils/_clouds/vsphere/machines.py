@@ -294,8 +294,9 @@ class Vsphere:
         templates = [(image.entry, image.path, privileges.TEMPLATE) for image in self.images.values() if image.entry]
         for group in groups:
             for zone in group.zones:
-                site = self.site(zone)
-                found += [(site.folder, privileges.FOLDER), (site.pool, privileges.POOL), (site.network, privileges.NETWORK)]
+                site = self.site(zone, group.role)
+                found += [(site.folder, privileges.FOLDER), (site.pool, privileges.POOL)]
+                found += [(site.network, privileges.NETWORK)] if site.network else []
                 found += [(store, privileges.DATASTORE) for store in site.stores]
                 if site.hosts or self.where.anti_affinity != "none":
                     found.append((site.cluster, privileges.CLUSTER))
