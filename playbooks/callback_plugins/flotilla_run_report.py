@@ -17,8 +17,20 @@ from pathlib import Path
 
 from ansible_collections.flotilla.kubernetes.plugins.callback import run_report
 
-# They change no cluster, and there is nothing to tell of them.
-QUIET = frozenset(("bundle_build", "bundle_verify", "cluster_plan", "cluster_status", "fleet_plan", "kubeconfig", "validate"))
+# They change no cluster themselves, and there is nothing to tell of them.
+QUIET = frozenset(
+    (
+        "bundle_build",
+        "bundle_verify",
+        "cluster_plan",
+        "cluster_status",
+        "fleet_plan",
+        "fleet_run",
+        "fleet_upgrade",
+        "kubeconfig",
+        "validate",
+    )
+)
 
 
 class CallbackModule(run_report.CallbackModule):

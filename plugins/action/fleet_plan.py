@@ -21,6 +21,7 @@ from ..module_utils._files import write_atomically
 from ..module_utils._fleet.plan import NOTHING, UPGRADE, fleets_of, make_plan
 from ..module_utils._kubernetes.duration import format_duration, parse_duration
 from ..plugin_utils import _fleet
+from ..plugin_utils._fleet_seen import seen_of
 from ..plugin_utils._table import table
 
 display = Display()
@@ -43,7 +44,7 @@ class ActionModule(ActionBase):
                 for one in checked.definitions
                 if hosts.cluster_host_name(one["name"]) in task_vars["ansible_play_hosts_all"]
             }
-            seen = {name: _seen(hostvars, hosts.cluster_host_name(name)) for name in definitions}
+            seen = {name: seen_of(hostvars, hosts.cluster_host_name(name)) for name in definitions}
             fleets = fleets_of(checked.fleets, definitions.values())
             plan = make_plan(fleets, definitions, seen, dt.datetime.now(dt.timezone.utc), lasts)
             if report:
@@ -56,17 +57,6 @@ class ActionModule(ActionBase):
             display.display(line)
         result.update(changed=False, lines=lines, plan=plan)
         return result
-
-
-def _seen(hostvars: Mapping[str, Any], host: str) -> dict[str, Any]:
-    """Return what the play has seen of a cluster; without the results of tasks, which are Ansible's."""
-    variables = hostvars[host]
-    problem = variables.get("flotilla_unseen", "")
-    if problem or "flotilla_versions" not in variables:
-        return {"problem": problem}
-    versions = {key: variables["flotilla_versions"][key] for key in ("oldest", "control_planes", "kubelets", "interrupted")}
-    findings = variables.get("flotilla_preflight", {}).get("findings", [])
-    return {"versions": versions, "hops": variables["flotilla_upgrade_hops"], "findings": findings}
 
 
 def shown(plan: Mapping[str, Any]) -> Iterator[str]:

@@ -10,15 +10,16 @@ import datetime as dt
 import hashlib
 import heapq
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from .._definition.defaults import fill
 from .._definition.fleet_rules import ruled_by
 from .._definition.schema import file_schema
 from .waves import Fleet, Wave, fleet_of
+from .windows import Opening
 
-UPGRADE, NOTHING, BLOCKED, UNKNOWN = "upgrade", "nothing", "blocked", "unknown"
+UPGRADE, NOTHING, BLOCKED, UNKNOWN, RUN = "upgrade", "nothing", "blocked", "unknown", "run"
 
 # Minutes of one hop, as a rule of thumb for machines of 2 to 4 cores: what kubeadm, the way out of the load balancer and the gate take.
 CONTROL_PLANE_MINUTES = 5.0
@@ -48,23 +49,27 @@ def fleets_of(files: Sequence[Mapping[str, Any]], definitions: Iterable[Mapping[
 def make_plan(
     fleets: Sequence[tuple[str, Fleet]],
     definitions: Mapping[str, Mapping[str, Any]],
-    seen: Mapping[str, Mapping[str, Any]],
+    seen: Mapping[str, Mapping[str, Any]] | None,
     now: dt.datetime,
     lasts: dt.timedelta,
 ) -> dict[str, Any]:
     """Return the plan as plain data.
 
     :param definitions: every cluster's, by its name.
-    :param seen: of each cluster what was seen: ``versions``, ``hops`` and ``findings``, or ``problem``: why nothing was.
+    :param seen: of each cluster what was seen: ``versions``, ``hops`` and ``findings``, or ``problem``: why nothing was. None: a playbook
+        runs in each, whatever there is.
     :param lasts: how long the plan is good for.
     """
     stages, left_out = [], []
     for foundation, fleet in fleets:
         for wave in fleet.waves:
-            clusters = [_cluster(definitions[name], seen.get(name, {}), fleet, now) for name in wave.clusters]
+            clusters = [
+                _cluster(definitions[name], None if seen is None else seen.get(name, {}), fleet.windows[name].at(now))
+                for name in wave.clusters
+            ]
             stages.append({"foundation": foundation, **_wave(wave, clusters), "clusters": clusters})
         left_out += [{"name": name, "foundation": foundation, "why": why} for name, why in sorted(fleet.left_out.items())]
-    digest = digest_of(definitions, seen)
+    digest = digest_of(definitions, seen or {})
     plan = {
         "digest": digest,
         "created": _text(now),
@@ -78,16 +83,18 @@ def make_plan(
 
 def digest_of(definitions: Mapping[str, Mapping[str, Any]], seen: Mapping[str, Mapping[str, Any]]) -> str:
     """Return a digest of what a plan rests on: it changes when a definition, a version or a finding that blocks does."""
-    there = {
-        name: [
-            {key: value for key, value in definition.items() if key != "file"},
-            seen.get(name, {}).get("versions"),
-            seen.get(name, {}).get("problem", ""),
-            sorted({f"{one['code']} {one['object']}" for one in blockers(seen.get(name, {}))}),
-        ]
-        for name, definition in definitions.items()
-    }
-    return _hash(there)
+    return _hash({name: cluster_digest(definition, seen.get(name, {})) for name, definition in definitions.items()})
+
+
+def cluster_digest(definition: Mapping[str, Any], seen: Mapping[str, Any]) -> str:
+    """Return a digest of what the plan for one cluster rests on."""
+    blocking = sorted({f"{one['code']} {one['object']}" for one in blockers(seen)})
+    return _hash([definition_digest(definition), seen.get("versions"), seen.get("problem", ""), blocking])
+
+
+def definition_digest(definition: Mapping[str, Any]) -> str:
+    """Return a digest of what a cluster is to be; where its file lies is no part of that."""
+    return _hash({key: value for key, value in definition.items() if key != "file"})
 
 
 def blockers(seen: Mapping[str, Any]) -> list[Mapping[str, Any]]:
@@ -95,11 +102,14 @@ def blockers(seen: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     return [one for one in seen.get("findings", ()) if one["severity"] == "blocker" and not one["acknowledged"]]
 
 
-def _cluster(definition: Mapping[str, Any], seen: Mapping[str, Any], fleet: Fleet, now: dt.datetime) -> dict[str, Any]:
+def _cluster(definition: Mapping[str, Any], looked: Mapping[str, Any] | None, opening: Opening) -> dict[str, Any]:
     name, target = str(definition["name"]), str(definition["kubernetes_version"])
+    seen = looked or {}
     hops = [hop["version"] for hop in seen.get("hops", ())]
     blocking = sorted({str(one["code"]) for one in blockers(seen)})
-    if seen.get("problem") or "versions" not in seen:
+    if looked is None:
+        action, why = RUN, ""
+    elif seen.get("problem") or "versions" not in seen:
         action, why = UNKNOWN, str(seen.get("problem") or "nobody looked at it")
     elif not hops:
         action, why = NOTHING, f"every part of it runs {target}"
@@ -107,7 +117,6 @@ def _cluster(definition: Mapping[str, Any], seen: Mapping[str, Any], fleet: Flee
         action, why = BLOCKED, f"in the way: {', '.join(blocking)}"
     else:
         action, why = UPGRADE, ""
-    opening = fleet.windows[name].at(now)
     return {
         "name": name,
         "cloud": definition["cloud"],
@@ -118,6 +127,8 @@ def _cluster(definition: Mapping[str, Any], seen: Mapping[str, Any], fleet: Flee
         "why": why,
         "minutes": minutes(definition, seen.get("hops", ())) if action == UPGRADE else 0.0,
         "findings": list(seen.get("findings", ())),
+        "definition": definition_digest(definition),
+        "digest": cluster_digest(definition, seen),
         "open": opening.open,
         "changes": _text(opening.changes) if opening.changes else None,
         "closed_why": opening.why,
@@ -137,8 +148,55 @@ def minutes(definition: Mapping[str, Any], hops: Iterable[Mapping[str, Any]]) ->
     return total
 
 
+def changes_since(plan: Mapping[str, Any], present: Mapping[str, Any], begun: Iterable[str] = ()) -> list[str]:
+    """Return what is not any more as a plan saw it, a line each; none if the plan still holds.
+
+    :param present: a plan of now.
+    :param begun: clusters that a run of the plan has begun: what it does to them is no change, another definition is.
+    """
+    lines = []
+    terms = ("max_clusters_in_flight", "failure_budget", "on_failure", "soak", "canary")
+    before, after = ({(one["foundation"], one["name"]): one for one in each["waves"]} for each in (plan, present))
+    for key in [*before, *(key for key in after if key not in before)]:
+        title = f"wave {'/'.join(key)}"
+        if key not in after or key not in before:
+            lines.append(f"{title}: {'there is no such wave any more' if key in before else 'is new'}")
+        else:
+            lines += [
+                f"{title}: {term} was {before[key][term]}, is {after[key][term]}" for term in terms if before[key][term] != after[key][term]
+            ]
+    if [key for key in before if key in after] != [key for key in after if key in before]:
+        lines.append("the waves come in another order")
+    was, now = (_by_name(each) for each in (plan, present))
+    gone_on = set(begun)
+    for name in sorted({*was, *now}):
+        lines += [f"{name}: {change}" for change in _changes(was.get(name), now.get(name), name in gone_on)]
+    return lines
+
+
+def _by_name(plan: Mapping[str, Any]) -> dict[str, tuple[str, Mapping[str, Any]]]:
+    """Return each cluster of a plan with the place that it has there."""
+    places = {one["name"]: (f"wave {wave['foundation']}/{wave['name']}", one) for wave in plan["waves"] for one in wave["clusters"]}
+    return {**places, **{one["name"]: ("left out", one) for one in plan["left_out"]}}
+
+
+def _changes(was: tuple[str, Mapping[str, Any]] | None, now: tuple[str, Mapping[str, Any]] | None, begun: bool) -> Iterator[str]:
+    if was is None or now is None:
+        yield "is new" if was is None else "there is no such cluster any more"
+        return
+    (place, before), (other, after) = was, now
+    if place != other:
+        yield f"was {'in ' * place.startswith('wave')}{place}, is {'in ' * other.startswith('wave')}{other}"
+    elif before.get("definition") != after.get("definition"):
+        wanted = "its definition is another one"
+        yield f"{wanted}: {before['target']} -> {after['target']}" if before["target"] != after["target"] else wanted
+    elif before.get("digest") != after.get("digest") and not begun:
+        said = [f"{one['present']} {one['action']} {' -> '.join(one['hops'])} {one['why']}".strip() for one in (before, after)]
+        yield f"was {said[0]}, is {said[1]}" if said[0] != said[1] else "what it runs, or what is in its way, is not the same"
+
+
 def _wave(wave: Wave, clusters: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    taken = [one["minutes"] for one in clusters if one["action"] == UPGRADE]
+    taken = [one["minutes"] for one in clusters if one["action"] in (UPGRADE, RUN)]
     return {
         "name": wave.name,
         "canary": wave.canary,

@@ -43,6 +43,15 @@ class Windows:
     maintenance: Sequence[Mapping[str, Any]] = ()
     freezes: Sequence[Mapping[str, Any]] = ()
 
+    @classmethod
+    def of(cls, data: Mapping[str, Any]) -> Windows:
+        """Return the windows that `plain` wrote."""
+        return cls(tuple(data["maintenance"]), tuple(data["freezes"]))
+
+    def plain(self) -> dict[str, Any]:
+        """Return the windows as plain data."""
+        return {"maintenance": list(self.maintenance), "freezes": list(self.freezes)}
+
     def at(self, now: dt.datetime) -> Opening:
         """Return whether a cluster may be begun at a moment.
 

@@ -111,3 +111,39 @@ def test_the_plan_is_plain_data_with_an_id_and_an_end() -> None:
     assert json.loads(json.dumps(plan)) == plan
     assert (plan["created"], plan["expires"]) == ("2026-11-23T12:00:00Z", "2026-11-24T12:00:00Z")
     assert len(plan["plan_id"]) == 12 and plan["plan_id"] == make({"a": seen()})["plan_id"]
+
+
+def test_what_changed_since_a_plan_is_told_by_name() -> None:
+    plan = make({"a": seen(), "b": seen(), "c": seen()})
+    assert planning.changes_since(plan, make({"a": seen(), "b": seen(), "c": seen()})) == []
+    moved = {**seen(), "versions": {"oldest": "1.35.4"}}
+    assert planning.changes_since(plan, make({"a": moved, "b": seen(finding("UPGRADE_ETCD_ALARM")), "d": seen()})) == [
+        "a: was 1.34.4 upgrade 1.35.4 -> 1.36.3, is 1.35.4 upgrade 1.35.4 -> 1.36.3",
+        "b: was 1.34.4 upgrade 1.35.4 -> 1.36.3, is 1.34.4 blocked 1.35.4 -> 1.36.3 in the way: UPGRADE_ETCD_ALARM",
+        "c: there is no such cluster any more",
+        "d: is new",
+    ]
+    # What a run does to a cluster is no change; that it is to be something else now is one.
+    assert planning.changes_since(plan, make({"a": moved, "b": seen(), "c": seen()}), begun=["a"]) == []
+    other = make({}, a={**definition("a"), "kubernetes_version": "1.36.4"}, b=definition("b"), c=definition("c"))
+    assert "a: its definition is another one: 1.36.3 -> 1.36.4" in planning.changes_since(plan, other, begun=["a"])
+
+
+def test_other_waves_and_terms_are_changes() -> None:
+    def planned(**terms: object) -> dict:
+        there = {"a": definition("a")}
+        return planning.make_plan(planning.fleets_of([{**FILE, **terms}], there.values()), there, {"a": seen()}, NOW, DAY)
+
+    assert planning.changes_since(planned(), planned(max_clusters_in_flight=3)) == ["wave lab/all: max_clusters_in_flight was 2, is 3"]
+    renamed = planned(waves=[{"name": "first", "clusters": {}, "canary": False, "soak": "10m"}])
+    assert planning.changes_since(planned(), renamed) == [
+        "wave lab/all: there is no such wave any more",
+        "wave lab/first: is new",
+        "a: was in wave lab/all, is in wave lab/first",
+    ]
+
+
+def test_a_plan_without_a_look_runs_in_every_cluster() -> None:
+    there = {"a": definition("a"), "b": definition("b")}
+    plan = planning.make_plan(planning.fleets_of([FILE], there.values()), there, None, NOW, DAY)
+    assert [one["action"] for one in plan["waves"][0]["clusters"]] == ["run", "run"]
