@@ -134,16 +134,18 @@ class ActionModule(ActionBase):
             run.mkdir(mode=0o700, parents=True, exist_ok=True)
         followed = driver.follow(run)
         try:
-            # Where it ends now is what was told by those who followed it before.
-            _events, offset = journal.read(run / place.JOURNAL)
+            # Where it ends now is what was told by those who followed it before. A driver that has told its end is not one to wait for.
+            events, offset = journal.read(run / place.JOURNAL)
+            while events and events[-1]["event"] == journal.END and _is_driven(order):
+                time.sleep(LOOK)
             if not _is_driven(order):
                 _start(order)
             elif offset:
                 display.display(f"Run {run.name} is at work; this follows it.")
-            end = _follow(order, offset)
+            end, changed = _follow(order, offset)
         finally:
             os.close(followed)
-        return _outcome(order, end)
+        return {**_outcome(order, end), "changed": changed}
 
 
 def _check_command_line() -> None:
@@ -334,18 +336,19 @@ def _gone(run: Path) -> FlotillaError:
     )
 
 
-def _follow(order: Mapping[str, Any], offset: int) -> dict[str, Any]:
-    """Show what happens, until the run is over, and return the event of its end."""
-    run, parent = Path(order["run"]), os.getppid()
+def _follow(order: Mapping[str, Any], offset: int) -> tuple[dict[str, Any], bool]:
+    """Show what happens, until the run is over, and return the event of its end, and whether a cluster was begun or ended meanwhile."""
+    run, parent, changed = Path(order["run"]), os.getppid(), False
     while True:
         driven = _is_driven(order)
         events, offset = journal.read(run / place.JOURNAL, offset)
         for event in events:
+            changed |= event["event"] == journal.BEGUN or bool(event.get("ended"))
             line = journal.shown(event)
             if line:
                 display.display(line)
         if events and events[-1]["event"] == journal.END:
-            return events[-1]
+            return events[-1], changed
         if not driven:
             raise _gone(run)
         if os.getppid() != parent:
@@ -364,7 +367,7 @@ def _outcome(order: Mapping[str, Any], end: Mapping[str, Any]) -> dict[str, Any]
             log = str(place.log_file(run, name, memory.attempts[name])) if name in memory.attempts else ""
             clusters.append({"name": name, "wave": wave.name, "result": state.phase, "why": state.why, "log": log})
     _show(clusters, "RESULT")
-    result = {"run_id": run.name, "folder": str(run), "clusters": clusters, "changed": bool(memory.attempts)}
+    result = {"run_id": run.name, "folder": str(run), "clusters": clusters}
     bad = [one for one in clusters if one["result"] != DONE]
     if not bad:
         return result

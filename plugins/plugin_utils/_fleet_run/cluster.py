@@ -66,7 +66,7 @@ class _Run:
     def go(self) -> None:
         task = self._task
         attempt = str(task["attempt"])
-        extra_vars = self._folder / "env" / "extravars"
+        extra_vars = place.extra_vars_file(Path(task["run"]), task["cluster"])
         write_atomically(extra_vars, json.dumps(task["extra_vars"]).encode(), 0o600)
         launch = [str(Path(__file__).with_name("launch.py")), str(self._lock), task["ansible_playbook"]]
         inventory = [argument for source in task["inventory"] for argument in ("-i", source)]
@@ -85,7 +85,9 @@ class _Run:
                 fact_cache_type="",
                 quiet=True,
             )
-            result = {"rc": runner.rc, "why": "" if runner.rc == 0 else self.why or f"ansible-playbook ended with {runner.rc}"}
+            # A process that a signal ended has no exit code.
+            ended = "was killed" if runner.rc is None else f"ended with {runner.rc}"
+            result = {"rc": runner.rc, "why": "" if runner.rc == 0 else self.why or f"ansible-playbook {ended}"}
         finally:
             extra_vars.unlink(missing_ok=True)
         if self.stopped and runner.rc != 0:
@@ -97,6 +99,9 @@ def main() -> None:
     """Run what the task on the standard input says."""
     os.umask(0o077)
     task = json.load(sys.stdin)
+    # The lock is held already. Whoever wants this run to end finds it by this, also when its driver is gone.
+    content = {"run": task["run"], "cluster": task["cluster"], "pid": os.getpid()}
+    place.cluster_lock(task["file"]).write_text(json.dumps(content), encoding="utf-8")
     run = _Run(task)
     signal.signal(signal.SIGTERM, run.stop)
     signal.signal(signal.SIGINT, signal.SIG_IGN)

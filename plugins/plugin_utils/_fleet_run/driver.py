@@ -109,6 +109,8 @@ class Driver:
             if descriptor is None:
                 continue
             del self._left[name]
+            # A process that was killed could not remove them.
+            place.extra_vars_file(self._run, name).unlink(missing_ok=True)
             if self._ended(name):
                 os.close(descriptor)
             elif again and not self._level:
@@ -153,7 +155,7 @@ class Driver:
         return "" if definition_digest(found[0]) == planned["definition"] else "its definition is not that of the plan any more"
 
     def _take(self, name: str) -> int | None:
-        return place.take_cluster(self._order["clusters"][name]["file"], {"run": str(self._run), "cluster": name, "pid": os.getpid()})
+        return place.take_cluster(self._order["clusters"][name]["file"], {"run": str(self._run), "cluster": name})
 
     def _launch(self, name: str, descriptor: int) -> None:
         """Start the process of a cluster's run, which holds the lock from then on."""
@@ -185,9 +187,6 @@ class Driver:
             )
         finally:
             os.close(descriptor)
-        # Whoever wants it to stop must find it, also when this driver is gone.
-        write = {"run": str(self._run), "cluster": name, "pid": process.pid}
-        place.cluster_lock(file).write_text(json.dumps(write), encoding="utf-8")
         with suppress(BrokenPipeError), process.stdin:
             json.dump(task, process.stdin)
         self._children[name] = process
@@ -217,8 +216,8 @@ class Driver:
         file = self._order["clusters"][name]["file"]
         for lock in (place.cluster_lock(file), place.playbook_lock(file)):
             pid = (place.holder(lock) or {}).get("pid")
-            if pid and int(pid) != os.getpid():
-                with suppress(ProcessLookupError, PermissionError):
+            if pid:
+                with suppress(ProcessLookupError):
                     os.kill(int(pid), signal.SIGTERM)
                 return
 

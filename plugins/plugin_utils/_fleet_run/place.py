@@ -37,6 +37,11 @@ def log_file(run: Path, cluster: str, attempt: int) -> Path:
     return run / cluster / "artifacts" / str(attempt) / "stdout"
 
 
+def extra_vars_file(run: Path, cluster: str) -> Path:
+    """Return the file with the extra variables of a cluster's run. They may be secrets: it is there only while the run is."""
+    return run / cluster / "env" / "extravars"
+
+
 def fleet_locks(files: Iterable[str]) -> list[Path]:
     """Return the locks that a driver holds: one for each foundation of the definitions, in an order that is always the same."""
     return sorted({_lock(foundation_folder(Path(file)).resolve(), "fleet") for file in files})
