@@ -344,9 +344,8 @@ def _follow(order: Mapping[str, Any], offset: int) -> tuple[dict[str, Any], bool
         events, offset = journal.read(run / place.JOURNAL, offset)
         for event in events:
             changed |= event["event"] == journal.BEGUN or bool(event.get("ended"))
-            line = journal.shown(event)
-            if line:
-                display.display(line)
+        for line in journal.lines(events):
+            display.display(line)
         if events and events[-1]["event"] == journal.END:
             return events[-1], changed
         if not driven:

@@ -9,6 +9,7 @@ It is the run's memory, too: whoever goes on with a run reads from it what becam
 from __future__ import annotations
 
 import datetime as dt
+import itertools
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
@@ -36,14 +37,14 @@ class Journal:
             os.write(self._descriptor, b"\n")
 
     def write(self, event: str, **fields: Any) -> None:
-        """Append an event; it is on the disk when this returns.
+        """Append an event. What decides how a run is gone on with is on the disk when this returns.
 
         :param event: what happened, one of the names of this file or the phase of a `State`.
         """
         at = dt.datetime.now(dt.timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         # One write: the kernel keeps the appends of several processes apart.
         os.write(self._descriptor, f"{json.dumps({'at': at, 'event': event, **fields})}\n".encode())
-        if event != PHASE:
+        if event in (BEGUN, DONE, FAILED, END):
             os.fsync(self._descriptor)
 
 
@@ -114,7 +115,17 @@ def moment(text: str) -> dt.datetime:
     return dt.datetime.fromisoformat(text.replace("Z", "+00:00"))
 
 
-def shown(event: Mapping[str, Any]) -> str:
+def lines(events: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    """Yield the lines that people see of events; clusters that are left out for the same reason are one line."""
+    for _key, group in itertools.groupby(events, key=lambda event: event.get("why") if event["event"] == LEFT_OUT else id(event)):
+        alike = list(group)
+        others = f" and {len(alike) - 1} more" if len(alike) > 1 else ""
+        line = _shown({**alike[0], "cluster": f"{alike[0].get('cluster', '')}{others}"})
+        if line:
+            yield line
+
+
+def _shown(event: Mapping[str, Any]) -> str:
     """Return the line that people see of an event, by the clock of their machine; empty if there is none."""
     kind, name = event["event"], event.get("cluster", "")
     why = f": {event['why']}" if event.get("why") else ""

@@ -72,8 +72,15 @@ def test_what_a_run_remembers_of_one_that_was_killed_and_of_one_that_ended(tmp_p
     ],
 )
 def test_what_people_see(event, said) -> None:
-    line = journal.shown({"at": "2026-11-23T12:00:00.000Z", **event})
-    assert line.partition("  ")[2] == (said or "")
+    lines = list(journal.lines([{"at": "2026-11-23T12:00:00.000Z", **event}]))
+    assert [line.partition("  ")[2] for line in lines] == ([said] if said else [])
+
+
+def test_clusters_left_out_for_the_same_reason_are_one_line() -> None:
+    names = [("a", "x failed"), ("b", "x failed"), ("c", "x failed"), ("d", "its definition is another one")]
+    events = [{"at": "2026-11-23T12:00:00.000Z", "event": LEFT_OUT, "cluster": name, "why": why} for name, why in names]
+    said = [line.partition("  ")[2] for line in journal.lines(events)]
+    assert said == ["a and 2 more  left out: x failed", "d  left out: its definition is another one"]
 
 
 def test_a_lock_says_who_has_it_as_long_as_its_process_lives(tmp_path: Path) -> None:
