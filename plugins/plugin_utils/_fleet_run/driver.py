@@ -68,6 +68,7 @@ class Driver:
         self._children: dict[str, subprocess.Popen[str]] = {}
         self._left = {name: True for name, state in states.items() if state.phase == RUNNING}
         self._wishes = self._level = 0
+        self._followers, _followed = followers(self._run)
         self._followed = True
         self._insisted = self._told = 0.0
         self._waiting: tuple[Any, ...] = ()
@@ -193,10 +194,11 @@ class Driver:
         self._changed = True
 
     def _look_for_wishes(self) -> None:
-        followed = is_followed(self._run)
-        if self._followed and not followed:
+        count, followed = followers(self._run)
+        # Somebody may have come and gone between two looks.
+        if not followed and (self._followed or count != self._followers):
             self._wishes += 1
-        self._followed = followed
+        self._followers, self._followed = count, followed
         if self._wishes > self._level and self._level < 2:
             self._level = min(2, self._wishes)
             self._rollout.stop("the run was stopped before it")
@@ -322,22 +324,23 @@ def sources_of(sources: list[str], file: str, folder: Path) -> list[str]:
 
 def follow(run: Path) -> int:
     """Return a descriptor; as long as somebody has one open the driver of the run knows that it is followed."""
-    descriptor = os.open(run / place.FOLLOWED, os.O_RDWR | os.O_CREAT, 0o600)
+    descriptor = os.open(run / place.FOLLOWED, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
     fcntl.flock(descriptor, fcntl.LOCK_SH)
+    os.write(descriptor, b".")
     return descriptor
 
 
-def is_followed(run: Path) -> bool:
-    """Return whether anybody follows the run."""
+def followers(run: Path) -> tuple[int, bool]:
+    """Return how many have followed the run so far, and whether anybody does now."""
     descriptor = os.open(run / place.FOLLOWED, os.O_RDWR | os.O_CREAT, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        now = False
     except BlockingIOError:
-        return True
-    else:
-        return False
-    finally:
-        os.close(descriptor)
+        now = True
+    count = os.fstat(descriptor).st_size
+    os.close(descriptor)
+    return count, now
 
 
 def _take_fleet(order: Mapping[str, Any]) -> dict[str, Any] | None:

@@ -133,9 +133,12 @@ def test_a_cluster_has_its_own_definition_as_inventory_and_the_variables_of_the_
 
 
 def test_a_run_is_followed_as_long_as_anybody_does(tmp_path: Path) -> None:
-    assert not driver.is_followed(tmp_path)
+    assert driver.followers(tmp_path) == (0, False)
     first, second = driver.follow(tmp_path), driver.follow(tmp_path)
     os.close(first)
-    assert driver.is_followed(tmp_path)
+    assert driver.followers(tmp_path) == (2, True)
     os.close(second)
-    assert not driver.is_followed(tmp_path)
+    assert driver.followers(tmp_path) == (2, False)
+    # One that came and went between two looks is seen, too.
+    os.close(driver.follow(tmp_path))
+    assert driver.followers(tmp_path) == (3, False)
