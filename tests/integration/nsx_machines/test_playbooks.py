@@ -189,7 +189,9 @@ def test_two_clusters_at_two_tier0s_live_and_one_dies(world: World) -> None:
 
     done, changes = world.playbook("cluster_plan", "payments", "--check")
     assert done.status == 0 and changes == [], done.output
-    assert "network" in done.output and world.vsphere("payments") == [] and world.manager.dump() == empty
+    rows = [line.split() for line in done.output.splitlines() if line.startswith(("CLOUD ", "MACHINES "))]
+    assert [row[1] for row in rows] == ["network", "API", "a", "a"], done.output
+    assert world.vsphere("payments") == [] and world.manager.dump() == empty
 
     for name, tenant in TENANTS.items():
         done, changes = world.role(name)
