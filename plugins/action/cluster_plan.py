@@ -17,6 +17,7 @@ from ansible.utils.display import Display
 from ..module_utils._errors import FlotillaError, clear_os_errors
 from ..module_utils._files import write_atomically
 from ..module_utils._machines.plan import AS_WANTED, ON_ITS_WAY
+from ..module_utils._machines.roll import rolls
 from ..plugin_utils._table import table
 
 display = Display()
@@ -62,6 +63,7 @@ class ActionModule(ActionBase):
             hostvars[task_vars["inventory_hostname"]],
             {machine["name"]: hostvars[machine["name"]] for machine in machines if machine["name"] in hostvars},
         )
+        plan["steps"] += rolled(arguments["cluster"], machines)
         lines = shown(plan)
         for line in lines:
             display.display(line)
@@ -99,6 +101,13 @@ def make_plan(
     for name, variables in sorted(machine_vars.items()):
         steps += [_step("nodes", name, what, detail) for what, detail in _changes(NODE, variables)]
     return {"plan_id": machine_plan.get("id", ""), "cluster": cluster, "steps": steps}
+
+
+def rolled(cluster: Mapping[str, Any], machines: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
+    """Return the steps that are left to cluster_upgrade: pools whose machines it replaces, because their specification has changed."""
+    found = [roll for roll in rolls(cluster, machines, {}, "") if roll.outdated]
+    numbers = {roll.pool: f"{len(roll.outdated)} machine{'' if len(roll.outdated) == 1 else 's'}, {roll.surge} at a time" for roll in found}
+    return [_step("machines", f"pool {pool}", "cluster_upgrade", f"replace {number}") for pool, number in numbers.items()]
 
 
 def shown(plan: Mapping[str, Any]) -> list[str]:

@@ -44,7 +44,12 @@ options:
     elements: str
     default: []
   replace:
-    description: Ids of machines that get a successor and then leave. Naming a machine is consent.
+    description: Ids of machines that get a successor, workers all at once, and then leave. Naming a machine is consent.
+    type: list
+    elements: str
+    default: []
+  pools:
+    description: Names of the pools that the plan is about; all other machines stay as they are. Empty means all pools.
     type: list
     elements: str
     default: []

@@ -41,6 +41,24 @@ def leaving_group(cluster: Any) -> str:
     return _group("leaving_group", cluster, hosts.LEAVING)
 
 
+def successors_group(cluster: Any) -> str:
+    """Return the inventory group of the hosts that stand for machines which a play makes."""
+    return _group("successors_group", cluster, hosts.SUCCESSORS)
+
+
+def successor_hosts(rolls: Any, definition: Any) -> list[dict[str, Any]]:
+    """Return a host for each machine that joins in an upgrade which replaces machines, from what `upgrade_rolls` found."""
+    if not isinstance(rolls, list) or not isinstance(definition, dict):
+        raise AnsibleFilterError(
+            "flotilla.kubernetes.successor_hosts needs what upgrade_rolls returns, and the definition (flotilla_cluster)."
+        )
+    return [
+        as_data(hosts.successor_host(definition, roll["pool"], number).as_dict())
+        for roll in rolls
+        for number in range(1, roll["to_join"] + 1)
+    ]
+
+
 def _group(name: str, cluster: Any, part: str) -> str:
     if not isinstance(cluster, str) or not cluster:
         raise AnsibleFilterError(f"flotilla.kubernetes.{name} needs the name of a cluster.")
@@ -71,4 +89,6 @@ class FilterModule:
             "defined_machines": defined_machines,
             "machine_findings": machine_findings,
             "machine_hosts": machine_hosts,
+            "successor_hosts": successor_hosts,
+            "successors_group": successors_group,
         }

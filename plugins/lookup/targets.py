@@ -20,12 +20,13 @@ options:
     description:
       - V(cluster) is the cluster's own host, C(<name>.cluster).
       - V(control_plane) and V(workers) are its machines of that role, V(machines) are both; without those that are about to leave.
+      - V(machines_and_successors) are its machines and the hosts of P(flotilla.kubernetes.successor_hosts#filter), if there are any.
       - V(existing) are its machines if they are of the cloud C(existing), else no host at all.
       - V(definitions) are the own hosts of all clusters, as far as they are there, once every definition of the inventory is valid. No
         cloud has to answer. It stands alone.
     type: list
     elements: str
-    choices: [cluster, control_plane, workers, machines, existing, definitions]
+    choices: [cluster, control_plane, workers, machines, machines_and_successors, existing, definitions]
     required: true
   of:
     description: V(one) means exactly one cluster, V(all) every cluster of the inventory (or the chosen one).
@@ -91,7 +92,7 @@ from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition.er
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._errors import FlotillaError, clear_os_errors
 from ansible_collections.flotilla.kubernetes.plugins.plugin_utils import _fleet
 
-TERMS = ("cluster", "control_plane", "workers", "machines", "existing", "definitions")
+TERMS = ("cluster", "control_plane", "workers", "machines", "machines_and_successors", "existing", "definitions")
 _NOT_A_RUN = ("syntax", "listhosts", "listtasks", "listtags")
 
 
@@ -243,4 +244,6 @@ class LookupModule(LookupBase):
             # A group that is not there would be a warning.
             existing = hosts.cloud_group("existing")
             return f"{hosts.cluster_group(name)}:&{existing}" if existing in groups else "all:!all"
-        return hosts.cluster_group(name) + staying
+        successors = hosts.cluster_group(name, part=hosts.SUCCESSORS)
+        more = f":{successors}" if term == "machines_and_successors" and successors in groups else ""
+        return hosts.cluster_group(name) + more + staying

@@ -44,6 +44,10 @@ LEAVING = "leaving"
 """Part of a cluster's group names: machines that are about to go, on which a run does nothing any more."""
 
 
+SUCCESSORS = "successors"
+"""Part of a cluster's group names: hosts that stand for machines which a play makes. Its hosts are fixed when it begins."""
+
+
 def cluster_host_name(cluster: str) -> str:
     """Return the name of the cluster's own host."""
     return f"{cluster}.cluster"
@@ -98,6 +102,16 @@ def machine_host(definition: dict[str, Any], machine: dict[str, Any], private_ke
         "flotilla_enabled": True,
     }
     return Host(machine["name"], groups, variables)
+
+
+def successor_host(definition: dict[str, Any], pool: str, number: int) -> Host:
+    """Return a host that stands for a machine which is yet to be made; it becomes that machine by getting its variables.
+
+    :param number: from 1 on, within the pool.
+    """
+    machine = {"id": "", "name": "", "pool": pool, "role": "worker", "zone": "", "state": "planned", "addresses": {}}
+    variables = {"flotilla_node_name": "", "flotilla_machine": machine, "flotilla_cluster": definition, "flotilla_enabled": True}
+    return Host(f"{definition['name']}-{pool}.new-{number}", [cluster_group(definition["name"], part=SUCCESSORS)], variables)
 
 
 def ssh_address(definition: dict[str, Any], machine: dict[str, Any]) -> str:

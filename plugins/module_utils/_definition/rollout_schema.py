@@ -9,6 +9,20 @@ from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition.sc
 
 ROLLOUT = mapping(
     {
+        "strategy": {
+            "enum": ["in_place", "replace"],
+            "default": "in_place",
+            "description": "How the machines of the pool come to a new version: `in_place` upgrades each, `replace` makes successors, "
+            "which join with the new version, and then takes the old machines away. `replace` does the same for another image or size.",
+        },
+        "max_surge": {
+            "type": ["integer", "string"],
+            "minimum": 0,
+            "pattern": pattern("[1-9][0-9]?%|100%"),
+            "x-allowed": "a number of machines such as 2, or a part of the pool such as '25%'",
+            "description": "How many successors may be there at the same time, besides the machines that `count` asks for; a part is "
+            "rounded up. With `replace` it is at least 1, and 1 when left out; so many old machines then leave together, as budgets allow.",
+        },
         "max_unavailable": {
             "type": ["integer", "string"],
             "minimum": 1,

@@ -157,6 +157,26 @@ def checks(data: dict[str, Any], report: Report) -> None:
             seen[name] = index
 
 
+def rollouts(data: dict[str, Any], report: Report) -> None:
+    """Machines are replaced only where a cloud makes them, and a successor is made before a machine leaves."""
+    for index, pool in _pools(data):
+        path = ("pools", index, "rollout")
+        rollout = pool.get("rollout", {})
+        strategy, surge = rollout.get("strategy"), rollout.get("max_surge")
+        if strategy == "replace" and data.get("cloud") == "existing":
+            report(
+                (*path, "strategy"),
+                "is replace, but with cloud: existing nobody makes machines; write in_place.",
+                "in_place",
+                about=[("cloud",)],
+            )
+        if strategy == "replace" and surge == 0:
+            report((*path, "max_surge"), "is 0, but with strategy: replace a successor joins before a machine leaves; write 1 or more.")
+        if strategy == "in_place" and surge:
+            about = [(*path, "strategy")]
+            report((*path, "max_surge"), "has no effect with strategy: in_place; remove it, or write strategy: replace.", about=about)
+
+
 def cloud_sections(data: dict[str, Any], report: Report) -> None:
     """Only the section of the cluster's own cloud is there, and it is there when it has to be."""
     cloud = data.get("cloud")
@@ -526,6 +546,7 @@ def bundle_source(data: dict[str, Any], report: Report) -> None:
 RULES: tuple[Callable[[dict[str, Any], Report], None], ...] = (
     pool_names,
     checks,
+    rollouts,
     cloud_sections,
     unsized_machines,
     existing_machines,

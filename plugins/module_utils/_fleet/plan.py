@@ -16,6 +16,7 @@ from typing import Any
 from .._definition.defaults import fill
 from .._definition.fleet_rules import ruled_by
 from .._definition.schema import file_schema
+from .._machines.roll import is_replaced, surge_of
 from .waves import Fleet, Wave, fleet_of
 from .windows import Opening
 
@@ -144,6 +145,7 @@ def minutes(definition: Mapping[str, Any], hops: Iterable[Mapping[str, Any]]) ->
             together = pool["rollout"]["max_unavailable"]
             count = int(pool["count"])
             size = max(1, count * int(together.rstrip("%")) // 100) if isinstance(together, str) else int(together)
+            size = surge_of(pool) if is_replaced(pool) else size
             total += BATCH_MINUTES * -(-count // size)
     return total
 

@@ -27,6 +27,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "consent": {"type": "list", "elements": "str", "default": []},
     "replace": {"type": "list", "elements": "str", "default": []},
     "etcd": {"type": "dict"},
+    "pools": {"type": "list", "elements": "str", "default": []},
 }
 """The part of a ``*_machines`` module's argument specification that `Wish` is made from."""
 
@@ -41,6 +42,7 @@ class Wish:
     :param consent: ids of machines that may go; what `Decision.consented` of an earlier call of the same run says.
     :param replace: ids of machines to replace, which is consent, too.
     :param etcd: names of the control planes that are members of etcd, each with whether it serves; None while nobody knows.
+    :param pools: names of the pools that the plan is about; all other machines stay as they are. Empty for all pools.
     """
 
     removal: str = REFUSE
@@ -48,12 +50,13 @@ class Wish:
     consent: tuple[str, ...] = ()
     replace: tuple[str, ...] = ()
     etcd: Mapping[str, bool] | None = None
+    pools: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, params: Mapping[str, Any]) -> Wish:
         """Return the wish in a module's parameters, see `ARGUMENTS`."""
         etcd = params["etcd"] and {str(name): boolean(serves) for name, serves in params["etcd"].items()}
-        return cls(params["removal"], params["plan_id"], tuple(params["consent"]), tuple(params["replace"]), etcd)
+        return cls(params["removal"], params["plan_id"], tuple(params["consent"]), tuple(params["replace"]), etcd, tuple(params["pools"]))
 
 
 NO_REMOVAL = Wish()
@@ -97,6 +100,9 @@ def decide(groups: Sequence[MachineGroup], observed: Sequence[Machine], wish: Wi
     :raises FlotillaError: ``MACHINES_BRAKE`` or ``MACHINES_PLAN_OUTDATED``, see `plan.check_brake`; ``MACHINE_DEAD`` where the caller goes
         on to work on the machines and one of them can not be worked on.
     """
+    if wish.pools:
+        groups = [group for group in groups if group.pool in wish.pools]
+        observed = [machine for machine in observed if machine.pool in wish.pools]
     etcd = None
     if wish.etcd is not None:
         etcd = {machine.id: wish.etcd[machine.name] for machine in observed if machine.name in wish.etcd}

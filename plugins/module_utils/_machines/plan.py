@@ -122,7 +122,7 @@ def plan(
     successor is there the pool has one too many, and the next plan deletes it.
 
     :param roll_out: whether machines that are not what the definition asks for any more are replaced; else they are kept and named.
-    :param replace: ids of machines to replace whatever they are like.
+    :param replace: ids of machines to replace whatever they are like, workers all at once.
     :param etcd: the id of each control plane that is a member of etcd, and whether that serves. None takes each machine for a member,
         and the running ones for serving.
     """
@@ -157,7 +157,7 @@ def _plan_group(
         outdated.sort(key=lambda machine: (not is_dead(machine), machine.id not in named, machine.id))
     batch = 0
     if len(members) == group.count:  # else what is missing is made first: a rollout never makes a pool smaller
-        batch = 1 if group.role == CONTROL_PLANE else max(1, group.surge)
+        batch = 1 if group.role == CONTROL_PLANE else max(1, group.surge, sum(machine.id in named for machine in members))
 
     steps = []
     for number, machine in enumerate(leaving):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from ansible_collections.flotilla.kubernetes.plugins.action.cluster_plan import CLOUD, NODE, make_plan, shown
+from ansible_collections.flotilla.kubernetes.plugins.action.cluster_plan import CLOUD, NODE, make_plan, rolled, shown
 
 
 def step(action, machine=None, later="", reason="because"):
@@ -43,6 +43,16 @@ def test_machines_and_what_becomes_of_their_nodes():
     ]
     assert "flotilla_plan_id=0a1b" in shown(made)[-2]
     assert "flotilla_plan_id" not in "".join(shown(plan([step("create")])))
+
+
+def test_what_cluster_upgrade_replaces_is_told_and_needs_no_consent_here():
+    rollout = {"strategy": "replace", "max_surge": 2}
+    cluster = {"image": {"family": "debian-13"}, "pools": [{"name": "a", "count": 3, "rollout": rollout}, {"name": "b", "count": 1}]}
+    running = {"state": "running", "spec_hash": "v1-other"}
+    machines = [{"id": name, "name": name, "pool": pool, **running} for name, pool in (("m1", "a"), ("m2", "a"), ("m4", "b"))]
+    (found,) = rolled(cluster, machines)
+    assert (found["object"], found["action"], found["reason"]) == ("pool a", "cluster_upgrade", "replace 2 machines, 2 at a time")
+    assert "flotilla_plan_id" not in "".join(shown({**plan(), "steps": [found]}))
 
 
 def test_what_differs_is_named_and_never_shown():

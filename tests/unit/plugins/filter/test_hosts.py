@@ -70,7 +70,15 @@ def test_a_wrong_definition_is_one_clear_error(definition):
 
 
 def test_every_filter_is_offered():
-    own = {"control_plane_group", "defined_machines", "leaving_group", "machine_findings", "machine_hosts"}
+    own = {
+        "control_plane_group",
+        "defined_machines",
+        "leaving_group",
+        "machine_findings",
+        "machine_hosts",
+        "successor_hosts",
+        "successors_group",
+    }
     assert set(filters.FilterModule().filters()) == own
 
 

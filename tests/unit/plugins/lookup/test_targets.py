@@ -177,7 +177,9 @@ def test_nothing_is_checked_when_nothing_runs(monkeypatch, option):
 
 
 def test_a_wrong_term_is_an_error(fleet):
-    with pytest.raises(AnsibleError, match="knows no 'nodes'; there are: cluster, control_plane, workers, machines, existing"):
+    with pytest.raises(
+        AnsibleError, match="knows no 'nodes'; there are: cluster, control_plane, workers, machines, machines_and_successors"
+    ):
         targets("nodes", sources=[fleet], clusters=["a-b"])
 
 

@@ -211,3 +211,17 @@ def test_two_clusters_can_not_have_one_machine(tmp_path):
         path.write_text(EXISTING.replace("name: prod", f"name: {name}"), encoding="utf-8")
     with pytest.raises(DefinitionErrors, match=r"existing.machines\[0\].address: is the machine 10.0.0.11, which the cluster one"):
         load.load_fleet([tmp_path])
+
+
+def test_machines_are_replaced_only_where_a_cloud_makes_them_and_with_a_successor():
+    place = "pools[0].rollout"
+    (line,) = errors(EXISTING.replace("zones: [rack-b]", "zones: [rack-b], rollout: {strategy: replace}"))
+    assert "prod.yml:7" in line and f"{place}.strategy: is replace, but with cloud: existing nobody makes machines" in line
+    pools = "pools: [{{name: w, count: 2, rollout: {rollout}}}]\nlocal:"
+    (line,) = errors(LOCAL.replace("local:", pools.format(rollout="{strategy: replace, max_surge: 0}")))
+    assert "prod.yml:8" in line and f"{place}.max_surge: is 0, but with strategy: replace" in line
+    (line,) = errors(LOCAL.replace("local:", pools.format(rollout="{max_surge: 25%}")))
+    assert f"{place}.max_surge: has no effect with strategy: in_place" in line
+    assert "max_surge: is none; must be" in errors(LOCAL.replace("local:", pools.format(rollout="{strategy: replace, max_surge: none}")))[0]
+    for rollout in ("{strategy: replace}", "{strategy: replace, max_surge: 100%}", "{max_surge: 0}"):
+        assert definition(LOCAL.replace("local:", pools.format(rollout=rollout)))["pools"]

@@ -89,7 +89,7 @@ def test_everything_that_was_left_out_has_its_default():
                 "zones": ["local"],
                 "labels": {},
                 "taints": [],
-                "rollout": {"max_unavailable": 1, "drain_timeout": "10m", "canary": False, "soak": "0s"},
+                "rollout": {"strategy": "in_place", "max_unavailable": 1, "drain_timeout": "10m", "canary": False, "soak": "0s"},
             }
         ],
         "image": {"family": "debian-13"},

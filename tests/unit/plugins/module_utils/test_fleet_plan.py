@@ -78,6 +78,10 @@ def test_minutes_follow_from_the_model_and_from_what_goes_at_the_same_time() -> 
     one = planning.minutes(definition("a"), HOPS)
     # Two hops, each with a start and three control planes; the workers come along once, in three batches and three.
     assert one == 2 * (planning.START_MINUTES + 3 * planning.CONTROL_PLANE_MINUTES) + 6 * planning.BATCH_MINUTES
+    replaced = definition("a")
+    replaced["pools"] = [{**pool, "rollout": {**pool["rollout"], "strategy": "replace"}} for pool in replaced["pools"]]
+    # Eight machines, each with a successor of its own.
+    assert planning.minutes(replaced, HOPS) - one == 2 * planning.BATCH_MINUTES
     (wave,) = make({"a": seen(), "b": seen(), "c": seen()})["waves"]
     assert wave["minutes"] == 2 * one + 10
 

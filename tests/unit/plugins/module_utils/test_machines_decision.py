@@ -103,3 +103,13 @@ def test_etcd_decides_which_control_plane_is_dead():
     two_dead = {**etcd, PLANES[1].name: False}
     refused = decide([group(3, CONTROL_PLANE_POOL)], PLANES, Wish(DEFER, replace=("i-2",), etcd=two_dead))
     assert refused.leaving == [] and "1 of 3 control planes serve" in next(s.reason for s in refused.plan if s.machine.id == "i-2")
+
+
+def test_a_plan_of_one_pool_leaves_all_others_as_they_are():
+    groups = [group(3), group(5, "b"), group(0, CONTROL_PLANE_POOL)]
+    others = [machine(7, "b"), machine(8, "gone"), *(dataclasses.replace(one, id=f"c-{one.id}") for one in PLANES)]
+    decision = decide(groups, [*THREE, *others], Wish(DEFER, replace=("i-0", "i-1"), pools=("a",)))
+    assert actions(decision.steps) == ["keep", "replace", "replace"] and {step.pool for step in decision.plan} == {"a"}
+    # One of two successors is there, and nobody has to agree to what the definition's strategy takes away.
+    again = decide(groups, [*THREE, machine(3), machine(4), *others], Wish(DEFER, consent=("i-0", "i-1"), pools=("a",)))
+    assert [one.id for one in again.leaving] == ["i-0", "i-1"] and actions(again.steps) == ["keep"] * 5

@@ -412,3 +412,12 @@ def test_idempotency_token_repeats_for_the_same_view_only():
     assert len(tokens | {token}) == len(others) + 1
     names = planning.suffixes(token, 50)
     assert len(set(names)) == 50 and names[:3] == planning.suffixes(token, 3) and {len(name) for name in names} == {8}
+
+
+def test_workers_that_are_named_get_their_successors_together_and_control_planes_do_not():
+    workers = [machine(number) for number in range(1, 5)]
+    steps = actions(planning.plan([group(count=4)], workers, replace=[workers[1].id, workers[3].id]))
+    assert steps == {"1": ("keep", ""), "2": ("replace", ""), "3": ("keep", ""), "4": ("replace", "")}
+    control_planes = [machine(number, CONTROL_PLANE_POOL) for number in (1, 2, 3)]
+    steps = actions(planning.plan([group(CONTROL_PLANE_POOL, 3)], control_planes, replace=[item.id for item in control_planes]))
+    assert [action for action, _later in steps.values()].count("replace") == 1
