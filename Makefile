@@ -15,7 +15,7 @@ SEED ?= 9
 
 playbook = FLOTILLA_FRONTEND=make ANSIBLE_STDOUT_CALLBACK=flotilla.kubernetes.phases tools/run ansible-playbook -i $(FOUNDATION) -e flotilla_cluster_name=$(CLUSTER)
 
-.PHONY: help setup setup-tests lint unit integration contract contract-full preflight molecule test e2e e2e-full e2e-aws e2e-gcp e2e-azure e2e-vsphere e2e-backup e2e-rollback e2e-patch-os e2e-settings e2e-replace e2e-upgrade e2e-upgrade-faults e2e-rotate e2e-kill-upgrade e2e-kill e2e-kill-fresh build bundle bench cluster cluster-status cluster-delete kubeconfig kubectl clean
+.PHONY: help setup setup-tests lint unit integration integration-slow contract contract-full preflight molecule test e2e e2e-full e2e-aws e2e-gcp e2e-azure e2e-vsphere e2e-backup e2e-rollback e2e-patch-os e2e-settings e2e-replace e2e-upgrade e2e-upgrade-faults e2e-rotate e2e-kill-upgrade e2e-kill e2e-kill-fresh build bundle bench cluster cluster-status cluster-delete kubeconfig kubectl clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -53,6 +53,9 @@ unit: setup ## Run the unit tests (ARGS for pytest)
 integration: setup-tests ## Run the tests of modules and plugins against real programs
 	@tools/gates integration -- $(ARGS)
 
+integration-slow: setup-tests ## Run those that take minutes: runs over fleets that are killed and stopped, and clusters on segments of NSX
+	@tools/gates integration-slow -- $(ARGS)
+
 molecule: setup ## Run the molecule scenarios
 	@tools/gates molecule
 
@@ -72,7 +75,7 @@ preflight: setup-tests ## Try what upgrades look for on API servers and etcds of
 	@tools/gates preflight -- $(ARGS)
 
 e2e-full: setup-tests ## Run preflight, contract-full, and the end-to-end tests with all their cases
-	@tools/gates preflight
+	@tools/gates preflight integration-slow
 	@tools/gates contract-full -- --cloud $(CLOUD)
 	@tools/gates e2e-full e2e-aws e2e-gcp e2e-azure e2e-vsphere e2e-backup e2e-rollback e2e-patch-os e2e-settings e2e-replace e2e-rotate e2e-upgrade e2e-upgrade-faults e2e-kill-upgrade -- $(ARGS)
 

@@ -259,6 +259,7 @@ def test_check_mode_says_what_would_be_begun_and_begins_nothing(world: World) ->
     assert world.log() == [] and not (world.folder / "runs").exists()
 
 
+@pytest.mark.slow
 def test_a_failed_canary_leaves_the_others_untouched_and_the_run_is_red(world: World) -> None:
     (world.folder / "world/c00.fails").touch()
     done = world.run()
@@ -269,6 +270,7 @@ def test_a_failed_canary_leaves_the_others_untouched_and_the_run_is_red(world: W
     assert "c00  FAILED" in done.output and "Work in the cluster: " in done.output
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("budget", [0, 1])
 def test_a_spent_budget_begins_nothing_else(world: World, budget: int) -> None:
     world.fleet(failure_budget=budget, max_clusters_in_flight=3)
@@ -287,6 +289,7 @@ def test_a_spent_budget_begins_nothing_else(world: World, budget: int) -> None:
     assert "left_out" in results.values() and sorted(name for name, result in results.items() if result == "failed") == broken
 
 
+@pytest.mark.slow
 def test_a_killed_driver_is_gone_on_with_and_no_cluster_is_run_twice_or_by_two(world: World) -> None:
     world.fleet(max_clusters_in_flight=3)
     world.slow(1.5, *NAMES[::4])
@@ -304,6 +307,7 @@ def test_a_killed_driver_is_gone_on_with_and_no_cluster_is_run_twice_or_by_two(w
     assert world.attempts() == 6
 
 
+@pytest.mark.slow
 def test_two_at_once_and_twice_would_be_seen(world: World) -> None:
     """The control of the zeros above: the same playbook by hand, past the driver."""
     world.slow(8, "c01")
@@ -317,6 +321,7 @@ def test_two_at_once_and_twice_would_be_seen(world: World) -> None:
     assert world.names("end") == ["c01", "c01"]
 
 
+@pytest.mark.slow
 def test_a_cluster_whose_own_processes_were_killed_is_run_again(world: World) -> None:
     world.fleet(max_clusters_in_flight=2)
     world.slow(60, "c00")
@@ -355,6 +360,7 @@ def children(pid: int) -> list[int]:
     return found[1:]
 
 
+@pytest.mark.slow
 def test_one_interrupt_lets_running_clusters_end_and_a_second_one_ends_them(world: World) -> None:
     world.fleet(max_clusters_in_flight=2)
     world.slow(6, "c00", "c01")
@@ -383,6 +389,7 @@ def test_one_interrupt_lets_running_clusters_end_and_a_second_one_ends_them(worl
     assert sorted(world.names("end")) == NAMES and world.names("overlap") == []
 
 
+@pytest.mark.slow
 def test_one_driver_per_fleet(world: World) -> None:
     world.slow(20, "c00")
     process = world.start()
@@ -418,6 +425,7 @@ def test_an_upgrade_needs_a_plan_that_holds_still(world: World) -> None:
     assert sorted(world.names("begin")) == NAMES
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("option", [("--limit", "c01.cluster"), ("--tags", "x"), ("-e", "flotilla_fleet_playbook=cluster_delete")])
 def test_what_a_run_over_a_fleet_does_not_take(world: World, option: tuple[str, ...]) -> None:
     done = world.run(*option)

@@ -180,6 +180,7 @@ def world(tmp_path: Path) -> Iterator[World]:
         yield made
 
 
+@pytest.mark.slow
 def test_two_clusters_at_two_tier0s_live_and_one_dies(world: World) -> None:
     """Predicted, made, left alone, changed and removed; the other tenant's cluster stays as it is."""
     for name, tenant in TENANTS.items():
