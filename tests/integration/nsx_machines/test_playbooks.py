@@ -51,6 +51,25 @@ ROLE = """\
     - ansible.builtin.debug:
         msg: "the API is at {{ flotilla_api_endpoint.host }}"
 """
+# As a run does before it takes a control plane away.
+DRAIN = """\
+- hosts: "{{ lookup('flotilla.kubernetes.targets', 'cluster', limit='refuse') }}"
+  connection: local
+  gather_facts: false
+  vars:
+    ansible_python_interpreter: "{{ ansible_playbook_python }}"
+  tasks:
+    - ansible.builtin.include_role:
+        name: flotilla.kubernetes.infrastructure
+        tasks_from: observe
+    - ansible.builtin.debug:
+        msg: "observed {{ flotilla_machines | length }} machines, the API is at {{ flotilla_api_endpoint.host }}"
+    - ansible.builtin.include_role:
+        name: flotilla.kubernetes.infrastructure
+        tasks_from: load_balancer
+      vars:
+        infrastructure_drained: "{{ flotilla_machines | selectattr('role', 'eq', 'control_plane') | map(attribute='id') }}"
+"""
 MACHINE = {"cpus": 2, "memory_gib": 4}
 TENANTS = {"payments": "a", "ledger": "b"}
 LIMIT = 600
@@ -110,9 +129,9 @@ class World:
         )
         return done, [*self.manager.changes(), *self.vcenter]
 
-    def role(self, name: str, *options: str) -> tuple[outside.Run, list[str]]:
+    def role(self, name: str, *options: str, text: str = ROLE) -> tuple[outside.Run, list[str]]:
         play = self.folder / "role.yml"
-        play.write_text(ROLE, encoding="utf-8")
+        play.write_text(text, encoding="utf-8")
         return self._run(["-i", str(self.folder / f"clusters/{name}.yml"), str(play), *options])
 
     def playbook(self, playbook: str, name: str, *options: str) -> tuple[outside.Run, list[str]]:
@@ -216,6 +235,12 @@ def test_two_clusters_at_two_tier0s_live_and_one_dies(world: World) -> None:
     done, changes = world.role("payments")
     assert done.status == 0 and done.changed == 0 and changes == [], f"{changes} {done.output}"
 
+    pool, server = (f"/infra/lb-{kind}/flotilla-payments-api" for kind in ("pools", "virtual-servers"))
+    done, changes = world.role("payments", text=DRAIN)
+    assert done.status == 0 and set(changes) == {f"PUT {pool}"}, f"{changes} {done.output}"
+    assert f"observed 2 machines, the API is at {world.nsx('payments')[server]['ip_address']}" in done.output
+    assert [one["admin_state"] for one in world.nsx("payments")[pool]["members"]] == ["GRACEFUL_DISABLED"]
+
     world.profile("a", dns_servers=["10.1.1.54"], load_balancer_size="MEDIUM")
     predicted, changes = world.role("payments", "--check")
     assert predicted.status == 0 and predicted.changed >= 2 and changes == [], predicted.output
@@ -229,7 +254,8 @@ def test_two_clusters_at_two_tier0s_live_and_one_dies(world: World) -> None:
         assert subnet["dhcp_config"]["dns_servers"] == ["10.1.1.54"]
     # The same machines, and members, in the same places.
     assert world.vsphere("payments") == before and not any(line.startswith(("Clone", "Destroy")) for line in changes)
-    assert len(things["/infra/lb-pools/flotilla-payments-api"]["members"]) == 1
+    # Whoever was drained serves again.
+    assert [one["admin_state"] for one in things[pool]["members"]] == ["ENABLED"]
 
     # What can not change is refused before anything is.
     world.profile("a", tier0="tenant-b")
