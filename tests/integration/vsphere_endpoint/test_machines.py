@@ -34,7 +34,8 @@ def present(session: Session, definition: dict[str, Any], **options: Any) -> Any
 
 def of(client: Client, definition: dict[str, Any]) -> dict[str, Any]:
     """Return the cluster's virtual machines by name, as the vCenter has them."""
-    return {machine.name: machine for machine in client.all(vim.VirtualMachine) if machine.name.startswith(f"{definition['name']}-")}
+    names = {str(values["name"]): ref for ref, values in client.read(vim.VirtualMachine, ["name"]).items()}
+    return {name: ref for name, ref in names.items() if name.startswith(f"{definition['name']}-")}
 
 
 def code(call: Callable[[], Any]) -> str:

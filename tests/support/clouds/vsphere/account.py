@@ -51,7 +51,14 @@ class Client:
             view.Destroy()
 
     def read(self, kind: Any, paths: list[str]) -> dict[Any, dict[str, Any]]:
-        """Return properties of all objects of a type."""
+        """Return properties of all objects of a type. One that goes between the two looks makes the vCenter refuse the second."""
+        for _again in range(100):
+            with contextlib.suppress(vmodl.fault.ManagedObjectNotFound):
+                return self._read(kind, paths)
+            _sleep(0.05)
+        return self._read(kind, paths)
+
+    def _read(self, kind: Any, paths: list[str]) -> dict[Any, dict[str, Any]]:
         refs, collector = self.all(kind), vmodl.query.PropertyCollector
         if not refs:
             return {}
