@@ -13,7 +13,6 @@ import json
 import os
 import re
 import statistics
-import subprocess
 import time
 from collections import Counter
 from collections.abc import Iterable
@@ -23,6 +22,7 @@ from typing import Any
 
 import journal
 import outside
+from played import floor, play
 from processes import Process, Sampler, idle_share, program
 from report import Figure
 
@@ -52,7 +52,7 @@ def measure(folder: Path) -> list[Figure]:
         local={"network_cidr": CIDR},
     )
     # The bundle and the node image are not what is measured here.
-    _play(folder, inventory, "bundle_build", "bundle")
+    play(folder, inventory, "bundle_build", "bundle")
     image = _node_image(folder, inventory)
     rounds: list[dict[str, Any]] = []
     wanted = int(os.environ.get("FLOTILLA_BENCH_ROUNDS", "0"))
@@ -122,10 +122,10 @@ def _round(folder: Path, inventory: Path, image: str, number: int, control_plane
     load["create"] = _load()
     with Sampler(wanted=_works, states=_boots) as sampler:
         began = time.time()
-        create = _play(folder, inventory, "cluster_apply", f"create-{number}")
+        create = play(folder, inventory, "cluster_apply", f"create-{number}")
         ended = time.time()
     load["no-op"] = _load()
-    again = _play(folder, inventory, "cluster_apply", f"again-{number}")
+    again = play(folder, inventory, "cluster_apply", f"again-{number}")
     assert again.changed == 0, f"the second run changed something: {again.recap}"
     one = {
         "load": load,
@@ -156,13 +156,6 @@ def _noisy(rounds: list[dict[str, Any]]) -> bool:
     )
 
 
-def _play(folder: Path, inventory: Path, playbook: str, name: str, *options: str) -> outside.Run:
-    run = outside.playbook(playbook, inventory, *options, environment=journal.environment(folder / f"{name}.jsonl"))
-    (folder / f"{name}.log").write_text(run.output, encoding="utf-8")
-    assert run.status == 0, f"{playbook} failed:\n{run.output[-5000:]}"
-    return run
-
-
 def _node_image(folder: Path, inventory: Path) -> str:
     """Have the local cloud make its node image, which is not what is measured here, and return its name."""
     _delete(folder, inventory)
@@ -181,19 +174,14 @@ def _floor(folder: Path, image: str, control_planes: int, workers: int) -> dict[
     outside.host("rm", "-rf", str(folder))
     folder.mkdir(parents=True)
     bundle = outside.cache() / "bundles" / VERSION
-    done = subprocess.run(
-        [*outside.SUDO, str(HERE / "floor.sh"), "create", FLOOR, CIDR, image, str(bundle), str(folder), str(control_planes), str(workers)],
-        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=1800, check=False,
-    )  # fmt: skip
-    print(done.stdout, flush=True)
-    assert done.returncode == 0, f"the bare floor was not made:\n{done.stdout[-5000:]}"
-    return {line.split()[0]: float(line.split()[1]) for line in done.stdout.splitlines() if line.endswith(" s")}
+    arguments = ("create", FLOOR, CIDR, image, str(bundle), str(folder), str(control_planes), str(workers))
+    return floor("floor.sh", *arguments, timeout=1800)
 
 
 def _delete(folder: Path, inventory: Path) -> None:
     outside.host(str(HERE / "floor.sh"), "delete", FLOOR)
     if any(outside.left_of(NAME).values()):
-        _play(folder, inventory, "cluster_delete", "delete", "-e", f"flotilla_confirm={NAME}")
+        play(folder, inventory, "cluster_delete", "delete", "-e", f"flotilla_confirm={NAME}")
 
 
 def _restore(before: dict[str, str]) -> None:

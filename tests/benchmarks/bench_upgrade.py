@@ -9,7 +9,6 @@ FLOTILLA_BENCH_CLUSTER=1+1 measures a smaller cluster, for work on the benchmark
 from __future__ import annotations
 
 import os
-import subprocess
 import time
 from collections import Counter
 from collections.abc import Iterable
@@ -17,12 +16,12 @@ from pathlib import Path
 
 import journal
 import outside
+from played import floor, play
 from report import Figure
 
 NAME = "test-bench-up"
 CIDR = "172.30.245.0/24"
 OLD, NEW = "1.35.4", "1.36.3"
-HERE = Path(__file__).resolve().parent
 # What an upgrade has to wait for: kubeadm, files and images on their way, drains of nodes and of the load balancer, and gates.
 WORK = ("kubeadm_upgrade", "node_files", "node_drain", "local_load_balancer", "cluster_health", "health_checks", "kubernetes_manifest")
 
@@ -37,9 +36,9 @@ def measure(folder: Path) -> list[Figure]:
         _cluster(folder, inventory, control_planes, workers)
         _define(inventory, NEW, control_planes, workers)
         began = time.time()
-        upgrade = _play(folder, inventory, "cluster_upgrade", "upgrade")
+        upgrade = play(folder, inventory, "cluster_upgrade", "upgrade")
         ended = time.time()
-        again = _play(folder, inventory, "cluster_upgrade", "again")
+        again = play(folder, inventory, "cluster_upgrade", "again")
         assert again.changed == 0, f"the second run changed something: {again.recap}"
     finally:
         _delete(folder, inventory)
@@ -107,30 +106,17 @@ def _cluster(folder: Path, inventory: Path, control_planes: int, workers: int) -
     """Make a fresh cluster of the old version; the bundles of both are not what is measured."""
     for version in (NEW, OLD):
         _define(inventory, version, control_planes, workers)
-        _play(folder, inventory, "bundle_build", "bundle")
+        play(folder, inventory, "bundle_build", "bundle")
     _delete(folder, inventory)
-    _play(folder, inventory, "cluster_apply", "create")
+    play(folder, inventory, "cluster_apply", "create")
 
 
 def _floor(folder: Path) -> dict[str, float]:
     """Upgrade the cluster by hand and return the seconds of the phases."""
     outside.host("rm", "-rf", str(folder))
-    done = subprocess.run(
-        [*outside.SUDO, str(HERE / "upgrade_floor.sh"), NAME, str(outside.cache() / "bundles" / NEW), str(folder)],
-        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=3600, check=False,
-    )  # fmt: skip
-    print(done.stdout, flush=True)
-    assert done.returncode == 0, f"the bare floor did not end:\n{done.stdout[-5000:]}"
-    return {line.split()[0]: float(line.split()[1]) for line in done.stdout.splitlines() if line.endswith(" s")}
-
-
-def _play(folder: Path, inventory: Path, playbook: str, name: str, *options: str) -> outside.Run:
-    run = outside.playbook(playbook, inventory, *options, environment=journal.environment(folder / f"{name}.jsonl"))
-    (folder / f"{name}.log").write_text(run.output, encoding="utf-8")
-    assert run.status == 0, f"{playbook} failed:\n{run.output[-5000:]}"
-    return run
+    return floor("upgrade_floor.sh", NAME, str(outside.cache() / "bundles" / NEW), str(folder), timeout=3600)
 
 
 def _delete(folder: Path, inventory: Path) -> None:
     if any(outside.left_of(NAME).values()):
-        _play(folder, inventory, "cluster_delete", "delete", "-e", f"flotilla_confirm={NAME}")
+        play(folder, inventory, "cluster_delete", "delete", "-e", f"flotilla_confirm={NAME}")
