@@ -51,22 +51,20 @@ class Client:
             view.Destroy()
 
     def read(self, kind: Any, paths: list[str]) -> dict[Any, dict[str, Any]]:
-        """Return properties of all objects of a type. One that goes between the two looks makes the vCenter refuse the second."""
-        for _again in range(100):
-            with contextlib.suppress(vmodl.fault.ManagedObjectNotFound):
-                return self._read(kind, paths)
-            _sleep(0.05)
-        return self._read(kind, paths)
-
-    def _read(self, kind: Any, paths: list[str]) -> dict[Any, dict[str, Any]]:
-        refs, collector = self.all(kind), vmodl.query.PropertyCollector
-        if not refs:
-            return {}
-        spec = collector.FilterSpec(
-            objectSet=[collector.ObjectSpec(obj=ref) for ref in refs], propSet=[collector.PropertySpec(type=kind, pathSet=paths)]
-        )
-        answer = self.content.propertyCollector.RetrievePropertiesEx([spec], collector.RetrieveOptions())
-        return {item.obj: {prop.name: prop.val for prop in item.propSet} for item in answer.objects}
+        """Return properties of all objects of a type, by one walk: one that goes meanwhile is left out, where a list of names is refused."""
+        collector = vmodl.query.PropertyCollector
+        view = self.content.viewManager.CreateContainerView(self.content.rootFolder, [kind], True)
+        try:
+            step = collector.TraversalSpec(name="view", type=vim.view.ContainerView, path="view", skip=False)
+            spec = collector.FilterSpec(
+                objectSet=[collector.ObjectSpec(obj=view, skip=True, selectSet=[step])],
+                propSet=[collector.PropertySpec(type=kind, pathSet=paths)],
+            )
+            answer = self.content.propertyCollector.RetrievePropertiesEx([spec], collector.RetrieveOptions())
+        finally:
+            view.Destroy()
+        objects = answer.objects if answer else []
+        return {item.obj: {prop.name: prop.val for prop in item.propSet} for item in objects}
 
     def named(self, kind: Any, name: str) -> Any:
         return next(ref for ref, values in self.read(kind, ["name"]).items() if values["name"] == name)
