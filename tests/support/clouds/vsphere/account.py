@@ -51,7 +51,7 @@ class Client:
             view.Destroy()
 
     def read(self, kind: Any, paths: list[str]) -> dict[Any, dict[str, Any]]:
-        """Return properties of all objects of a type, by one walk: one that goes meanwhile is left out, where a list of names is refused."""
+        """Return properties of all objects of a type, by one walk: it leaves out what goes meanwhile, where a list of names is refused."""
         collector = vmodl.query.PropertyCollector
         view = self.content.viewManager.CreateContainerView(self.content.rootFolder, [kind], True)
         try:
