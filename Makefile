@@ -15,7 +15,7 @@ SEED ?= 9
 
 playbook = FLOTILLA_FRONTEND=make ANSIBLE_STDOUT_CALLBACK=flotilla.kubernetes.phases tools/run ansible-playbook -i $(FOUNDATION) -e flotilla_cluster_name=$(CLUSTER)
 
-.PHONY: help setup setup-tests lint unit integration integration-slow contract contract-full preflight molecule test e2e e2e-full e2e-aws e2e-gcp e2e-azure e2e-vsphere e2e-backup e2e-rollback e2e-patch-os e2e-settings e2e-replace e2e-upgrade e2e-upgrade-faults e2e-rotate e2e-kill-upgrade e2e-kill e2e-kill-fresh build bundle bench cluster cluster-status cluster-delete kubeconfig kubectl clean
+.PHONY: help setup setup-tests lint unit integration integration-slow contract contract-full preflight molecule test e2e e2e-full e2e-aws e2e-gcp e2e-azure e2e-vsphere e2e-backup e2e-rollback e2e-patch-os e2e-settings e2e-replace e2e-replace-load e2e-upgrade e2e-upgrade-unprotected e2e-upgrade-faults e2e-rotate e2e-kill-upgrade e2e-kill e2e-kill-fresh build bundle bench cluster cluster-status cluster-delete kubeconfig kubectl clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -77,7 +77,7 @@ preflight: setup-tests ## Try what upgrades look for on API servers and etcds of
 e2e-full: setup-tests ## Run preflight, contract-full, and the end-to-end tests with all their cases
 	@tools/gates preflight integration-slow
 	@tools/gates contract-full -- --cloud $(CLOUD)
-	@tools/gates e2e-full e2e-aws e2e-gcp e2e-azure e2e-vsphere e2e-backup e2e-rollback e2e-patch-os e2e-settings e2e-replace e2e-rotate e2e-upgrade e2e-upgrade-faults e2e-kill-upgrade -- $(ARGS)
+	@tools/gates e2e-full e2e-aws e2e-gcp e2e-azure e2e-vsphere e2e-backup e2e-rollback e2e-patch-os e2e-settings e2e-replace e2e-replace-load e2e-rotate e2e-upgrade e2e-upgrade-unprotected e2e-upgrade-faults e2e-kill-upgrade -- $(ARGS)
 
 e2e-aws: setup-tests ## Run the end-to-end test of AWS on machines that are real
 	@tools/gates e2e-aws -- $(ARGS)
@@ -108,6 +108,12 @@ e2e-settings: setup-tests ## Bring new settings of kubelet and containerd to a c
 
 e2e-replace: setup-tests ## Upgrade a cluster whose workers are replaced, and kill the run on its way
 	@tools/gates e2e-replace -- $(ARGS)
+
+e2e-replace-load: setup-tests ## Upgrade a cluster whose workers are replaced two at a time, under load
+	@tools/gates e2e-replace-load -- $(ARGS)
+
+e2e-upgrade-unprotected: setup-tests ## Upgrade under load without the steps that keep it from being noticed: requests have to fail
+	@tools/gates e2e-upgrade-unprotected -- $(ARGS)
 
 e2e-rotate: setup-tests ## Let the certificates of a cluster of three and one grow old, and renew them under load
 	@tools/gates e2e-rotate -- $(ARGS)

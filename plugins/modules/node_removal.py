@@ -13,6 +13,8 @@ version_added: "0.1.0"
 description:
   - Runs on a control plane that stays. With O(state=drained), before the machines go, it makes all nodes unschedulable, evicts their pods
     at the same time through the Eviction API, which respects PodDisruptionBudgets, and waits until their volumes are detached.
+  - Load balancers learn by the taint C(ToBeDeletedByClusterAutoscaler) that the nodes go, by kube-proxy's answer to their health checks or
+    through the cloud's controller. In a cluster with Services of type NodePort or LoadBalancer they have 30 seconds for that.
   - A node that the cluster does not have needs nothing. One that is not Ready is left as it is, because no pod on it can end.
   - Pods of DaemonSets and static pods stay. Pods that nobody would make anew, or that would lose data, are refused on all nodes before
     anything is changed.

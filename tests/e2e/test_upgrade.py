@@ -5,102 +5,37 @@
 
 from __future__ import annotations
 
-import json
-import time
 from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
 
-import agnhost
 import load
+import loaded
 import outside
 import pytest
-import yaml
-from conftest import Cluster, wait_for
+from conftest import wait_for
 
 NAME, OLD, NEW = "test-upgrade", "1.34.4", "1.36.3"
-QUIET = 60.0  # seconds of load without an upgrade
-TOO_NOISY = 75  # exit code: the machine fails requests by itself, so nothing can be said of an upgrade
 
 pytestmark = pytest.mark.long
 
 
-@dataclass(frozen=True)
-class World:
-    cluster: Cluster
-    probe: Path
-    url: str
-
-    def set_version(self, version: str) -> None:
-        path = self.cluster.foundation / "clusters" / f"{NAME}.yml"
-        definition = yaml.safe_load(path.read_text(encoding="utf-8"))
-        path.write_text(yaml.safe_dump({**definition, "kubernetes_version": version}, sort_keys=False), encoding="utf-8")
-
-    def versions(self) -> set[str]:
-        return {node["status"]["nodeInfo"]["kubeletVersion"].lstrip("v") for node in self.cluster.get("nodes")}
-
-    def evictions(self) -> int:
-        def audit(machine: str) -> str:
-            return outside.host("podman", "exec", machine, "sh", "-c", "grep -h eviction /var/log/kubernetes/audit/*.log || true")
-
-        return load.evictions(audit, outside.machines(NAME, "control-plane"))
-
-    def leaders(self) -> int:
-        """Return the term of etcd: it grows by one with every leader."""
-        machine = outside.machines(NAME, "control-plane")[0]
-        pki = "/etc/kubernetes/pki/etcd"
-        flags = f"--cacert={pki}/ca.crt --cert={pki}/healthcheck-client.crt --key={pki}/healthcheck-client.key"
-        shown = outside.host("podman", "exec", machine, "sh", "-c", f"etcdctl {flags} endpoint status --write-out=json")
-        return int(json.loads(shown)[0]["Status"]["raftTerm"])
-
-
-def address(machine: str) -> str:
-    return outside.host("podman", "inspect", "--format", '{{index .Config.Labels "flotilla-address"}}', machine).strip()
-
-
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    foundation = tmp_path_factory.mktemp("upgrade")
-    outside.write_definition(
-        foundation,
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[loaded.World]:
+    with loaded.world(
+        tmp_path_factory,
         NAME,
         kubernetes_version=OLD,
         control_plane={"count": 3},
         pools=[{"name": "workers", "count": 3}],
         local={"network_cidr": "172.30.242.0/24"},
-    )
-    vault = tmp_path_factory.mktemp("inputs") / "vault.json"
-    vault.write_text("{}", encoding="utf-8")
-    if any(outside.left_of(NAME).values()):
-        outside.playbook("cluster_delete", foundation, "-e", f"flotilla_confirm={NAME}")
-    image, archive = agnhost.make("1.36.3")
-    probe = load.program()
-    made = outside.playbook("cluster_apply", foundation)
-    assert made.status == 0, made.output[-6000:]
-    cluster = Cluster(foundation, NAME, made, {}, None, foundation, vault)
-    for machine in outside.machines(NAME, "workers"):
-        outside.host("podman", "cp", str(archive), f"{machine}:/root/agnhost.tar")
-        outside.host("podman", "exec", machine, "ctr", "--namespace=k8s.io", "images", "import", "/root/agnhost.tar")
-    cluster.kubectl("apply", "--filename=-", stdin="\n---\n".join(json.dumps(one) for one in load.objects(image)))
-    cluster.kubectl("rollout", "status", f"deployment/{load.APPLICATION}", "--timeout=180s")
-    with load.front(NAME, [address(machine) for machine in outside.machines(NAME, "workers")]) as url:
-        yield World(cluster, probe, url)
-    if not outside.os.environ.get("FLOTILLA_KEEP"):
-        outside.playbook("cluster_delete", foundation, "-e", f"flotilla_confirm={NAME}")
+    ) as made:
+        yield made
 
 
-def test_the_machine_is_quiet_enough(world: World) -> None:
-    with load.load(world.probe, world.cluster.kubeconfig, world.url) as seen:
-        time.sleep(QUIET)
-    print(seen)
-    if seen.failed or seen.lost:
-        pytest.exit(
-            f"The machine is too noisy: {seen.failed} requests failed and {seen.lost} writes were lost without an upgrade.\n{seen}",
-            TOO_NOISY,
-        )
+def test_the_machine_is_quiet_enough(world: loaded.World) -> None:
+    loaded.see_that_it_is_quiet(world)
 
 
-def test_a_prediction_changes_nothing(world: World) -> None:
+def test_a_prediction_changes_nothing(world: loaded.World) -> None:
     containers, term, evicted = outside.containers(NAME), world.leaders(), world.evictions()
     world.set_version(NEW)
     run = world.cluster.play("cluster_upgrade", "--check")
@@ -110,28 +45,20 @@ def test_a_prediction_changes_nothing(world: World) -> None:
     assert (outside.containers(NAME), world.leaders(), world.evictions(), world.versions()) == (containers, term, evicted, {OLD})
 
 
-def test_two_minors_in_a_row_fail_no_request(world: World) -> None:
-    term, evicted = world.leaders(), world.evictions()
+def test_two_minors_in_a_row_fail_no_request(world: loaded.World) -> None:
     # Every pod once, and those of the first batch, which find no upgraded node yet, once more.
     nodes = [pod["spec"]["nodeName"] for pod in world.cluster.get("pods", "--selector=app=shop")]
-    first = max(nodes.count(node) for node in set(nodes))
-    world.set_version(NEW)
-    with load.load(world.probe, world.cluster.kubeconfig, world.url) as seen:
-        run = world.cluster.play("cluster_upgrade")
-    moves, evicted, bound = world.leaders() - term, world.evictions() - evicted, load.REPLICAS + first
-    print(seen)
-    print(
-        f"\nfailed_requests={seen.failed} first_try_errors={seen.first_try_errors} lost_writes={seen.lost} "
-        f"evictions={evicted} bound={bound} leader_moves={moves}"
-    )
-    assert run.status == 0, run.output[-6000:]
+    bound = load.REPLICAS + max(nodes.count(node) for node in set(nodes))
+    done = world.upgrade(NEW)
+    print(done.summary(bound))
+    assert done.run.status == 0, done.run.output[-6000:]
     assert world.versions() == {NEW}
-    assert (seen.failed, seen.lost) == (0, 0), str(seen)
-    assert seen.first_try_errors <= moves, str(seen)
-    assert 0 < evicted <= bound
+    assert (done.seen.failed, done.seen.lost) == (0, 0), str(done.seen)
+    assert done.seen.first_try_errors <= done.leader_moves, str(done.seen)
+    assert 0 < done.evictions <= bound
 
 
-def test_afterwards_nothing_is_left_to_do(world: World) -> None:
+def test_afterwards_nothing_is_left_to_do(world: loaded.World) -> None:
     containers = outside.containers(NAME)
     for name in ("cluster_upgrade", "cluster_apply"):
         run = world.cluster.play(name)
@@ -145,7 +72,7 @@ def test_afterwards_nothing_is_left_to_do(world: World) -> None:
     )
 
 
-def test_a_downgrade_is_refused_before_anything_changes(world: World) -> None:
+def test_a_downgrade_is_refused_before_anything_changes(world: loaded.World) -> None:
     world.set_version("1.35.4")
     run = world.cluster.play("cluster_upgrade")
     world.set_version(NEW)

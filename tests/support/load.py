@@ -18,6 +18,7 @@ from ansible_collections.flotilla.kubernetes.plugins.module_utils._bundle import
 from backing.podman import runtime
 
 APPLICATION, REPLICAS, NODE_PORT, FRONT_PORT = "shop", 6, 30080, 8080
+PROXY_HEALTH_PORT = 10256  # of kube-proxy
 _SELECTOR = {"app": APPLICATION}
 _HAPROXY = """\
 global
@@ -34,8 +35,8 @@ backend nodes
     balance roundrobin
     option redispatch 1
     retries 2
-    option httpchk GET /hostname
-    default-server check inter 1s fall 2 rise 1
+    option httpchk GET {path}
+    default-server check port {port_checked} inter 1s fall 2 rise 1
 {servers}
 """
 
@@ -96,13 +97,17 @@ def objects(image: str) -> list[dict[str, Any]]:
 
 
 @contextlib.contextmanager
-def front(cluster: str, addresses: list[str]) -> Iterator[str]:
-    """Run an HAProxy outside of the cluster, in front of the node port on each of the addresses; give its URL."""
+def front(cluster: str, addresses: list[str], by_proxy: bool = False) -> Iterator[str]:
+    """Run an HAProxy outside of the cluster, in front of the node port on each of the addresses; give its URL.
+
+    :param by_proxy: whether kube-proxy's health decides who gets requests, as with the load balancers of clouds, or the application's.
+    """
     name, balancer = f"{cluster}-front", f"flotilla-{cluster}-api"
     image = outside.host("podman", "inspect", "--format", "{{.ImageName}}", balancer).strip()
     (network,) = json.loads(outside.host("podman", "inspect", balancer))[0]["NetworkSettings"]["Networks"]
     servers = "\n".join(f"    server node{number} {address}:{NODE_PORT}" for number, address in enumerate(addresses))
-    config = _HAPROXY.format(port=FRONT_PORT, servers=servers)
+    path, checked = ("/healthz", PROXY_HEALTH_PORT) if by_proxy else ("/hostname", NODE_PORT)
+    config = _HAPROXY.format(port=FRONT_PORT, servers=servers, path=path, port_checked=checked)
     outside.host("podman", "rm", "--force", "--ignore", name)
     script = 'printf %s "$CONFIG" >/tmp/haproxy.cfg && exec haproxy -db -f /tmp/haproxy.cfg'
     options = ["--name", name, "--network", network, "--env", f"CONFIG={config}", "--entrypoint", "sh"]

@@ -442,12 +442,12 @@ def has_taint(node: dict[str, Any], key: str) -> bool:
     return any(taint["key"] == key for taint in node["spec"].get("taints") or [])
 
 
-def set_taint(client: Client, name: str, key: str, wanted: bool) -> None:
-    """Give a node a taint that pods avoid where they can, or take it away."""
+def set_taint(client: Client, name: str, key: str, wanted: bool, effect: str = "PreferNoSchedule") -> None:
+    """Give a node a taint, by default one that pods avoid where they can, or take it away."""
     while True:
         node = client.get(f"/api/v1/nodes/{name}")
         taints = [taint for taint in node["spec"].get("taints") or [] if taint["key"] != key]
-        taints += [{"key": key, "effect": "PreferNoSchedule"}] if wanted else []
+        taints += [{"key": key, "effect": effect}] if wanted else []
         # The list of taints is written as a whole, and controllers write it, too.
         metadata = {"resourceVersion": node["metadata"]["resourceVersion"]}
         try:

@@ -5,11 +5,13 @@
 
 A volume that is still attached when its machine goes can not be used elsewhere before the attach-detach controller gives up waiting, which
 takes 6 minutes: https://kubernetes.io/docs/concepts/cluster-administration/node-shutdown/#storage-force-detach-on-timeout.
+A load balancer that sends requests for Services to any node has to learn that this one goes before it is gone.
 Python 3.9, standard library only.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from collections.abc import Sequence
@@ -18,12 +20,16 @@ from typing import Any
 
 from .._errors import FlotillaError
 from .client import Client
-from .drain import Drain, Options, outcome, refuse, state
+from .drain import Drain, Options, outcome, refuse, set_taint, state
 from .duration import format_duration
 from .gates import is_ready
 
 WORKERS = 10  # nodes that are drained at the same time
 LOOK = 0.5  # seconds
+# With it on its node kube-proxy answers the health checks of load balancers with 503, and serves on; cloud controllers take the node out of
+# theirs. Kubernetes Enhancement Proposal 3836: https://github.com/kubernetes/enhancements/issues/3836
+LEAVING_TAINT = "ToBeDeletedByClusterAutoscaler"
+NOTICE = 30.0  # seconds in which load balancers notice it, by the health checks that cloud controllers set up
 ATTACHMENTS = "/apis/storage.k8s.io/v1/volumeattachments"
 
 
@@ -58,6 +64,7 @@ class NodeRemoval:
             for name in open_ones:
                 if nodes[name]["result"]["diff"]["before"]["schedulable"]:
                     self._drain(name).cordon()
+                set_taint(self._client, name, LEAVING_TAINT, True, "NoSchedule")
         until = time.monotonic() + seconds
         with ThreadPoolExecutor(WORKERS) as pool:
             list(pool.map(lambda name: self._advance(name, nodes[name], until), open_ones))
@@ -92,8 +99,10 @@ class NodeRemoval:
         nodes: dict[str, Any] = {}
         refused = []
         there = {node["metadata"]["name"]: node for node in self._client.items("/api/v1/nodes")}
+        served = any(one["spec"].get("type") in ("NodePort", "LoadBalancer") for one in self._client.items("/api/v1/services"))
         for name in self._nodes:
             entry: dict[str, Any] = {"done": False, "token": None, "began": time.monotonic(), "failure": None, "progress": []}
+            entry["noticed"] = entry["began"] + (NOTICE if served else 0)
             nodes[name] = {**entry, "done": True, "result": {"changed": False, "evicted": [], "diff": {"before": {}, "after": {}}}}
             if name in there and is_ready(there[name]):
                 node, plan = self._drain(name).look()
@@ -115,23 +124,26 @@ class NodeRemoval:
                 entry["result"]["evicted"] = sorted({*entry["result"]["evicted"], *answer["evicted"]})
             while True:
                 attached = self._attached(name)
-                if not attached:
+                if not attached and time.monotonic() >= entry["noticed"]:
                     entry["done"] = True
                     return
                 spent = time.monotonic() - entry["began"]
-                if spent >= self._options.timeout:
+                if attached and spent >= self._options.timeout:
                     raise FlotillaError(
                         "VOLUMES_ATTACHED",
                         f"The node {name} still has volumes after {format_duration(self._options.timeout)}: {', '.join(attached)}.",
                         "Look at the log of the CSI driver's attacher, and run again. The node takes no new pods.",
                     )
-                entry["progress"] = [f"node {name}: {len(attached)} volumes to detach ({spent:.0f} s)"]
+                waits = f"{len(attached)} volumes to detach" if attached else "load balancers have to notice that it goes"
+                entry["progress"] = [f"node {name}: {waits} ({spent:.0f} s)"]
                 if time.monotonic() >= until:
                     return
                 time.sleep(LOOK)
         except FlotillaError as error:
             entry["done"] = True
             entry["failure"] = {"code": error.code, "message": error.message, "remedy": error.remedy, "details": error.details}
+            with contextlib.suppress(FlotillaError, OSError):
+                set_taint(self._client.another(), name, LEAVING_TAINT, False)
 
     def _attached(self, node: str) -> list[str]:
         client = self._client.another()

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._errors import FlotillaError
+from ansible_collections.flotilla.kubernetes.plugins.module_utils._kubernetes import node_removal
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._kubernetes.drain import Options
-from ansible_collections.flotilla.kubernetes.plugins.module_utils._kubernetes.node_removal import ATTACHMENTS, NodeRemoval
+from ansible_collections.flotilla.kubernetes.plugins.module_utils._kubernetes.node_removal import ATTACHMENTS, LEAVING_TAINT, NodeRemoval
 from nodes import Node
 
 Server = Any
@@ -101,6 +102,35 @@ def test_volumes_are_waited_for(pair: list[Node]) -> None:
     assert caught.value.code == "VOLUMES_ATTACHED" and name in str(caught.value)
     pair[0].call("DELETE", f"{ATTACHMENTS}/{name}")
     assert removal(pair).advance(token, 3)["finished"]
+
+
+def taints(node: Node) -> list[tuple[str, str]]:
+    return [(taint["key"], taint["effect"]) for taint in node.call("GET", f"/api/v1/nodes/{node.name}")["spec"].get("taints", [])]
+
+
+def test_load_balancers_have_time_to_notice(pair: list[Node], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(node_removal, "NOTICE", 3600)
+    assert run(pair[:1])["finished"], "nobody sends requests to nodes of a cluster without such Services"
+    port = {"port": 80, "nodePort": 30081}
+    service = {"metadata": {"name": "outside", "namespace": "default"}, "spec": {"type": "NodePort", "ports": [port]}}
+    pair[1].call("POST", "/api/v1/namespaces/default/services", service)
+    try:
+        first = removal(pair[1:]).advance(None, 0)
+        assert not first["finished"] and taints(pair[1]) == [(LEAVING_TAINT, "NoSchedule")]
+        second = removal(pair[1:]).advance(first["progress_token"], 1)
+        assert not second["finished"] and "load balancers" in second["progress"][0]
+        monkeypatch.setattr(node_removal, "NOTICE", 1)
+        assert run(pair[1:])["finished"]
+    finally:
+        pair[1].call("DELETE", "/api/v1/namespaces/default/services/outside")
+
+
+def test_one_that_stays_gets_requests_again(pair: list[Node]) -> None:
+    pair[0].pod("web-1")
+    pair[0].budget("web", 0)
+    with pytest.raises(FlotillaError):
+        run(pair[:1], timeout=2)
+    assert taints(pair[0]) == [] and pair[0].schedulable
 
 
 def test_the_nodes_of_machines_that_are_gone_are_deleted(pair: list[Node]) -> None:
