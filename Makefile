@@ -15,7 +15,7 @@ SEED ?= 9
 
 playbook = FLOTILLA_FRONTEND=make ANSIBLE_STDOUT_CALLBACK=flotilla.kubernetes.phases tools/run ansible-playbook -i $(FOUNDATION) -e flotilla_cluster_name=$(CLUSTER)
 
-.PHONY: help setup setup-tests lint unit integration integration-slow contract contract-full preflight molecule test e2e e2e-full e2e-aws e2e-gcp e2e-azure e2e-vsphere e2e-backup e2e-rollback e2e-patch-os e2e-settings e2e-replace e2e-replace-load e2e-upgrade e2e-upgrade-unprotected e2e-upgrade-faults e2e-rotate e2e-kill-upgrade e2e-kill e2e-kill-fresh build bundle bench cluster cluster-status cluster-delete kubeconfig kubectl clean
+.PHONY: help setup setup-tests lint unit integration integration-slow contract contract-full preflight molecule test e2e e2e-full e2e-aws e2e-gcp e2e-azure e2e-vsphere e2e-backup e2e-rollback e2e-patch-os e2e-settings e2e-replace e2e-replace-load e2e-upgrade e2e-upgrade-unprotected e2e-upgrade-faults e2e-upgrade-midway e2e-rotate e2e-kill-upgrade e2e-kill e2e-kill-fresh build bundle bench cluster cluster-status cluster-delete kubeconfig kubectl clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -77,7 +77,7 @@ preflight: setup-tests ## Try what upgrades look for on API servers and etcds of
 e2e-full: setup-tests ## Run preflight, contract-full, and the end-to-end tests with all their cases
 	@tools/gates preflight integration-slow
 	@tools/gates contract-full -- --cloud $(CLOUD)
-	@tools/gates e2e-full e2e-aws e2e-gcp e2e-azure e2e-vsphere e2e-backup e2e-rollback e2e-patch-os e2e-settings e2e-replace e2e-replace-load e2e-rotate e2e-upgrade e2e-upgrade-unprotected e2e-upgrade-faults e2e-kill-upgrade -- $(ARGS)
+	@tools/gates e2e-full e2e-aws e2e-gcp e2e-azure e2e-vsphere e2e-backup e2e-rollback e2e-patch-os e2e-settings e2e-replace e2e-replace-load e2e-rotate e2e-upgrade e2e-upgrade-unprotected e2e-upgrade-faults e2e-upgrade-midway e2e-kill-upgrade -- $(ARGS)
 
 e2e-aws: setup-tests ## Run the end-to-end test of AWS on machines that are real
 	@tools/gates e2e-aws -- $(ARGS)
@@ -120,6 +120,9 @@ e2e-rotate: setup-tests ## Let the certificates of a cluster of three and one gr
 
 e2e-upgrade-faults: setup-tests ## Upgrade a cluster with a canary, a check that does not hold and a worker out of reach
 	@tools/gates e2e-upgrade-faults -- $(ARGS)
+
+e2e-upgrade-midway: setup-tests ## Let one thing after another go wrong in the middle of an upgrade
+	@tools/gates e2e-upgrade-midway -- $(ARGS)
 
 e2e-kill-upgrade: setup-tests ## Kill one upgrade at five kinds of step, and let it go on each time
 	@tools/gates e2e-kill-upgrade -- $(ARGS)

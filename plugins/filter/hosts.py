@@ -41,6 +41,11 @@ def leaving_group(cluster: Any) -> str:
     return _group("leaving_group", cluster, hosts.LEAVING)
 
 
+def behind_group(cluster: Any) -> str:
+    """Return the inventory group of the machines of a cluster to which an upgrade that was begun has not come."""
+    return _group("behind_group", cluster, hosts.BEHIND)
+
+
 def successors_group(cluster: Any) -> str:
     """Return the inventory group of the hosts that stand for machines which a play makes."""
     return _group("successors_group", cluster, hosts.SUCCESSORS)
@@ -84,6 +89,7 @@ def machine_findings(looks: Any, definition: Any) -> list[dict[str, str]]:
 class FilterModule:
     def filters(self) -> dict[str, Callable[..., Any]]:
         return {
+            "behind_group": behind_group,
             "control_plane_group": control_plane_group,
             "leaving_group": leaving_group,
             "defined_machines": defined_machines,

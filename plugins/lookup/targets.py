@@ -19,7 +19,8 @@ options:
   _terms:
     description:
       - V(cluster) is the cluster's own host, C(<name>.cluster).
-      - V(control_plane) and V(workers) are its machines of that role, V(machines) are both; without those that are about to leave.
+      - V(control_plane) and V(workers) are its machines of that role, V(machines) are both; without those that are about to leave, and those
+        that are left to an upgrade.
       - V(machines_and_successors) are its machines and the hosts of P(flotilla.kubernetes.successor_hosts#filter), if there are any.
       - V(existing) are its machines if they are of the cloud C(existing), else no host at all.
       - V(definitions) are the own hosts of all clusters, as far as they are there, once every definition of the inventory is valid. No
@@ -234,8 +235,8 @@ class LookupModule(LookupBase):
     def _pattern(term: str, name: str, groups: dict[str, Any]) -> str:
         if term == "cluster":
             return hosts.cluster_host_name(name)
-        leaving = hosts.cluster_group(name, part=hosts.LEAVING)
-        staying = f":!{leaving}" if leaving in groups else ""
+        apart = [hosts.cluster_group(name, part=part) for part in (hosts.LEAVING, hosts.BEHIND)]
+        staying = "".join(f":!{group}" for group in apart if group in groups)
         if term == "control_plane":
             return hosts.cluster_group(name, part=hosts.CONTROL_PLANE) + staying
         if term == "workers":

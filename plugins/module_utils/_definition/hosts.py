@@ -43,6 +43,9 @@ def group_name(text: str) -> str:
 LEAVING = "leaving"
 """Part of a cluster's group names: machines that are about to go, on which a run does nothing any more."""
 
+BEHIND = "behind"
+"""Part of a cluster's group names: machines to which an upgrade that was begun has not come, and which a run leaves to it."""
+
 
 SUCCESSORS = "successors"
 """Part of a cluster's group names: hosts that stand for machines which a play makes. Its hosts are fixed when it begins."""

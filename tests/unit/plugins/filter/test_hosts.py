@@ -71,6 +71,7 @@ def test_a_wrong_definition_is_one_clear_error(definition):
 
 def test_every_filter_is_offered():
     own = {
+        "behind_group",
         "control_plane_group",
         "defined_machines",
         "leaving_group",

@@ -67,12 +67,17 @@ def test_one_cluster_is_the_target(fleet):
 
 
 def test_a_run_does_nothing_more_on_machines_that_are_about_to_leave(fleet):
-    groups = {"flotilla_clusters": ["small.cluster"], "cluster_small": ["w1"], "cluster_small__leaving": ["w1"]}
+    groups = {
+        "flotilla_clusters": ["small.cluster"],
+        "cluster_small": ["w1"],
+        "cluster_small__leaving": ["w1"],
+        "cluster_small__behind": ["w2"],
+    }
     chosen = {"sources": [fleet / "clusters/small.yml"], "clusters": ["small"], "variables": {"groups": groups}}
     assert targets("control_plane", "workers", "machines", "cluster", **chosen) == [
-        "cluster_small__control_plane:!cluster_small__leaving",
-        "cluster_small:!cluster_small__control_plane:!cluster_small__leaving",
-        "cluster_small:!cluster_small__leaving",
+        "cluster_small__control_plane:!cluster_small__leaving:!cluster_small__behind",
+        "cluster_small:!cluster_small__control_plane:!cluster_small__leaving:!cluster_small__behind",
+        "cluster_small:!cluster_small__leaving:!cluster_small__behind",
         "small.cluster",
     ]
 
