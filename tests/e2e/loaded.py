@@ -23,6 +23,7 @@ from conftest import Cluster
 
 QUIET = 60.0  # seconds of load without an upgrade
 TOO_NOISY = 75  # exit code: the machine fails requests by itself, so nothing can be said of an upgrade
+PATIENCE = 7200.0  # seconds; the load alone keeps a small machine busy
 _ARCHIVE = "/root/agnhost.tar"
 
 
@@ -73,9 +74,11 @@ class World:
         """Upgrade it under load."""
         term, evicted = self.leaders(), self.evictions()
         self.set_version(version)
-        with load.load(self.probe, self.cluster.kubeconfig, self.url) as seen:
-            run = self.cluster.play("cluster_upgrade", environment=environment)
-        print(seen)
+        try:
+            with load.load(self.probe, self.cluster.kubeconfig, self.url) as seen:
+                run = self.cluster.play("cluster_upgrade", environment=environment, timeout=PATIENCE)
+        finally:
+            print(seen)
         return Upgrade(run, seen, self.leaders() - term, self.evictions() - evicted)
 
     def leaders(self) -> int:
