@@ -19,8 +19,8 @@ options:
   _terms:
     description:
       - V(cluster) is the cluster's own host, C(<name>.cluster).
-      - V(control_plane) and V(workers) are its machines of that role, V(machines) are both; without those that are about to leave, and those
-        that are left to an upgrade.
+      - V(control_plane) and V(workers) are its machines of that role, V(machines) are both; without those that are about to leave, and
+        without those that are left to an upgrade.
       - V(machines_and_successors) are its machines and the hosts of P(flotilla.kubernetes.successor_hosts#filter), if there are any.
       - V(existing) are its machines if they are of the cloud C(existing), else no host at all.
       - V(definitions) are the own hosts of all clusters, as far as they are there, once every definition of the inventory is valid. No
