@@ -26,6 +26,7 @@ QUIET = frozenset(
         "cluster_status",
         "fleet_plan",
         "fleet_run",
+        "fleet_status",
         "fleet_upgrade",
         "kubeconfig",
         "validate",

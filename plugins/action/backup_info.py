@@ -5,11 +5,10 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
 from typing import Any
 
 from ..module_utils._errors import FlotillaError
-from ..plugin_utils._backups import BackupAction
+from ..plugin_utils._backups import BackupAction, listed
 
 
 class ActionModule(BackupAction):
@@ -24,11 +23,7 @@ class ActionModule(BackupAction):
         arguments = self._task.args
         try:
             backups = self.backups()
-            found = backups.found()
-            newest = next((backup for backup in found if backup.good), None)
-            answer: dict[str, Any] = {"changed": False, "backups": [backup.as_dict() for backup in found], "place": backups.title}
-            if newest:
-                answer["age"] = int((datetime.now(timezone.utc) - newest.created).total_seconds())
+            answer = {"changed": False, **listed(backups)}
             if arguments.get("backup"):
                 answer["chosen"] = backups.choose(str(arguments["backup"]), str(arguments.get("occasion") or "")).as_dict()
         except FlotillaError as error:

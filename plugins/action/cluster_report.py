@@ -15,8 +15,8 @@ from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
 from ..module_utils._definition import load
-from ..module_utils._kubernetes.duration import parse_duration
 from ..module_utils._paths import kubeconfig_path
+from ..plugin_utils._backups import backup_findings, in_words
 from ..plugin_utils._table import table
 
 display = Display()
@@ -52,35 +52,8 @@ def backup_line(backups: Mapping[str, Any] | None) -> str:
     if not backups or "backups" not in backups:
         return ""
     good = [backup for backup in backups["backups"] if backup["whole"] and backup.get("verified")]
-    newest = f", the newest one, {good[0]['id']}, {_ago(backups['age'])} old" if good else ""
+    newest = f", the newest one, {good[0]['id']}, {in_words(backups['age'])} old" if good else ""
     return f"Backups        {len(good)} in {backups['place']}{newest}"
-
-
-def backup_findings(cluster: Mapping[str, Any], backups: Mapping[str, Any] | None) -> list[dict[str, str]]:
-    """Return what is wrong with the backups of a cluster that has a place for them."""
-    limit = (cluster.get("backup_store") or {}).get("max_age")
-    if not backups or backups.get("skipped"):
-        return []
-    if "backups" not in backups:
-        message = str(backups.get("msg", "The store of backups did not answer."))
-        return [
-            {"code": str(backups.get("code", "BACKUP_STORE_UNREACHABLE")), "message": message, "remedy": "No backup can be made meanwhile."}
-        ]
-    remedy = "Run cluster_backup, and look at whatever runs it on a schedule."
-    if limit and "age" not in backups:
-        return [{"code": "BACKUP_TOO_OLD", "message": f"There is no good backup in {backups['place']}.", "remedy": remedy}]
-    if limit and backups["age"] > parse_duration(limit, "backup_store.max_age"):
-        message = f"The newest good backup in {backups['place']} is {_ago(backups['age'])} old, and backup_store.max_age is {limit}."
-        return [{"code": "BACKUP_TOO_OLD", "message": message, "remedy": remedy}]
-    return []
-
-
-def _ago(seconds: int) -> str:
-    """Return a time that somebody grasps at once."""
-    for unit, name in ((86400, "d"), (3600, "h"), (60, "min")):
-        if seconds >= 2 * unit:
-            return f"{seconds // unit} {name}"
-    return f"{seconds} s"
 
 
 def report(

@@ -40,14 +40,12 @@ from typing import Any
 from ansible.plugins.callback import CallbackBase
 from ansible.release import __version__ as ansible_version
 from ansible.template import Templar
-from ansible_collections.flotilla.kubernetes.plugins.module_utils._paths import cache_dir
 from ansible_collections.flotilla.kubernetes.plugins.plugin_utils._results import fields_of, host_of, is_hidden, task_of
 from ansible_collections.flotilla.kubernetes.plugins.plugin_utils._run_report import folder, record
 
 # The one that writes, also where somebody enables for all playbooks what the playbooks of this collection bring along.
 _writer: list[Any] = []
 _KEEP = 50
-_NOBODY = ("", "none", "false")
 # What AWX and its like say of a job: https://docs.ansible.com/projects/awx/en/latest/userguide/jobs.html
 _JOB = ("job_id", "job_template_name", "schedule_name", "user_name", "workflow_job_id", "project_revision")
 
@@ -127,14 +125,14 @@ class CallbackModule(CallbackBase):
         variables = self._play.get_variable_manager().get_vars(play=self._play, host=host)
         templar = Templar(loader=self._play.get_loader(), variables=variables)
         given = variables.get("flotilla_report_dir")
-        directory = str(templar.template(given) if given is not None else os.environ.get("FLOTILLA_REPORT_DIR") or cache_dir() / "reports")
-        if directory.lower() in _NOBODY or (self._play.check_mode and given is None):
+        directory = folder.directory_of(None if given is None else templar.template(given))
+        if directory is None or (self._play.check_mode and given is None):
             return False
         self._keep = int(templar.template(variables.get("flotilla_report_keep", _KEEP)))
         cluster = variables.get("flotilla_cluster") or {}
         playbook = self._playbook.stem
         name = str(cluster.get("name") or playbook)
-        self._journal = folder.Journal(Path(directory).expanduser(), name, playbook)
+        self._journal = folder.Journal(directory, name, playbook)
         self._over = False
         _writer.append(self)
         atexit.register(self._finish)

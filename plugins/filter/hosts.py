@@ -36,6 +36,11 @@ def control_plane_group(cluster: Any) -> str:
     return _group("control_plane_group", cluster, hosts.CONTROL_PLANE)
 
 
+def machines_group(cluster: Any) -> str:
+    """Return the inventory group of all machines of the cluster of this name."""
+    return _group("machines_group", cluster, "")
+
+
 def leaving_group(cluster: Any) -> str:
     """Return the inventory group of the machines of a cluster that are about to go."""
     return _group("leaving_group", cluster, hosts.LEAVING)
@@ -95,6 +100,7 @@ class FilterModule:
             "defined_machines": defined_machines,
             "machine_findings": machine_findings,
             "machine_hosts": machine_hosts,
+            "machines_group": machines_group,
             "successor_hosts": successor_hosts,
             "successors_group": successors_group,
         }

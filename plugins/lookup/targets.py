@@ -34,6 +34,13 @@ options:
     type: str
     choices: [one, all]
     default: one
+  lost:
+    description:
+      - V(refuse) fails when a definition gave no host, as its cloud did not answer.
+      - V(allow) goes on with the others, if there are any. For plays that only look.
+    type: str
+    choices: [allow, refuse]
+    default: refuse
   limit:
     description:
       - V(allow) accepts C(--limit) as long as it keeps the clusters' own hosts.
@@ -126,7 +133,8 @@ class LookupModule(LookupBase):
         there = [name[: -len(suffix)] for name in members if name.endswith(suffix)]
         name = self.get_option("flotilla_cluster_name")
         lost = sorted(set(defined) - set(there))
-        if lost and name in (None, *lost):  # another cluster's cloud that does not answer is no reason to stop
+        bearable = self.get_option("lost") == "allow" and name is None and there
+        if lost and name in (None, *lost) and not bearable:  # another cluster's cloud that does not answer is no reason to stop
             reasons = [reason for _path, reason in sorted(_fleet.FAILURES.items())]
             raise FlotillaError(
                 "INVENTORY_INCOMPLETE",

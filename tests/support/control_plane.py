@@ -68,7 +68,9 @@ def free_port() -> int:
 class Authority:
     """A certificate authority with its files in a folder."""
 
-    def __init__(self, folder: Path, name: str = "test-ca") -> None:
+    def __init__(self, folder: Path, name: str = "test-ca", days: int = 1) -> None:
+        """:param days: until what it signs ends, itself included."""
+        self._days = days
         folder.mkdir(parents=True, exist_ok=True)
         self.folder, self._key = folder, rsa.generate_private_key(65537, 2048)
         self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
@@ -80,16 +82,21 @@ class Authority:
         now = datetime.now(timezone.utc)
         made = x509.CertificateBuilder().subject_name(subject).issuer_name(self._name).public_key(public_key)
         return (
-            made.serial_number(x509.random_serial_number()).not_valid_before(now - timedelta(hours=1)).not_valid_after(now + timedelta(1))
+            made.serial_number(x509.random_serial_number())
+            .not_valid_before(now - timedelta(hours=1))
+            .not_valid_after(now + timedelta(self._days))
         )
 
     def issue(self, file: str, common_name: str, *groups: str, hosts: tuple[str, ...] = ()) -> Path:
-        """Write ``file``.crt and .key for a server on loopback, also called ``hosts``, and a client; return the path without the ending."""
+        """Write ``file``.crt and .key for a server on loopback and a client; return the path without the ending.
+
+        :param hosts: further names and addresses of the server.
+        """
         key = rsa.generate_private_key(65537, 2048)
         names = [x509.NameAttribute(NameOID.COMMON_NAME, common_name)]
         names += [x509.NameAttribute(NameOID.ORGANIZATION_NAME, group) for group in groups]
         usages = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
-        places = [x509.DNSName(host) for host in ("localhost", *hosts)] + [x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
+        places = [_place(host) for host in dict.fromkeys(("localhost", "127.0.0.1", *hosts))]
         builder = self._builder(x509.Name(names), key.public_key()).add_extension(x509.ExtendedKeyUsage(usages), False)
         made = builder.add_extension(x509.SubjectAlternativeName(places), False).sign(self._key, hashes.SHA256())
         path = self.folder / file
@@ -97,6 +104,13 @@ class Authority:
         secret = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
         path.with_suffix(".key").write_bytes(secret)
         return path
+
+
+def _place(host: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(host))
+    except ValueError:
+        return x509.DNSName(host)
 
 
 class Processes:

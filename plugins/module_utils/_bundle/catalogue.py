@@ -8,6 +8,7 @@ Adding a version is one entry in `RELEASES`, plus `tools/new-module` for each co
 
 from __future__ import annotations
 
+import datetime as dt
 import re
 from dataclasses import dataclass
 
@@ -50,6 +51,14 @@ RELEASES: tuple[Release, ...] = (
     Release("1.35.4", go="1.26.5", components={**_NODE, "etcd": "3.6.6", "coredns": "1.13.1", "crictl": "1.36.0"}),
     Release("1.34.4", go="1.26.5", components={**_NODE, "etcd": "3.6.5", "coredns": "1.12.1", "crictl": "1.36.0"}),
 )
+
+# The last day on which the Kubernetes project patches a minor, newest first. Those that came before the first release of this collection
+# were over by then. Source: https://kubernetes.io/releases/patch-releases/#support-period
+END_OF_LIFE: dict[str, dt.date] = {
+    "1.36": dt.date(2027, 6, 28),
+    "1.35": dt.date(2027, 2, 28),
+    "1.34": dt.date(2026, 10, 27),
+}
 
 
 def release(version: str) -> Release:

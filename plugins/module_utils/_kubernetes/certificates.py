@@ -163,9 +163,15 @@ def missing_keys(names: Iterable[str], root: Path = Path("/")) -> dict[str, list
 
 
 def served(host: str, port: int, timeout: float = 5.0) -> str:
-    """Return the serial number of the certificate that a port shows, or nothing where none does.
+    """Return the serial number of the certificate that a port shows, or nothing where none does."""
+    found = shown_at(host, port, timeout)
+    return found[0] if found else ""
 
-    Who it is does not matter here: the serial number is compared with the one in the file.
+
+def shown_at(host: str, port: int, timeout: float = 5.0) -> tuple[str, float, float] | None:
+    """Return what `parse` returns of the certificate that a port shows, or nothing where none does.
+
+    Who it is does not matter here: it is read, and nothing is sent to who shows it.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
@@ -177,9 +183,8 @@ def served(host: str, port: int, timeout: float = 5.0) -> str:
         with socket.create_connection((host, port), timeout=timeout) as plain, context.wrap_socket(plain) as connection:
             shown = connection.getpeercert(binary_form=True)
     except OSError:
-        return ""
-    found = parse(ssl.DER_cert_to_PEM_cert(shown).encode()) if shown else None
-    return found[0] if found else ""
+        return None
+    return parse(ssl.DER_cert_to_PEM_cert(shown).encode()) if shown else None
 
 
 def kubelet_rotates(configuration: str) -> bool:

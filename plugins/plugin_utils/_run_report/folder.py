@@ -19,12 +19,26 @@ from typing import Any, TextIO
 
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._errors import clear_os_errors
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._files import write_atomically
+from ansible_collections.flotilla.kubernetes.plugins.module_utils._paths import cache_dir
 
 from .junit import junit
 from .page import page
-from .summary import SCHEMA, build, pick_earlier
+from .summary import SCHEMA, build, head_of, pick_earlier
 
 JOURNAL, JSON, JUNIT, PAGE = "journal.jsonl", "report.json", "report.xml", "report.html"
+
+# Runs that change which version a cluster runs.
+UPGRADES = ("cluster_upgrade", "cluster_rollback", "cluster_restore")
+_NOBODY = ("", "none", "false")
+
+
+def directory_of(given: Any) -> Path | None:
+    """Return the folder of all reports, or None where there are to be none.
+
+    :param given: the variable ``flotilla_report_dir``, or None without one.
+    """
+    named = str(given if given is not None else os.environ.get("FLOTILLA_REPORT_DIR") or cache_dir() / "reports")
+    return None if named.lower() in _NOBODY else Path(named).expanduser()
 
 
 class Journal:
@@ -57,6 +71,39 @@ class Journal:
         for folder in sorted(self.folder.parent.iterdir())[: -max(keep, 1)]:
             if folder.is_dir() and _is_left(folder):
                 shutil.rmtree(folder, ignore_errors=True)
+
+
+def recent(directory: Path, cluster: str, most: int) -> list[dict[str, Any]]:
+    """Return the last run that changed a cluster, and those before it that changed its version, the newest first (`head_of`).
+
+    Runs that are at work are left out, and so is what is no report of this release.
+
+    :param most: how many at most; each report is read as a whole.
+    """
+    heads: list[dict[str, Any]] = []
+    try:
+        names = sorted((one.name for one in (directory / cluster).iterdir()), reverse=True)
+    except OSError:
+        return []
+    for name in names:
+        if heads and name.partition("-")[2] not in UPGRADES:
+            continue
+        report = _report(directory / cluster / name)
+        if report and not report["check_mode"]:
+            heads.append(head_of(report))
+        if len(heads) == most:
+            break
+    return heads
+
+
+def _report(folder: Path) -> dict[str, Any] | None:
+    try:
+        report = json.loads((folder / JSON).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        # Killed: its report is written by the next run.
+        records = _read(folder / JOURNAL) if _is_left(folder) else []
+        return build(records) if records else None
+    return report if isinstance(report, dict) and report.get("schema") == SCHEMA else None
 
 
 def _new_folder(cluster: Path, playbook: str) -> Path:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timezone
 from typing import Any
@@ -58,6 +59,27 @@ def build(records: Sequence[Record], earlier: Sequence[tuple[str, Sequence[Recor
         "nodes": _nodes(every),
         "earlier": [_as_earlier(name, one) for name, one in earlier],
     }
+
+
+def head_of(report: Mapping[str, Any]) -> dict[str, Any]:
+    """Return of a report what a list of runs shows: how the run ended, and from which to which version it brought the cluster."""
+    stopped = report["stopped"] or {}
+    return {
+        "playbook": report["playbook"],
+        "began": report["began"],
+        "seconds": report["seconds"],
+        "result": report["result"],
+        "from": _oldest(report["versions"]["before"]),
+        "to": _oldest(report["versions"]["after"]),
+        "why": stopped.get("message", ""),
+        "remedy": stopped.get("remedy", ""),
+    }
+
+
+def _oldest(versions: Mapping[str, Mapping[str, str]]) -> str:
+    """Return the version of the oldest API server; without one, as after a run that only looked at nodes, nothing."""
+    servers = [parts["kube-apiserver"] for parts in versions.values() if parts.get("kube-apiserver")]
+    return min(servers, key=lambda one: [int(number) for number in re.findall(r"\d+", one)], default="")
 
 
 def result_of(records: Sequence[Record]) -> str:

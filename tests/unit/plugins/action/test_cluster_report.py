@@ -6,12 +6,12 @@
 from __future__ import annotations
 
 from ansible_collections.flotilla.kubernetes.plugins.action.cluster_report import (
-    backup_findings,
     backup_line,
     foundation_lines,
     next_commands,
     report,
 )
+from ansible_collections.flotilla.kubernetes.plugins.plugin_utils._backups import backup_findings
 from ansible_collections.flotilla.kubernetes.plugins.plugin_utils._table import table
 
 CLUSTER = {"name": "demo", "kubernetes_version": "1.36.3", "file": "/somewhere/clusters/demo.yml"}

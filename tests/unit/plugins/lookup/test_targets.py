@@ -61,6 +61,16 @@ def targets(*terms, sources=(), clusters=(), run_limit=None, variables=None, **o
     return plugin.run(list(terms), every, **options)
 
 
+def test_who_only_looks_goes_on_without_the_clusters_of_a_cloud_that_is_silent(fleet):
+    assert targets("cluster", sources=[fleet], clusters=["small"], of="all", lost="allow") == ["small.cluster"]
+    with pytest.raises(AnsibleError, match="no host for the cluster a-b"):
+        targets("cluster", sources=[fleet], clusters=["small"], of="all")
+    with pytest.raises(AnsibleError, match="no host for the cluster a-b, small"):
+        targets("cluster", sources=[fleet], of="all", lost="allow")
+    with pytest.raises(AnsibleError, match="no host for the cluster a-b"):
+        targets("cluster", sources=[fleet], clusters=["small"], of="all", lost="allow", variables={"flotilla_cluster_name": "a-b"})
+
+
 def test_one_cluster_is_the_target(fleet):
     found = targets("cluster", "control_plane", "workers", "machines", sources=[fleet / "clusters/a-b.yml"], clusters=["a-b"])
     assert found == ["a-b.cluster", "cluster_a_b__control_plane", "cluster_a_b:!cluster_a_b__control_plane", "cluster_a_b"]

@@ -368,6 +368,37 @@ def test_no_text_becomes_a_part_of_the_page_or_breaks_the_xml(text: str) -> None
     ElementTree.fromstring(junit(report))
 
 
+def test_the_last_run_and_the_upgrades_before_it_are_found_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert folder.recent(tmp_path, "demo", 5) == []
+    begins = ("20261120T070000Z", "20261121T070000Z", "20261122T070000Z", "20261123T070000Z", "20261123T080000Z")
+    playbooks = ("cluster_upgrade", "cluster_backup", "cluster_upgrade", "cluster_backup", "cluster_apply")
+    for began, playbook in zip(begins, playbooks):
+        path = tmp_path / "demo" / f"{began}-{playbook}"
+        path.mkdir(parents=True)
+        if playbook == "cluster_apply":  # made by hand, and no report
+            (path / folder.JSON).write_text("{}")
+            continue
+        report = summary.build((stopped() if began.startswith("20261122") else ended_well()).records)
+        (path / folder.JSON).write_text(json.dumps({**report, "playbook": playbook}))
+    # A killed one has a journal only.
+    path = tmp_path / "demo" / "20261119T070000Z-cluster_upgrade"
+    path.mkdir()
+    records = [{**one, "schema": 1} if one["kind"] == "run" else one for one in killed().records]
+    (path / folder.JOURNAL).write_text("".join(f"{json.dumps(one)}\n" for one in records))
+    found = folder.recent(tmp_path, "demo", 5)
+    assert [(one["playbook"], one["result"]) for one in found] == [
+        ("cluster_backup", "done"),
+        ("cluster_upgrade", "failed"),
+        ("cluster_upgrade", "done"),
+        ("cluster_upgrade", "interrupted"),
+    ]
+    assert (found[2]["from"], found[2]["to"]) == ("1.35.4", "1.36.3")
+    assert found[1]["why"] == "Of 1 checks, 1 did not hold." and found[1]["remedy"] == "Mend it."
+    assert len(folder.recent(tmp_path, "demo", 2)) == 2
+    monkeypatch.setenv("FLOTILLA_REPORT_DIR", str(tmp_path))
+    assert folder.directory_of(None) == tmp_path and folder.directory_of("none") is None
+
+
 @pytest.mark.parametrize("text", QUOTED)
 def test_messages_lose_the_secrets_that_they_quote(text: str) -> None:
     assert any(secret in text for secret in SECRETS)
