@@ -15,7 +15,7 @@ from .._page import clock, document, duration, folded, seconds_of, table, text
 STATES = {
     "critical": ("bad", "✗", "critical"),
     "unknown": ("bad", "?", "unknown"),
-    "warning": ("warn", "!", "needs a hand"),
+    "warning": ("warn", "!", "warning"),
     "healthy": ("good", "✓", "healthy"),
 }
 SEVERITIES = {"critical": ("bad", "✗ critical"), "warning": ("warn", "! warning"), "note": ("quiet", "note")}
