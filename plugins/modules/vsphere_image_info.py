@@ -8,15 +8,21 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: vsphere_image_info
-short_description: Find templates in vSphere
+short_description: Find templates and items of content libraries in vSphere
 version_added: "0.1.0"
 description:
-  - Returns the templates that machines can be cloned from, each with what it is and what keeps it from being one.
+  - Returns the templates that machines can be cloned from, and the items of content libraries that such templates can be made from, each
+    with what it is and what keeps it from being used.
 options:
   id:
     description:
       - Name, path or instance UUID of one template. A name that two have is refused with their paths.
-      - Left out, all templates are returned that the account sees.
+      - With O(content_library) name or id of one item of it.
+      - Left out, all are returned that the account sees.
+    type: str
+  content_library:
+    description:
+      - Name or id of a content library. Its items are returned, and no templates.
     type: str
   server:
     description: The vCenter. Left out, the one in C(VMWARE_HOST).
@@ -44,17 +50,26 @@ EXAMPLES = r"""
     id: templates/debian-13
   register: template
   failed_when: not template.images[0].ready
+
+- name: Look at an item of a content library
+  flotilla.kubernetes.vsphere_image_info:
+    server: vcenter.example.com
+    content_library: images
+    id: debian-13
+  register: item
 """
 
 RETURN = r"""
 images:
-  description: The templates, ordered by path.
+  description: The templates, ordered by path, and then the items of content libraries. Of an item only RV(images[].id), RV(images[].name),
+    RV(images[].path), RV(images[].kind), RV(images[].version), RV(images[].content_library), RV(images[].ready) and RV(images[].problems)
+    say something; a vCenter tells no more before it is deployed.
   type: list
   elements: dict
   returned: success
   contains:
     id:
-      description: Its instance UUID, which stays when it is renamed or moved. C(image.id) of a definition takes it, a name or a path.
+      description: Its instance UUID, which stays when it is renamed or moved; of an item its id. C(image.id) takes it, a name or a path.
       type: str
       sample: 421f0c5a-7d0e-4b5e-9a43-9d8e3f0c7a10
     name:
@@ -64,6 +79,15 @@ images:
       description: Its path.
       type: str
       sample: /dc-1/vm/templates/debian-13
+    kind:
+      description: V(template), or the type of an item, such as V(ovf) and V(vm-template), from which machines can be made.
+      type: str
+    content_library:
+      description: The content library of an item; empty for a template.
+      type: str
+    version:
+      description: Version of an item's content; empty for a template.
+      type: str
     os:
       description: The guest's operating system, as the template says.
       type: str
@@ -88,6 +112,13 @@ images:
     tools:
       description: What vSphere knows of open-vm-tools in it.
       type: str
+    disk_uuid:
+      description: Whether its disks show their identity, which a CSI driver needs. Machines' always do, whatever the template says.
+      type: bool
+    cloud_init:
+      description: Whether it asks for the settings of cloud-init, as cloud images do. Null where the vCenter can not know, which is no
+        problem.
+      type: bool
     ready:
       description: Whether machines can be cloned from it.
       type: bool
@@ -106,10 +137,11 @@ from ..module_utils._errors import FlotillaError
 
 def main() -> None:
     """Run the module."""
-    module = AnsibleModule(argument_spec={"id": {"type": "str"}, "server": {"type": "str"}}, supports_check_mode=True)
+    spec = {name: {"type": "str"} for name in ("id", "content_library", "server")}
+    module = AnsibleModule(argument_spec=spec, supports_check_mode=True)
     try:
         session = session_for({"name": "", "vsphere": {"server": module.params["server"]}})
-        found = image.find(session, module.params["id"])
+        found = image.find(session, module.params["id"], module.params["content_library"])
     except FlotillaError as error:
         module.fail_json(**error.as_result())
         raise

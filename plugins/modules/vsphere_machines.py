@@ -18,6 +18,8 @@ description:
     host, and tagged; a copy that somebody makes of it is left alone.
   - Places are looked up by name or path. A name that two things have is refused with their paths.
   - The template is settled with a pool's first machine; later machines of the pool are cloned from the same one.
+  - An item of a content library is deployed once for a cluster, as a template that carries its marks, and removed with the machines.
+  - Tags of C(vsphere.tags) are given to machines and taken away with them; those of other people stay. No machine is found by a tag.
   - DRS rules keep the machines of a pool apart, and those of a zone on its host group.
   - A disk that somebody attached to a machine is detached before the machine goes, and never destroyed.
   - The SSH host key is kept with the machine on first contact. It is returned, so that every later connection is a checked one.

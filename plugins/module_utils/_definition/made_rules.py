@@ -21,6 +21,7 @@ MADE = ("aws", "gcp", "azure", "vsphere")
 _ONLY = {
     ("api_endpoint", "dns_name"): ("aws", "azure"),
     ("image", "ssm_parameter"): ("aws",),
+    ("image", "content_library"): ("vsphere",),
 }
 
 
@@ -49,8 +50,9 @@ def only_with_made_machines(data: dict[str, Any], report: Report) -> None:
         if cloud not in clouds and data.get(path[0], {}).get(path[1]) is not None:
             set_ones.append(path)
     for path, group in groups_of(data):
-        if "ssm_parameter" in (group.get("image") or {}) and cloud in MADE and cloud not in _ONLY["image", "ssm_parameter"]:
-            set_ones.append((*path, "image", "ssm_parameter"))
+        for key in ("ssm_parameter", "content_library"):
+            if key in (group.get("image") or {}) and cloud in MADE and cloud not in _ONLY["image", key]:
+                set_ones.append((*path, "image", key))
         if "extra_disks_gib" in group.get("machine", {}) and cloud in MADE and cloud not in ("gcp", "vsphere"):
             set_ones.append((*path, "machine", "extra_disks_gib"))
     if cloud not in MADE:

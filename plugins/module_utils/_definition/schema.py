@@ -160,6 +160,14 @@ _IMAGE = mapping(
             "description": "Exact image, as the cloud names it, such as `ami-0123456789abcdef0` or "
             "`projects/debian-cloud/global/images/debian-13-trixie-v20261015`. Not with `local` and `existing`.",
         },
+        "content_library": {
+            "type": "string",
+            "minLength": 1,
+            "maxLength": 80,
+            "pattern": pattern("[^\\n/]+"),
+            "x-allowed": "the name or the id of a content library, such as images",
+            "description": "Content library that `id` is an item of, by its name: an OVF template or a VM template. With `vsphere` only.",
+        },
         "ssm_parameter": {
             "type": "string",
             "maxLength": 1011,
@@ -168,7 +176,8 @@ _IMAGE = mapping(
             "description": "SSM parameter that holds the image's id. With `aws` only.",
         },
     },
-    "Operating system of the machines: one of these keys. A file that sets one replaces those that it inherits.",
+    "Operating system of the machines: one of these keys, and `content_library` next to `id`. A file that sets one replaces those that it "
+    "inherits.",
 )
 
 _ARGUMENTS = {

@@ -53,7 +53,9 @@ def _machines(data: dict[str, Any], report: Report) -> None:
 def _images(data: dict[str, Any], report: Report) -> None:
     """Nobody publishes templates, so each machine's is named."""
     for path, image in [(("image",), data.get("image")), *(((*path, "image"), group.get("image")) for path, group in groups_of(data))]:
-        if image is not None and "id" not in image and "ssm_parameter" not in image:
+        if image and "content_library" in image and "id" not in image:
+            report(path, f"names no item of the content library {image['content_library']}: set id to the item's name, such as debian-13.")
+        elif image is not None and "id" not in image and "ssm_parameter" not in image:
             report(path, "names no template, and vSphere has none of its own: set id to the name or path of yours, such as debian-13.")
 
 

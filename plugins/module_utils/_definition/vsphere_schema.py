@@ -28,6 +28,11 @@ _PLACES = {
     "resource_pool": _named("Resource pool of the machines; the cluster's own when left out.", "kubernetes/payments"),
     "datastore": _named("Datastore of their disks; the template's own when left out, with `datastore_cluster` none.", "vsan-1"),
     "datastore_cluster": _named("Datastore cluster of their disks: of its datastores the one with the most room is taken.", "ssd"),
+    "storage_policy": _named(
+        "VM storage policy of their disks: of `datastore_cluster`, or else of all datastores of the compute cluster, those that fit it are "
+        "taken; none when left out.",
+        "Gold",
+    ),
     "network": _named("Port group, or segment of NSX, that their network card is connected to.", "k8s-nodes"),
 }
 
@@ -85,6 +90,21 @@ VSPHERE = mapping(
             "type": ["boolean", "null"],
             "description": "Whether machines start signed software only, with `efi`; `null`: as the template does.",
             "default": None,
+        },
+        "tags": {
+            # https://developer.broadcom.com/xapis/vsphere-automation-api/latest/cis/tagging/
+            "type": "object",
+            "description": "Tags of the machines, for people, backup and the like: category to tag. A category that is not there is made, "
+            "with its tag; in one of yours the tag has to be there.",
+            "x-entries": "categories and tags",
+            "propertyNames": {"pattern": pattern("[^\\n/]{1,256}"), "x-allowed": "the name of a category of at most 256 characters"},
+            "additionalProperties": {
+                "type": "string",
+                "pattern": pattern("[^\\n/]{1,256}"),
+                "x-allowed": "the name of a tag of at most 256 characters; quote numbers",
+            },
+            "maxProperties": 15,
+            "default": {},
         },
         "addresses": mapping(
             {

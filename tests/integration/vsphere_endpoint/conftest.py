@@ -60,8 +60,8 @@ def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[VsphereEndpoin
 def simulator(account: VsphereEndpoint) -> Iterator[Simulator]:
     assert account.simulator
     yield account.simulator
-    for what in ("faults", "capacity", "denied", "silent", "delay"):
-        account.simulator.put(what, {"faults": [], "denied": [], "silent": 0.0}.get(what, {}))
+    for what in ("faults", "capacity", "denied", "unfit", "silent", "delay"):
+        account.simulator.put(what, {"faults": [], "denied": [], "unfit": [], "silent": 0.0}.get(what, {}))
 
 
 @pytest.fixture

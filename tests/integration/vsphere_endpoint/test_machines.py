@@ -181,7 +181,7 @@ def test_faults_of_tasks_are_stood(session: Session, client: Client, simulator: 
 
 
 REFUSED = {
-    "NoDiskSpace": ({"datastore": "LocalDS_0"}, "VSPHERE_DATASTORE_FULL", "LocalDS_0 has no room"),
+    "NoDiskSpace": ({"datastore": "LocalDS_0"}, "VSPHERE_DATASTORE_FULL", "GiB of it are free"),
     "NoPermission": ({"privilegeId": "VirtualMachine.Provisioning.DeployTemplate"}, "VSPHERE_NO_PERMISSION", "DeployTemplate"),
     "InsufficientMemoryResourcesFault": ({}, "VSPHERE_NO_CAPACITY", "no host with room"),
     "NotEnoughLicenses": ({}, "VSPHERE_LICENCE", "licences"),
@@ -200,6 +200,15 @@ def test_what_is_refused_is_said_with_its_remedy(
         make(session, definition)
     assert caught.value.code == wanted and text in caught.value.message and caught.value.remedy, caught.value.as_result()
     assert of(client, definition) == {}
+
+
+def test_a_linked_clone_has_the_size_of_its_template(session: Session, client: Client, definition: dict[str, Any]) -> None:
+    definition["vsphere"]["clone"] = "linked"
+    definition["control_plane"]["machine"]["disk_gib"] = 40
+    with pytest.raises(FlotillaError) as caught:
+        present(session, definition, check_mode=True)
+    assert caught.value.code == "VSPHERE_TEMPLATE" and "no snapshot" in caught.value.message
+    assert "disks do not grow" in caught.value.message and of(client, definition) == {}
 
 
 def test_a_full_rack_sends_workers_elsewhere(session: Session, account: Any, simulator: Simulator, definition: dict[str, Any]) -> None:

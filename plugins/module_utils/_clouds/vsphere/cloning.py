@@ -28,8 +28,9 @@ class Copy:
     :param id: its instance UUID.
     :param tags: marks of its group and zone.
     :param machine: the pool's section ``machine``.
-    :param address: that it is told; empty where it asks a DHCP server.
     :param store: datastore of its disks; None for that of the template.
+    :param address: that it is told; empty where it asks a DHCP server.
+    :param labels: mark of the vCenter's tags that it is to get.
     """
 
     name: str
@@ -43,19 +44,23 @@ class Copy:
     store: Entry | None
     address: str
     user_data: str
+    labels: str
 
 
 def clone_spec(session: Session, stock: Stock, where: Place, copy: Copy) -> Any:
     """Return the ``CloneSpec`` of a machine, with all its marks: they are there from the moment at which it is."""
     vim, template, machine = session.vim, copy.template, copy.machine
-    disks, changes = _disks(session, template, machine)
+    disks, changes = _disks(session, template, machine, copy.site.policy)
     tags = {
         **copy.tags,
         names.TAG_NAME: copy.name,
         names.TAG_ID: copy.id,
         names.TAG_IMAGE: template.id,
         names.TAG_DISKS: names.disks(disks),
+        # A clone has the marks of what it is made from, and is no template of the cluster.
+        names.TAG_ITEM: "",
         **({names.TAG_ADDRESS: copy.address} if copy.address else {}),
+        **({names.TAG_TAGS: copy.labels} if copy.labels else {}),
     }
     options = {names.option(tag): value for tag, value in tags.items()}
     told = {
@@ -80,6 +85,15 @@ def clone_spec(session: Session, stock: Stock, where: Place, copy: Copy) -> Any:
     location = vim.vm.RelocateSpec(pool=copy.site.pool.ref, deviceChange=[_card(session, stock, template, copy.site), *changes])
     location.datastore = copy.store.ref if copy.store else None
     location.diskMoveType = "createNewChildDiskBacking" if where.linked else "moveAllDiskBackingsAndDisallowSharing"
+    if copy.site.policy and copy.store:
+        # The policy of the location is that of the machine's own files; each disk has its own.
+        location.profile = _profile(session, copy.site.policy)
+        location.disk = [
+            vim.vm.RelocateSpec.DiskLocator(
+                diskId=disk.key, datastore=copy.store.ref, diskMoveType=location.diskMoveType, profile=location.profile
+            )
+            for disk in template.devices(session, "VirtualDisk")
+        ]
     location.host = stock.host(copy.site, copy.name)
     spec = vim.vm.CloneSpec(location=location, config=config, powerOn=True, template=False)
     if where.linked and template.entry:
@@ -107,7 +121,11 @@ def _card(session: Session, stock: Stock, template: Image, site: Site) -> Any:
     return devices.VirtualDeviceSpec(operation="edit", device=card)
 
 
-def _disks(session: Session, template: Image, machine: Mapping[str, Any]) -> tuple[list[tuple[int, int]], list[Any]]:
+def _profile(session: Session, policy: str) -> list[Any]:
+    return [session.vim.vm.DefinedProfileSpec(profileId=policy)] if policy else []
+
+
+def _disks(session: Session, template: Image, machine: Mapping[str, Any], policy: str) -> tuple[list[tuple[int, int]], list[Any]]:
     """Return the disks that a machine is made with, by controller and unit, and the changes to those of the template."""
     devices = session.vim.vm.device
     disks = template.devices(session, "VirtualDisk")
@@ -132,5 +150,5 @@ def _disks(session: Session, template: Image, machine: Mapping[str, Any]) -> tup
             key=-10 - number, controllerKey=pairs[0][0], unitNumber=free[number], backing=backing, capacityInKB=int(gib) * 1024**2
         )
         pairs.append((pairs[0][0], free[number]))
-        changes.append(devices.VirtualDeviceSpec(operation="add", fileOperation="create", device=added))
+        changes.append(devices.VirtualDeviceSpec(operation="add", fileOperation="create", device=added, profile=_profile(session, policy)))
     return pairs, changes

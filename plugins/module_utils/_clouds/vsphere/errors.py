@@ -80,11 +80,12 @@ def translate(operation: str, fault: Any, user: str = "", named: str = "") -> Cl
     if "ManagedObjectNotFound" in found:
         return error(NotFound, "GONE", f"{named or 'What'} {operation} is about is not in the vCenter (any more).", "Run again.")
     if "NoDiskSpace" in found:
-        store = str(getattr(fault, "datastore", "")) or "the datastore"
+        store = str(getattr(fault, "datastore", ""))
+        details["datastore"] = store
         return error(
             NoCapacity,
             "DATASTORE_FULL",
-            f"The datastore {store} has no room for another machine{f': {named}' if named else ''}.",
+            f"The datastore {store or 'of the machine'} has no room for another machine{f': {named}' if named else ''}.",
             "Free space there, or name another datastore in the section vsphere.",
         )
     if found & _CAPACITY:
@@ -117,12 +118,7 @@ def _not_allowed(operation: str, fault: Any, found: set[str], user: str, named: 
     if "PasswordExpired" in found:
         return error(Unauthorised, "PASSWORD_EXPIRED", f"The password of {user} has expired.", "Renew it, and give the new one.")
     if "InvalidLogin" in found:
-        return error(
-            Unauthorised,
-            "LOGIN",
-            f"The vCenter does not let {user or 'nobody'} in.",
-            "Correct VMWARE_USER and VMWARE_PASSWORD; the name has its domain, such as flotilla@vsphere.local.",
-        )
+        return not_let_in(user, fault, {"fault": type(fault).__name__.rpartition(".")[2], "operation": operation})
     privilege = str(getattr(fault, "privilegeId", "") or "a privilege")
     return error(
         Unauthorised,
@@ -130,6 +126,61 @@ def _not_allowed(operation: str, fault: Any, found: set[str], user: str, named: 
         f"{user or 'The account'} lacks the privilege {privilege} on {named or 'an object'}, which {operation} needs.",
         "Give it to the account's role there, and see that it propagates to children; docs/vsphere.md lists them all.",
     )
+
+
+def not_let_in(user: str, cause: Any, details: dict[str, Any] | None = None) -> CloudError:
+    """Return what it means that the vCenter knows no such user and password."""
+    return Unauthorised(
+        "VSPHERE_LOGIN",
+        f"The vCenter does not let {user or 'nobody'} in.",
+        "Correct VMWARE_USER and VMWARE_PASSWORD; the name has its domain, such as flotilla@vsphere.local.",
+        cause,
+        details or {},
+    )
+
+
+_REST_TRANSIENT = {"busy", "concurrent_change", "error", "internal_server_error", "resource_busy", "resource_inaccessible", "timed_out"}
+
+
+def translate_rest(operation: str, status: int, document: dict[str, Any], user: str = "") -> CloudError:
+    """Return what an answer of the REST API means that is no success.
+
+    https://developer.broadcom.com/xapis/vsphere-automation-api/latest/: the standard errors, ``com.vmware.vapi.std.errors``.
+
+    :param operation: such as ``attach tag-association``.
+    """
+    kind = str(document.get("error_type") or document.get("type") or "").rpartition(".")[2].lower()
+    said = _rest_words(document)
+    details = {"fault": kind or str(status), "operation": operation}
+    if status == 401 or kind == "unauthenticated":
+        return SessionLost("VSPHERE_SESSION", f"The session at the vCenter ended before {operation}.", "Run again.", None, details)
+    if status == 403 or kind == "unauthorized":
+        return Unauthorised(
+            "VSPHERE_NO_PERMISSION",
+            f"{user or 'The account'} may not do {operation}{said}.",
+            "Give its role what docs/vsphere.md lists for tags, storage policies and content libraries.",
+            None,
+            details,
+        )
+    if status == 404 or kind == "not_found":
+        return NotFound("VSPHERE_GONE", f"What {operation} is about is not in the vCenter (any more){said}.", "Run again.", None, details)
+    if kind == "already_exists":
+        return AlreadyExists("VSPHERE_NAME_TAKEN", f"{operation}: the name is taken{said}.", "Run again.", None, details)
+    if status in (429, 502, 503, 504) or kind == "service_unavailable":
+        return Throttled("VSPHERE_OVERLOADED", f"The vCenter has too much to do for {operation}{said}.", "Run again later.", None, details)
+    if kind in _REST_TRANSIENT or (status >= 500 and not kind):
+        return Transient("VSPHERE_BUSY", f"{operation} was not done: {kind or status}{said}.", "Run again.", None, details)
+    return Refused(
+        "VSPHERE_REFUSED", f"The vCenter refused {operation}: {kind or status}{said}.", "Correct the section vsphere.", None, details
+    )
+
+
+def _rest_words(document: dict[str, Any]) -> str:
+    value = document.get("value")
+    messages = document.get("messages") or (value.get("messages") if isinstance(value, dict) else None) or ()
+    texts = [str(message.get("default_message") or "") for message in messages if isinstance(message, dict)]
+    text = " ".join(" ".join(texts).split()).rstrip(".")
+    return f": {text}" if text else ""
 
 
 def _words(fault: Any) -> str:

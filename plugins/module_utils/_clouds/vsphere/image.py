@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..._errors import FlotillaError
+from ..._machines.retry import Caller
+from . import library
 from .session import Entry, Session
 from .stock import Stock
 
@@ -21,6 +23,8 @@ _DETAILS = (
     "config.guestFullName",
     "config.firmware",
     "config.version",
+    'config.extraConfig["disk.EnableUUID"]',
+    "config.vAppConfig.property",
     "config.hardware.device",
     "snapshot.currentSnapshot",
     "guest.toolsVersionStatus2",
@@ -30,10 +34,13 @@ _DETAILS = (
 
 @dataclass(frozen=True)
 class Image:
-    """A template as the vCenter describes it.
+    """A template, or an item of a content library, as the vCenter describes it.
 
-    :param id: its instance UUID, which stays when it is renamed or moved.
-    :param disks: controller, unit and GiB of each disk.
+    :param id: its instance UUID, which stays when it is renamed or moved; of an item the library's id of it.
+    :param kind: ``template``, or the type of an item, such as ``ovf``.
+    :param library: the content library of an item; empty for a template.
+    :param disk_uuid: whether its disks show their identity. Machines' always do.
+    :param cloud_init: whether it asks for the settings of cloud-init, as cloud images do; None where the vCenter can not know.
     """
 
     id: str
@@ -47,13 +54,22 @@ class Image:
     template: bool = False
     snapshot: bool = False
     tools: str = ""
+    disk_uuid: bool = False
+    cloud_init: bool | None = None
+    kind: str = "template"
+    library: str = ""
+    version: str = ""
     problems: tuple[str, ...] = ()
     entry: Entry | None = field(default=None, compare=False, repr=False)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the template as modules return it."""
-        names = ("id", "name", "path", "os", "firmware", "hardware", "disk_gib", "network_cards", "template", "snapshot", "tools")
-        return {**{name: getattr(self, name) for name in names}, "ready": not self.problems, "problems": list(self.problems)}
+        names = (
+            *("id", "name", "path", "kind", "version", "os", "firmware", "hardware", "disk_gib", "network_cards", "template"),
+            *("snapshot", "tools", "disk_uuid", "cloud_init"),
+        )
+        shown = {name: getattr(self, name) for name in names}
+        return {**shown, "content_library": self.library, "ready": not self.problems, "problems": list(self.problems)}
 
     def devices(self, session: Session, kind: str) -> list[Any]:
         """Return its devices of a type such as ``VirtualDisk``."""
@@ -74,13 +90,29 @@ def resolve(stock: Stock, wanted: str, setting: str = "image.id") -> Image:
     return describe(stock, [found])[0]
 
 
-def find(session: Session, wanted: str | None) -> list[Image]:
-    """Return one template, or all that the account sees, ordered by path."""
+def find(session: Session, wanted: str | None, content_library: str | None = None) -> list[Image]:
+    """Return one image, or all that the account sees: templates, and items of content libraries, each ordered by path.
+
+    :param wanted: a template, or with ``content_library`` an item of it; None for all.
+    :param content_library: a library whose items are meant, and no templates.
+    """
+    call = Caller(session.clock)
+    if content_library and wanted:
+        return [_of_item(call(library.find, session, content_library, wanted, "id"))]
+    if content_library:
+        return [_of_item(item) for item in call(library.items, session, content_library)]
     stock = Stock(session)
     if wanted:
         return [resolve(stock, wanted)]
     templates = [entry for entry in stock.of(session.vim.VirtualMachine) if entry.values.get("config.template")]
-    return sorted(describe(stock, templates), key=lambda image: image.path)
+    found = sorted(describe(stock, templates), key=lambda image: image.path)
+    return [*found, *(_of_item(item) for item in call(library.items, session, None))]
+
+
+def _of_item(item: library.Item) -> Image:
+    """Return what is known of an item. What is in it, a vCenter tells only of what is deployed."""
+    about = {"kind": item.kind, "library": item.library, "version": item.version}
+    return Image(id=item.id, name=item.name, path=item.path, problems=item.problems, **about)
 
 
 def describe(stock: Stock, entries: Sequence[Entry]) -> list[Image]:
@@ -99,6 +131,8 @@ def _image(stock: Stock, entry: Entry) -> Image:
     disks = [device for device in hardware if isinstance(device, devices.VirtualDisk)]
     cards = [device for device in hardware if isinstance(device, devices.VirtualEthernetCard)]
     tools = str(values.get("guest.toolsVersionStatus2") or "")
+    option = values.get('config.extraConfig["disk.EnableUUID"]')
+    asked = {str(one.id) for one in values.get("config.vAppConfig.property") or ()}
     problems = []
     if not values.get("config.template"):
         problems.append("it is a virtual machine, not a template")
@@ -118,6 +152,9 @@ def _image(stock: Stock, entry: Entry) -> Image:
         template=bool(values.get("config.template")),
         snapshot=values.get("snapshot.currentSnapshot") is not None,
         tools=tools,
+        disk_uuid=option is not None and str(option.value).lower() == "true",
+        # https://docs.cloud-init.io/en/latest/reference/datasources/ovf.html
+        cloud_init=True if "user-data" in asked else None,
         problems=tuple(problems),
         entry=entry,
     )
@@ -137,6 +174,8 @@ def check(image: Image, linked: bool, disk_gib: int, pool: str) -> None:
         problems.append("vsphere.clone is linked, and it has no snapshot to be linked to")
     if disk_gib and disk_gib < image.disk_gib:
         problems.append(f"its disk has {image.disk_gib} GiB, and disk_gib of pool {pool} is {disk_gib}: disks only grow")
+    if linked and image.disk_gib and disk_gib > image.disk_gib:
+        problems.append(f"disks do not grow with vsphere.clone: linked, and disk_gib of pool {pool} is not its {image.disk_gib} GiB")
     if problems:
         raise FlotillaError(
             "VSPHERE_TEMPLATE",

@@ -32,11 +32,15 @@ TAG_ID = "flotilla-id"
 TAG_IMAGE = "flotilla-image"
 TAG_ADDRESS = "flotilla-address"
 TAG_DISKS = "flotilla-disks"
+TAG_TAGS = "flotilla-tags"
+"""The tags of the vCenter that the machine was given here."""
+TAG_ITEM = "flotilla-item"
+"""Of a template that was made from an item of a content library: the item's id and version."""
 HOST_KEY = "flotilla-host-key"
 
 OWNER = (TAG_CLUSTER, TAG_FOUNDATION, TAG_POOL, TAG_NAME, TAG_ID, TAG_ADDRESS)
 """What is read of every virtual machine of the vCenter."""
-MARKS = (*OWNER, TAG_ROLE, TAG_UID, TAG_GENERATION, TAG_SPEC_HASH, TAG_ZONE, TAG_IMAGE, TAG_DISKS, HOST_KEY)
+MARKS = (*OWNER, TAG_ROLE, TAG_UID, TAG_GENERATION, TAG_SPEC_HASH, TAG_ZONE, TAG_IMAGE, TAG_DISKS, TAG_TAGS, TAG_ITEM, HOST_KEY)
 _PREFIX = "guestinfo.flotilla."
 
 DEFAULT_ZONE = "default"
@@ -67,6 +71,7 @@ class Spot:
     host_group: str
     datastore: str
     datastore_cluster: str
+    storage_policy: str
     network: str
 
 
@@ -128,6 +133,7 @@ class Place:
     :param addresses: None where machines ask a DHCP server.
     :param avoid: addresses that are no machine's own.
     :param segments: role -> segment; empty where machines are on a network of the user's.
+    :param tags: tags of the vCenter that machines get: category -> name.
     """
 
     cluster: str
@@ -142,6 +148,7 @@ class Place:
     addresses: Addresses | None
     avoid: tuple[str, ...]
     segments: Mapping[str, Segment] = field(default_factory=dict)
+    tags: Mapping[str, str] = field(default_factory=dict)
 
     def addresses_of(self, role: str) -> Addresses | None:
         """Return where the addresses of a role's machines come from; None where they ask a DHCP server."""
@@ -186,6 +193,7 @@ def place(definition: Mapping[str, Any], network: Mapping[str, Any] | None = Non
         addresses=_addresses(section.get("addresses"), definition),
         avoid=tuple(str(endpoint[key]) for key in ("address",) if endpoint.get(key)),
         segments=_segments(network or {}, definition),
+        tags={str(category): str(name) for category, name in (section.get("tags") or {}).items()},
     )
 
 
@@ -205,6 +213,7 @@ def _spot(zone: str, section: Mapping[str, Any]) -> Spot:
         resource_pool=value("resource_pool"),
         host_group=str(own.get("host_group") or ""),
         network=value("network"),
+        storage_policy=value("storage_policy"),
         **stores,
     )
 

@@ -10,11 +10,14 @@ from typing import Any
 
 from ..._machines.cloud import Refused
 from . import layout as names
-from . import tasks
+from . import tags, tasks
 from .seen import marks
 from .session import Entry, Session, moid
 
-_LEAVING = ("name", "runtime.powerState", "config.files.vmPathName", "config.hardware.device", names.path(names.TAG_DISKS))
+_LEAVING = (
+    *("name", "runtime.powerState", "config.files.vmPathName", "config.hardware.device"),
+    *(names.path(tag) for tag in (names.TAG_DISKS, names.TAG_TAGS)),
+)
 
 
 def read(session: Session, refs: Mapping[str, Any]) -> list[Entry]:
@@ -25,18 +28,26 @@ def read(session: Session, refs: Mapping[str, Any]) -> list[Entry]:
     return session.read(session.objects(list(refs.values()), _LEAVING)) if refs else []
 
 
-def remove(session: Session, refs: Mapping[str, Any], found: Sequence[Entry]) -> None:
-    """Power machines off and destroy them, after the disks of other people were detached.
+def remove(session: Session, refs: Mapping[str, Any], found: Sequence[Entry]) -> set[str]:
+    """Power machines off and destroy them, after the disks of other people and the tags that were given here were taken from them.
 
     :param refs: any names -> objects.
     :param found: what `read` told of them.
+    :returns: ids of the tags that they had been given.
     :raises CloudError: why one of them did not go.
     """
     _give_back(session, found)
+    given: set[str] = set()
+    for entry in found:
+        # A vCenter forgets the tags of what is gone some time later; one that is asked for them meanwhile should not count it.
+        had = {tag.id for tag in tags.read_mark(marks(entry).get(names.TAG_TAGS, ""))}
+        tags.detach(session, entry.ref, had)
+        given |= had
     running = {entry.id for entry in found if entry.values.get("runtime.powerState") != "poweredOff"}
     on = {number: ref for number, ref in refs.items() if moid(ref) in running}
     tasks.raise_first(tasks.do(session, "PowerOffVM_Task", on), but=("InvalidPowerState", "ManagedObjectNotFound"))
     tasks.raise_first(tasks.do(session, "Destroy_Task", refs), but=("ManagedObjectNotFound",))
+    return given
 
 
 def _give_back(session: Session, entries: Sequence[Entry]) -> None:

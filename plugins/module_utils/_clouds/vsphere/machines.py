@@ -14,7 +14,7 @@ from .. import first_contact
 from .. import machines as fleet
 from ..result import Result
 from . import layout as names
-from . import rules
+from . import library, rules, tags
 from .provider import Vsphere
 from .seen import marks
 from .session import Session, close_sessions, session_for
@@ -48,13 +48,21 @@ def present(
     def do(cloud: Vsphere) -> Result:
         return fleet.present(cloud, definition, wait_timeout=wait_timeout, check_mode=check_mode, **options)
 
-    return _with_rules(session, definition, check_mode, do, network)
+    return _followed(session, definition, check_mode, do, network)
 
 
-def _with_rules(
-    session: Session, definition: dict[str, Any], check_mode: bool, do: Callable[[Vsphere], Result], network: dict[str, Any] | None = None
+def _followed(
+    session: Session,
+    definition: dict[str, Any],
+    check_mode: bool,
+    do: Callable[[Vsphere], Result],
+    network: dict[str, Any] | None = None,
+    ending: bool = False,
 ) -> Result:
-    """Do something to the machines, and have the rules follow them."""
+    """Do something to the machines, and have rules and tags follow them.
+
+    :param ending: whether all machines go.
+    """
     cloud = Vsphere(session, names.place(definition, network), definition, planning=check_mode)
     known = rules.Rules(session, cloud.where)
     Caller(session.clock)(known.look)
@@ -68,7 +76,32 @@ def _with_rules(
                 found.append(rules.Member(machine["pool"], machine["zone"], cluster, ref))
         return found
 
-    return rules.follow(known, result, members, check_mode)
+    rules.follow(known, result, members, check_mode)
+
+    def bearers(fresh: bool) -> list[tags.Bearer]:
+        there = {machine.id for machine in cloud.observe()} if fresh else cloud.refs.keys()
+        wanted = {machine["id"]: machine["name"] for machine in result.value["machines"] if machine["id"] in there}
+        return [tags.Bearer(name, cloud.refs[number], cloud.tags_of[name]) for number, name in wanted.items()]
+
+    before = {name: cloud.tags_at_first[name] for name in result.before.get("machines", ())}
+    tags.follow(cloud.labels, result, bearers, before, check_mode)
+    if ending:
+        tags.leave(cloud.labels, result, cloud.tags_gone, check_mode)
+    return _without_templates(cloud, result, check_mode, ending)
+
+
+def _without_templates(cloud: Vsphere, result: Result, check_mode: bool, ending: bool) -> Result:
+    """Remove the templates that were made from a content library for machines that have gone, or say that they would be."""
+    call = Caller(cloud.clock)
+    used = {cloud.images_of.get(machine["id"], "") for machine in result.value["machines"]}
+    used |= set() if ending else {image.id for image in cloud.images.values()}
+    unused = [entry for entry in cloud.templates.values() if entry.values.get("config.instanceUuid") not in used]
+    if ending and library.wanted(cloud.definition):
+        unused += call(library.left_over, cloud.session, cloud.where, cloud.uid)
+    if unused and not check_mode:
+        call(library.remove, cloud.session, unused)
+    result.changed = result.changed or bool(unused)
+    return result
 
 
 def observed(session: Session, definition: dict[str, Any]) -> Result:
@@ -89,12 +122,12 @@ def neighbours(session: Session, definition: dict[str, Any]) -> dict[str, list[s
 
 def removed(session: Session, definition: dict[str, Any], ids: Sequence[str], *, check_mode: bool = False) -> Result:
     """Remove exactly these machines of the cluster, see `fleet.removed`."""
-    return _with_rules(session, definition, check_mode, lambda cloud: fleet.removed(cloud, ids, check_mode=check_mode))
+    return _followed(session, definition, check_mode, lambda cloud: fleet.removed(cloud, ids, check_mode=check_mode))
 
 
 def absent(session: Session, definition: dict[str, Any], *, check_mode: bool = False) -> Result:
     """Remove every machine of the cluster, see `fleet.absent`."""
-    return _with_rules(session, definition, check_mode, lambda cloud: fleet.absent(cloud, check_mode=check_mode))
+    return _followed(session, definition, check_mode, lambda cloud: fleet.absent(cloud, check_mode=check_mode), ending=True)
 
 
 def _reader(session: Session, definition: dict[str, Any]) -> Vsphere:

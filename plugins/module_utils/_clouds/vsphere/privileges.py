@@ -22,11 +22,23 @@ FOLDER = (
     *("VirtualMachine.Interact.PowerOn", "VirtualMachine.Interact.PowerOff"),
 )
 TEMPLATE = ("VirtualMachine.Provisioning.DeployTemplate", "VirtualMachine.Provisioning.Clone")
+DEPLOY = ("VApp.Import", "VirtualMachine.Inventory.Create", "VirtualMachine.Provisioning.MarkAsTemplate")
+SNAPSHOT = ("VirtualMachine.State.CreateSnapshot",)
+"""On the folder, where templates are made from items of content libraries, and where linked clones build on these."""
 POOL = ("Resource.AssignVMToPool",)
 DATASTORE = ("Datastore.AllocateSpace",)
 NETWORK = ("Network.Assign",)
 CLUSTER = ("Host.Inventory.EditCluster",)
 """For rules that keep machines apart or on a group of hosts."""
+TAGGED = ("InventoryService.Tagging.AttachTag", "InventoryService.Tagging.ObjectAttachable")
+"""On the folder of machines that get tags."""
+TAGS = {
+    "category": ("InventoryService.Tagging.CreateCategory", "InventoryService.Tagging.DeleteCategory"),
+    "tag": ("InventoryService.Tagging.CreateTag", "InventoryService.Tagging.DeleteTag"),
+}
+"""On the vCenter, where a category or a tag has to be made."""
+POLICY = ("StorageProfile.View",)
+"""On the vCenter, where disks have a storage policy."""
 
 
 def check(session: Session, wanted: Iterable[tuple[Entry, str, Sequence[str]]]) -> None:

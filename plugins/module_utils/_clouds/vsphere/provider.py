@@ -17,22 +17,24 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ..._errors import FlotillaError
-from ..._machines.cloud import CloudError, Limits, NotFound, Refused, Transient
+from ..._machines.cloud import CloudError, Limits, NoCapacity, NotFound, Refused, Transient
 from ..._machines.model import CONTROL_PLANE_POOL, DEAD_STATES, Changes, Machine, MachineGroup, Order
 from ..._machines.plan import suffixes
-from ..._machines.retry import Caller
+from ..._machines.retry import Caller, Patience
 from ..._machines.user_data import user_data
 from .. import first_contact
 from ..machines import pool_of
 from . import cloning, leaving, privileges, seen, tasks
 from . import image as images
 from . import layout as names
+from . import library as library_items
 from .errors import AlreadyExists
 from .image import Image
 from .layout import HOST_KEY, Place, Segment
 from .seen import marks, to_machine
-from .session import Entry, Session, moid
+from .session import TASK_TIMEOUT, Entry, Session, moid
 from .stock import Site, Stock
+from .tags import Tag, Tags, read_mark, written
 
 GENERATION = "1"
 _ENGINE_TAGS = (names.TAG_UID, names.TAG_FOUNDATION, names.TAG_CLUSTER, names.TAG_SPEC_HASH, names.TAG_GENERATION)
@@ -65,12 +67,19 @@ class Vsphere:
         self.refs: dict[str, Any] = {}
         self.pools: dict[str, str] = {}
         self.taken: set[str] = set()
+        self.tags_of: dict[str, frozenset[Tag]] = {}
+        self.tags_at_first: dict[str, frozenset[Tag]] = {}
+        self.tags_gone: set[str] = set()
+        self.images_of: dict[str, str] = {}
+        self.templates: dict[str, Entry] = {}
+        self.labels = Tags(session, where)
         self._uid = ""
         self._asked: set[str] = set()
         self._begun: set[str] = set()
         self._stock: Stock | None = None
         self._sites: dict[tuple[str, str], Site] = {}
         self._keys: list[str] | None = None
+        self._template_stores: dict[str, Entry | None] = {}
         self._lock = threading.Lock()
 
     @property
@@ -115,12 +124,18 @@ class Vsphere:
             return []
         found = []
         for entry in self.session.read(self.session.objects(refs, seen.DETAILS)):
+            if marks(entry).get(names.TAG_ITEM) and marks(entry).get(names.TAG_UID) == self.uid:
+                self.templates[entry.id] = entry
+                continue
             machine = to_machine(entry, self.where.avoid)
             if machine is None:
                 continue
             if check:
                 self._check(machine)
             self.refs[machine.id] = entry.ref
+            self.images_of[machine.id] = machine.image
+            self.tags_of[machine.name] = read_mark(marks(entry).get(names.TAG_TAGS, ""))
+            self.tags_at_first.setdefault(machine.name, self.tags_of[machine.name])
             if entry.values.get("resourcePool") is not None:
                 self.pools[machine.id] = moid(entry.values["resourcePool"])
             found.append(machine)
@@ -204,16 +219,21 @@ class Vsphere:
             if group.pool in self.images:
                 continue
             pool = pool_of(self.definition, group.pool)
-            wanted = str((pool.get("image") or self.definition.get("image") or {}).get("id") or "")
+            image = pool.get("image") or self.definition.get("image") or {}
+            wanted = str(image.get("id") or "")
             peers = [
                 m for m in observed if m.pool == group.pool and m.spec_hash == group.spec_hash and m.state not in DEAD_STATES and m.image
             ]
             peers.sort(key=lambda machine: (machine.created, machine.id), reverse=True)
-            found = self._template(peers[0].image if peers else wanted, wanted, group)
+            if image.get("content_library"):
+                found = self._from_library(str(image["content_library"]), wanted, peers[0].image if peers else "", group)
+            else:
+                found = self._template(peers[0].image if peers else wanted, wanted, group)
             images.check(found, self.where.linked, int((pool.get("machine") or {}).get("disk_gib") or 0), group.pool)
             self.images[group.pool] = found
             for zone in group.zones:
                 self.site(zone, group.role)
+        Caller(self.clock)(self.labels.prepare, self.planning)
 
     def _template(self, number: str, wanted: str, group: MachineGroup) -> Image:
         try:
@@ -221,12 +241,39 @@ class Vsphere:
         except FlotillaError as error:
             if number == wanted or error.code != "VSPHERE_UNKNOWN":
                 raise
+            raise _template_gone(group, wanted, error) from error
+
+    def _from_library(self, library: str, wanted: str, settled: str, group: MachineGroup) -> Image:
+        """Return the template that the cluster has of an item of a content library; it is made unless nothing is.
+
+        :param settled: instance UUID of the template that the group's machines were made from; empty where there are none.
+        """
+        if settled:
+            try:
+                return images.resolve(self.stock, settled)
+            except FlotillaError as error:
+                if error.code != "VSPHERE_UNKNOWN":
+                    raise
+        call = Caller(self.clock, patience=Patience(call=TASK_TIMEOUT))
+        item = call(library_items.find, self.session, library, wanted)
+        if item.problems:
             raise FlotillaError(
-                "VSPHERE_TEMPLATE_GONE",
-                f"The template that the machines of pool {group.pool} were made from is gone, and new ones are to be like them.",
-                f"Put it back, or name its successor in image.id in place of {wanted} and replace the machines.",
-                error,
-            ) from error
+                "VSPHERE_TEMPLATE",
+                f"From the item {item.path} no machines can be made for pool {group.pool}: {'; '.join(item.problems)}.",
+                "Name another item in image.id.",
+            )
+        number = names.machine_id(self.uid, item.template(self.where, self.uid))
+        if settled and settled != number:
+            raise _template_gone(group, wanted, None)
+        if self.planning:
+            there = [entry for entry in self.stock.of(self.session.vim.VirtualMachine) if entry.values.get("config.instanceUuid") == number]
+            return images.describe(self.stock, there)[0] if there else Image(id=number, name=item.name, path=item.path, snapshot=True)
+        site = self.site(group.zones[0], group.role)
+        if number not in self._template_stores:
+            self._template_stores[number] = self.stock.store(site, -(-item.bytes // 1024**3))
+        store = self._template_stores[number]
+        made = call(library_items.prepare, self.session, self.where, self.uid, item, site, store)
+        return images.describe(self.stock, [made])[0]
 
     def check_sizes(self, groups: Sequence[MachineGroup]) -> None:
         """Fail when the account may not make machines, or a datastore has no room for one: clones say so only when others are made.
@@ -250,7 +297,14 @@ class Vsphere:
     def _needed(self, groups: Sequence[MachineGroup]) -> list[tuple[Entry, str, Sequence[str]]]:
         """Return what has to be allowed on which things."""
         found: list[tuple[Entry, Sequence[str]]] = []
-        templates = [(image.entry, image.path, privileges.TEMPLATE) for image in self.images.values() if image.entry]
+        deploying = [group for group in groups if self._deploys(group)]
+        for group in deploying:
+            site = self.site(group.zones[0], group.role)
+            found += [(site.folder, (*privileges.DEPLOY, *privileges.TEMPLATE)), (site.pool, ("VApp.Import",))]
+            found += [(site.folder, privileges.SNAPSHOT)] if self.where.linked else []
+        templates: list[tuple[Entry, str, Sequence[str]]] = [
+            (image.entry, image.path, privileges.TEMPLATE) for image in self.images.values() if image.entry
+        ]
         for group in groups:
             for zone in group.zones:
                 site = self.site(zone, group.role)
@@ -259,7 +313,20 @@ class Vsphere:
                 found += [(store, privileges.DATASTORE) for store in site.stores]
                 if site.hosts or self.where.anti_affinity != "none":
                     found.append((site.cluster, privileges.CLUSTER))
+        if self.where.tags:
+            found += [(self.site(zone, group.role).folder, privileges.TAGGED) for group in groups for zone in group.zones]
+        root = Entry(self.session.content.rootFolder)
+        everywhere = [privilege for kind in sorted(self.labels.missing) for privilege in privileges.TAGS[kind]]
+        if any(spot.storage_policy for spot in self.where.spots.values()):
+            everywhere += privileges.POLICY
+        if everywhere:
+            templates.append((root, "the vCenter", everywhere))
         return [*templates, *((entry, self.stock.path(entry), needed) for entry, needed in found)]
+
+    def _deploys(self, group: MachineGroup) -> bool:
+        """Tell whether a group's machines are made from an item of a content library."""
+        pool = pool_of(self.definition, group.pool)
+        return bool((pool.get("image") or self.definition.get("image") or {}).get("content_library"))
 
     def _disk_gib(self, group: MachineGroup) -> int:
         machine = pool_of(self.definition, group.pool).get("machine") or {}
@@ -277,6 +344,7 @@ class Vsphere:
             "site": [
                 *(site.cluster.id, site.pool.id, site.folder.id),
                 *(site.network.id if site.network else "", sorted(store.id for store in site.stores)),
+                *([site.policy] if site.policy else []),
             ],
             "how": [self.where.linked, self.where.firmware, self.where.secure_boot, self.where.addresses_of(group.role) is not None],
         }
@@ -351,6 +419,7 @@ class Vsphere:
                 return self._about_template(error, template)
 
         outcomes = tasks.finish(self.session, tasks.together(begin, wanted))
+        outcomes = {name: self._with_room(outcome) for name, outcome in outcomes.items()}
         self._let_go(outcomes, dict(zip(wanted, addresses)))
         return outcomes
 
@@ -364,6 +433,19 @@ class Vsphere:
             "Put it back, or correct image.id, and run again.",
             error,
         )
+
+    def _with_room(self, outcome: Any) -> Any:
+        """Return an outcome, which says how much is free where it is that a datastore has no room."""
+        named = outcome.details.get("datastore") if isinstance(outcome, NoCapacity) else ""
+        stores = [store for store in self.stock.of(self.session.vim.Datastore) if named and store.values.get("name") == named]
+        if not stores:
+            return outcome
+        try:
+            free = self.session.read(self.session.objects([stores[0].ref], ["summary.freeSpace"]))[0].values["summary.freeSpace"]
+        except (CloudError, LookupError):
+            return outcome
+        told = f"{outcome.message.rstrip('.')}; {int(free) // 1024**3} GiB of it are free."
+        return NoCapacity(outcome.code, told, outcome.remedy, outcome.cause, outcome.details)
 
     def _let_go(self, outcomes: Mapping[str, Any], addresses: Mapping[str, str]) -> None:
         """Have the addresses of machines that were not made be free again."""
@@ -384,6 +466,7 @@ class Vsphere:
             store=self.stock.store(site, self._disk_gib(group)),
             address=address,
             user_data=self._user_data(),
+            labels=written(self.labels.known),
         )
         return cloning.clone_spec(self.session, self.stock, self.where, copy)
 
@@ -424,4 +507,13 @@ class Vsphere:
             refs = self._refs(machines)
             found = leaving.read(self.session, refs)
         if refs:
-            leaving.remove(self.session, refs, found)
+            self.tags_gone |= leaving.remove(self.session, refs, found)
+
+
+def _template_gone(group: MachineGroup, wanted: str, error: FlotillaError | None) -> FlotillaError:
+    return FlotillaError(
+        "VSPHERE_TEMPLATE_GONE",
+        f"The template that the machines of pool {group.pool} were made from is gone, and new ones are to be like them.",
+        f"Put it back, or name its successor in image.id in place of {wanted} and replace the machines.",
+        error,
+    )

@@ -77,7 +77,8 @@ def marks(entry: Entry) -> dict[str, str]:
     found = {}
     for tag in names.MARKS:
         option = entry.values.get(names.path(tag))
-        if option is not None:
+        # A vCenter forgets a mark that is set to nothing.
+        if option is not None and option.value:
             found[tag] = str(option.value)
     return found
 
@@ -115,7 +116,7 @@ def to_machine(entry: Entry, avoid: Sequence[str] = ()) -> Machine | None:
         image=tags.get(names.TAG_IMAGE, ""),
         reason=reason if state != RUNNING else "",
         created=made.timestamp() if made else 0.0,
-        tags={tag: value for tag, value in tags.items() if tag not in (HOST_KEY, names.TAG_DISKS)},
+        tags={tag: value for tag, value in tags.items() if tag not in (HOST_KEY, names.TAG_DISKS, names.TAG_TAGS, names.TAG_ITEM)},
     )
 
 

@@ -11,6 +11,7 @@ https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/
 from __future__ import annotations
 
 import http.client
+import http.cookies
 import os
 import random
 import ssl
@@ -29,11 +30,13 @@ from ..._machines.retry import Clock
 from ..patience import Patient
 from . import errors
 from .errors import SessionLost
+from .rest import Rest
 
 # Those of AWX's credential type and of community.vmware.
 HOST, USER, PASSWORD, PORT, VALIDATE = "VMWARE_HOST", "VMWARE_USER", "VMWARE_PASSWORD", "VMWARE_PORT", "VMWARE_VALIDATE_CERTS"
 _VERSION = "vim.version.v7_0"
-"""The oldest that is spoken; newer vCenters speak it, too."""
+_STORAGE_VERSION = "pbm.version.v7_0"
+"""The oldest that are spoken; newer vCenters speak them, too."""
 _TIMEOUT = 120.0
 _FIRST_ANSWER = 8.0
 """Seconds for which a session that never got an answer tries again: after that it is no passing fault but a wrong address."""
@@ -107,15 +110,22 @@ class Session(Patient):
                 f"There is no login for {server}.",
                 f"Set {USER} and {PASSWORD}, or give the job a credential of the type VMware vCenter.",
             )
-        self.vim, self._vmodl = pyVmomi.vim, pyVmomi.vmodl
-        self._stub = pyVmomi.SoapStubAdapter(
-            host=server,
+        self.vim, self.pbm, self._vmodl = pyVmomi.vim, pyVmomi.pbm, pyVmomi.vmodl
+        self._context = self._trust()
+        self._adapter = pyVmomi.SoapStubAdapter
+        self._stub = self._stub_of("/sdk", _VERSION)
+        self.rest = Rest(server, self._port, self.user, self._password, self._context, self.calls)
+
+    def _stub_of(self, path: str, version: str, **more: Any) -> Any:
+        return self._adapter(
+            host=self.server,
             port=self._port,
-            path="/sdk",
-            version=_VERSION,
-            sslContext=self._trust(),
+            path=path,
+            version=version,
+            sslContext=self._context,
             poolSize=_POOL,
             httpConnectionTimeout=_TIMEOUT,
+            **more,
         )
 
     def _trust(self) -> ssl.SSLContext:
@@ -151,6 +161,26 @@ class Session(Patient):
         except SessionLost:
             self._sign_in(epoch)
             return self._do(found, method, parameters)
+
+    def storage(self, manager: str, method: str, **parameters: Any) -> Any:
+        """Make one call of the API of storage policies, as `call` does; it knows the session by the cookie of the other API.
+
+        https://developer.broadcom.com/xapis/vmware-storage-policy-api/latest/
+
+        :param manager: such as ``profileManager``.
+        """
+        epoch = self._signed_in()
+        try:
+            return self._do(self._storage_manager(manager), method, parameters)
+        except SessionLost:
+            self._sign_in(epoch)
+            return self._do(self._storage_manager(manager), method, parameters)
+
+    def _storage_manager(self, manager: str) -> Any:
+        cookie = http.cookies.SimpleCookie(self._stub.cookie)["vmware_soap_session"].value
+        stub = self._stub_of("/pbm", _STORAGE_VERSION, requestContext={"vcSessionCookie": cookie})
+        content = self._do(self.pbm.ServiceInstance("ServiceInstance", stub), "PbmRetrieveServiceContent", {})
+        return getattr(content, manager)
 
     def _do(self, target: Any, method: str, parameters: Mapping[str, Any], signing: bool = False) -> Any:
         if self._begun is None:
@@ -203,6 +233,7 @@ class Session(Patient):
 
     def close(self) -> None:
         """End the session: a vCenter has room for a few hundred of them, and forgets one that is idle only after half an hour."""
+        self.rest.close()
         if not self._epoch:
             return
         self._epoch = 0

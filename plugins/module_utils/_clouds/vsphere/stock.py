@@ -17,6 +17,8 @@ from typing import Any
 from urllib.parse import unquote
 
 from ..._errors import FlotillaError
+from ..._machines.retry import Caller
+from . import policies
 from .layout import Place, Segment, Spot
 from .session import Entry, Session, moid
 
@@ -31,6 +33,7 @@ class Site:
     :param stores: datastores to choose from; none where the template's own is good.
     :param network: of the machines; None while the vCenter does not show their segment of NSX.
     :param hosts: those that they are to run on; none where DRS chooses.
+    :param policy: id of the storage policy of their disks; empty for that of the datastore.
     """
 
     cluster: Entry
@@ -39,6 +42,7 @@ class Site:
     network: Entry | None
     stores: tuple[Entry, ...] = ()
     hosts: tuple[Entry, ...] = ()
+    policy: str = ""
 
 
 @dataclass
@@ -47,6 +51,7 @@ class Stock:
 
     session: Session
     entries: dict[str, Entry] = field(default_factory=dict)
+    _policies: dict[str, str] = field(default_factory=dict)
     _promised: dict[str, int] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -56,7 +61,7 @@ class Stock:
         wanted = {
             vim.Datacenter: named,
             vim.Folder: named,
-            vim.ClusterComputeResource: [*named, "resourcePool", "configurationEx", "network"],
+            vim.ClusterComputeResource: [*named, "resourcePool", "configurationEx", "network", "datastore"],
             vim.ComputeResource: [*named, "resourcePool"],
             vim.ResourcePool: [*named, "owner"],
             vim.Datastore: [*named, "summary.freeSpace", "summary.accessible", "summary.maintenanceMode"],
@@ -149,7 +154,10 @@ class Stock:
             self._segment(segment, networks, cluster) if segment else self.one("network", spot.network, networks, f"{setting}.network")
         )
         stores = self._stores(of(vim.Datastore), of(vim.StoragePod), spot, setting)
-        return Site(cluster, pool, folder, network, stores, self._hosts(cluster, spot, setting))
+        policy = ""
+        if spot.storage_policy:
+            policy, stores = self._of_policy(spot, setting, stores or self._near(cluster, of(vim.Datastore)))
+        return Site(cluster, pool, folder, network, stores, self._hosts(cluster, spot, setting), policy)
 
     def _segment(self, segment: Segment, networks: Sequence[Entry], cluster: Entry) -> Entry | None:
         """Return what a vCenter shows of a segment of NSX: a port group of each switch that is prepared for it, or an opaque network.
@@ -210,10 +218,7 @@ class Stock:
         members = [
             entry
             for entry in stores
-            if entry.values.get("parent") is not None
-            and moid(entry.values["parent"]) == pod.id
-            and entry.values.get("summary.accessible")
-            and str(entry.values.get("summary.maintenanceMode") or "normal") == "normal"
+            if entry.values.get("parent") is not None and moid(entry.values["parent"]) == pod.id and _usable(entry)
         ]
         if not members:
             raise FlotillaError(
@@ -222,6 +227,28 @@ class Stock:
                 "Look at them in the vSphere Client: they are in maintenance mode or can not be reached.",
             )
         return tuple(members)
+
+    def _near(self, cluster: Entry, stores: Sequence[Entry]) -> tuple[Entry, ...]:
+        """Return the datastores that hosts of a compute cluster have, and that can be used now."""
+        near = {moid(ref) for ref in cluster.values.get("datastore") or ()}
+        return tuple(entry for entry in stores if entry.id in near and _usable(entry))
+
+    def _of_policy(self, spot: Spot, setting: str, stores: Sequence[Entry]) -> tuple[str, tuple[Entry, ...]]:
+        """Return the id of a zone's storage policy, and the datastores that fit it."""
+        call = Caller(self.session.clock)
+        policy = self._policies.get(spot.storage_policy, "")
+        if not policy:
+            policy = call(policies.resolve, self.session, spot.storage_policy, f"{setting}.storage_policy")
+            self._policies[spot.storage_policy] = policy
+        fit = tuple(call(policies.fitting, self.session, policy, stores))
+        if not fit:
+            raise FlotillaError(
+                "VSPHERE_DATASTORE",
+                f"None of the datastores {', '.join(self.path(entry) for entry in stores) or 'of ' + spot.cluster} fits the storage "
+                f"policy '{spot.storage_policy}' of {setting}.storage_policy.",
+                "See the policy's storage compatibility in the vSphere Client, or name other datastores.",
+            )
+        return policy, fit
 
     def store(self, site: Site, gib: int) -> Entry | None:
         """Return the datastore for one more machine: that with the most room, those counted that were chosen before."""
@@ -248,3 +275,7 @@ class Stock:
         if isinstance(network.ref, vim.OpaqueNetwork):
             return card.OpaqueNetworkBackingInfo(opaqueNetworkId=summary.opaqueNetworkId, opaqueNetworkType=summary.opaqueNetworkType)
         return card.NetworkBackingInfo(deviceName=network.values["name"], network=network.ref)
+
+
+def _usable(store: Entry) -> bool:
+    return bool(store.values.get("summary.accessible")) and str(store.values.get("summary.maintenanceMode") or "normal") == "normal"

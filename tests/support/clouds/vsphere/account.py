@@ -5,9 +5,13 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
+import json
 import time
 import urllib.parse
+import urllib.request
+import uuid
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,6 +29,11 @@ from clouds.wire import Handler
 
 IMAGES = ("debian-13-a", "debian-13-b")
 DATACENTER, COMPUTE, NETWORK = "DC0", "DC0_C0", "DC0_DVPG0"
+CATEGORIES, TAGS = "/com/vmware/cis/tagging/category", "/com/vmware/cis/tagging/tag"
+ASSOCIATIONS = "/com/vmware/cis/tagging/tag-association"
+_ITEMS = "/com/vmware/content/library/item"
+THEIRS = ("cost-centre", "4711")
+"""Category and tag of other people."""
 _PREFIX = "guestinfo.flotilla."
 # As it is before anybody changes it: the simulator's tasks take real time.
 _sleep = time.sleep
@@ -38,9 +47,92 @@ class Client:
 
     def __init__(self, url: str) -> None:
         there = urllib.parse.urlsplit(url)
+        self._url, self._rest_key = url, ""
         self._stub = SoapStubAdapter(there.hostname, -(there.port or 80), path="/sdk", version="vim.version.v7_0")
         self.content = vim.ServiceInstance("ServiceInstance", self._stub).RetrieveContent()
         self.content.sessionManager.Login(USER, PASSWORD)
+
+    def rest(self, method: str, path: str, body: Any = None, *, data: bytes | None = None) -> Any:
+        """Make a call of the REST API, such as of ``/com/vmware/cis/tagging/tag``, and return its value."""
+        if not self._rest_key:
+            login = base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
+            self._rest_key = str(self._send("POST", "/com/vmware/cis/session", None, {"Authorization": f"Basic {login}"}))
+        content = data if body is None else json.dumps(body).encode()
+        return self._send(method, path, content, {"vmware-api-session-id": self._rest_key})
+
+    def _send(self, method: str, path: str, content: bytes | None, headers: dict[str, str]) -> Any:
+        request = urllib.request.Request(f"{self._url}/rest{path}", content, headers, method=method)
+        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=30) as answer:
+            text = answer.read()
+        return json.loads(text).get("value") if text else None
+
+    def tags(self) -> dict[str, dict[str, Any]]:
+        """Return all tags: id -> what is known of it, its category's name among that."""
+        categories = {number: self.rest("GET", f"{CATEGORIES}/id:{number}") for number in self.rest("GET", CATEGORIES) or ()}
+        found = {number: dict(self.rest("GET", f"{TAGS}/id:{number}")) for number in self.rest("GET", TAGS) or ()}
+        for tag in found.values():
+            tag["category"] = categories[tag["category_id"]]["name"]
+        return found
+
+    def tagged(self) -> list[tuple[str, str, str]]:
+        """Return what has which tag: id of the object, category and tag."""
+        known = self.tags()
+        asked = self.rest("POST", f"{ASSOCIATIONS}?~action=list-attached-objects-on-tags", {"tag_ids": sorted(known)}) if known else ()
+        pairs = {(thing["id"], thing["type"], one["tag_id"]) for one in asked or () for thing in one.get("object_ids") or ()}
+        found = []
+        for number, kind, tag in sorted(pairs):
+            # The simulator goes on listing what lost a tag.
+            body = {"object_id": {"id": number, "type": kind}}
+            if tag in (self.rest("POST", f"{ASSOCIATIONS}?~action=list-attached-tags", body) or ()):
+                found.append((number, known[tag]["category"], known[tag]["name"]))
+        return found
+
+    def make_category(self, name: str, *tags: str) -> str:
+        """Make a category with tags, as somebody does in the vSphere Client."""
+        spec = {"name": name, "description": "", "cardinality": "MULTIPLE", "associable_types": []}
+        number = self.rest("POST", CATEGORIES, {"create_spec": spec})
+        for tag in tags:
+            # Ids that follow from the names: marks of machines have them, and are compared from vCenter to vCenter.
+            own = f"urn:vmomi:InventoryServiceTag:{uuid.uuid5(uuid.NAMESPACE_URL, f'{name}/{tag}')}:GLOBAL"
+            self.rest("POST", TAGS, {"create_spec": {"name": tag, "description": "", "category_id": number, "tag_id": own}})
+        return str(number)
+
+    def give(self, machine: Any, category: str, name: str) -> None:
+        """Give a machine a tag that there is."""
+        tag = next(number for number, tag in self.tags().items() if (tag["category"], tag["name"]) == (category, name))
+        self.rest("POST", f"{ASSOCIATIONS}/id:{tag}?~action=attach", {"object_id": {"id": _id(machine), "type": "VirtualMachine"}})
+
+    def make_library(self, name: str, store: Any) -> str:
+        """Make a content library on a datastore and return its id."""
+        backings = [{"type": "DATASTORE", "datastore_id": _id(store)}]
+        spec = {"name": name, "description": "", "type": "LOCAL", "storage_backings": backings}
+        return str(self.rest("POST", "/com/vmware/content/local-library", {"create_spec": spec}))
+
+    def make_item(self, library: str, name: str, kind: str = "ovf", file: str = "") -> str:
+        """Make an item of a content library and return its id.
+
+        :param file: the descriptor of an OVF template.
+        """
+        spec = {"library_id": library, "name": name, "description": "", "type": kind}
+        item = str(self.rest("POST", _ITEMS, {"create_spec": spec}))
+        if file:
+            self.put_in(item, file)
+        return item
+
+    def put_in(self, item: str, file: str) -> None:
+        """Upload the descriptor of an OVF template."""
+        update = str(self.rest("POST", f"{_ITEMS}/update-session", {"create_spec": {"library_item_id": item}}))
+        spec = {"name": "machine.ovf", "source_type": "PUSH"}
+        put = self.rest("POST", f"{_ITEMS}/updatesession/file/id:{update}?~action=add", {"file_spec": spec})
+        path = urllib.parse.urlsplit(put["upload_endpoint"]["uri"]).path
+        self.rest("PUT", path.removeprefix("/rest"), data=file.encode())
+        self.rest("POST", f"{_ITEMS}/update-session/id:{update}?~action=complete")
+
+    def make_vm_template(self, library: str, name: str, machine: Any) -> str:
+        """Make a VM template of a content library from a machine, and return the item's id."""
+        placement = {"folder": _id(machine.parent), "resource_pool": _id(self.named(vim.ClusterComputeResource, COMPUTE).resourcePool)}
+        spec = {"name": name, "library": library, "source_vm": _id(machine), "placement": placement}
+        return str(self.rest("POST", "/vcenter/vm-template/library-items", {"spec": spec}))
 
     def all(self, kind: Any) -> list[Any]:
         """Return all objects of a type."""
@@ -92,7 +184,15 @@ class Client:
     def destroy(self, machine: Any) -> None:
         with contextlib.suppress(vim.fault.InvalidPowerState):
             self.do(machine.PowerOffVM_Task())
+        # With a machine its tags go; the simulator keeps them.
+        self.take_all(machine)
         self.do(machine.Destroy_Task())
+
+    def take_all(self, machine: Any) -> None:
+        """Take all tags from a machine."""
+        thing = {"object_id": {"id": _id(machine), "type": "VirtualMachine"}}
+        for tag in self.rest("GET", TAGS) or ():
+            self.rest("POST", f"{ASSOCIATIONS}/id:{tag}?~action=detach", thing)
 
     def set(self, machine: Any, **options: str) -> None:
         """Set marks of a virtual machine, ``spec_hash`` for guestinfo.flotilla.spec-hash."""
@@ -171,6 +271,9 @@ class VsphereEndpoint:
         rule = vim.cluster.AntiAffinityRuleSpec(name=f"flotilla.{CLUSTER}-2.{WORKERS}", enabled=True, vm=theirs, userCreated=True)
         rules = [vim.cluster.RuleSpec(operation="add", info=rule)]
         client.do(compute.ReconfigureComputeResource_Task(vim.cluster.ConfigSpecEx(rulesSpec=rules), True))
+        # A category of other people, whose tags are on their machines and may be on ours.
+        client.make_category(THEIRS[0], THEIRS[1], "4712")
+        client.give(theirs[0], *THEIRS)
         # Guests that have just started tell their addresses.
         _sleep(0.05)
 
@@ -195,7 +298,7 @@ class VsphereEndpoint:
             things += [
                 Thing(title, _id(ref), attributes={"name": str(values["name"])}) for ref, values in client.read(kind, ["name"]).items()
             ]
-        return things + self._files(client)
+        return things + self._files(client) + _tags(client)
 
     def _files(self, client: Client) -> list[Thing]:
         """Return the disks that lie on datastores, whoever uses them."""
@@ -255,7 +358,10 @@ class VsphereEndpoint:
         self.client.destroy(self.client.machine(machine.id))
 
     def change_tag(self, url: str, machine: Machine) -> None:
-        self.client.set(self.client.machine(machine.id), role="by-hand")
+        changed = self.client.machine(machine.id)
+        self.client.set(changed, role="by-hand")
+        # A tag of the vCenter, too, which is for people only.
+        self.client.take_all(changed)
 
     def open_rule(self, url: str, things: list[Thing]) -> None:
         """There is no rule of a firewall here: somebody turns off the rule that keeps control planes apart."""
@@ -268,6 +374,17 @@ class VsphereEndpoint:
 
 def _id(ref: Any) -> str:
     return str(ref._GetMoId())
+
+
+def _tags(client: Client) -> list[Thing]:
+    """Return categories and tags, and what has one."""
+    categories = [client.rest("GET", f"{CATEGORIES}/id:{number}") for number in client.rest("GET", CATEGORIES) or ()]
+    things = [Thing("category", one["id"], attributes={"name": one["name"], "about": one.get("description", "")}) for one in categories]
+    things += [Thing("tag", number, attributes={"name": tag["name"], "category": tag["category"]}) for number, tag in client.tags().items()]
+    return things + [
+        Thing("tag association", f"{number} {category} {name}", attributes={"tag": f"{category}: {name}"})
+        for number, category, name in client.tagged()
+    ]
 
 
 def _rule(cluster: Any, one: Any) -> Thing:

@@ -15,7 +15,7 @@ from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition im
 from clouds.cloud import CLUSTER, WORKERS, Wanted
 from clouds.judge import Machine
 from clouds.runner import Task
-from clouds.vsphere.account import COMPUTE, DATACENTER, IMAGES, NETWORK, VsphereEndpoint
+from clouds.vsphere.account import COMPUTE, DATACENTER, IMAGES, NETWORK, THEIRS, VsphereEndpoint
 
 MODULES = "ansible_collections.flotilla.kubernetes.plugins.modules"
 MACHINE = {"cpus": 2, "memory_gib": 4}
@@ -41,6 +41,7 @@ class Adapter(VsphereEndpoint):
                 "datacenter": DATACENTER,
                 "cluster": COMPUTE,
                 "network": NETWORK,
+                "tags": {"environment": "contract", THEIRS[0]: THEIRS[1]},
                 "zones": {zone: {"host_group": zone} for zone in self.zones},
             },
         }

@@ -78,7 +78,7 @@ class Simulator:
             self._process = None
 
     def put(self, what: str, value: Any) -> None:
-        """Say what is to happen: ``faults``, ``capacity``, ``denied``, ``silent`` or ``delay``, see its main."""
+        """Say what is to happen: ``faults``, ``capacity``, ``denied``, ``unfit``, ``silent`` or ``delay``, see its main."""
         request = urllib.request.Request(f"{self._control}/{what}", json.dumps(value).encode(), method="PUT")
         with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=30) as answer:
             answer.read()

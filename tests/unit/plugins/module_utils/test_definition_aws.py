@@ -217,7 +217,7 @@ def test_everything_that_can_be_said_is_taken():
         (
             "access:\n",
             "image: {famly: debian-13}\naccess:\n",
-            '14: image.famly: unknown key; did you mean "family"? Known here: family, id, ssm_parameter.',
+            '14: image.famly: unknown key; did you mean "family"? Known here: content_library, family, id, ssm_parameter.',
         ),
         ("access:\n", "access:\n  bastion: {port: 22}\n", "15: access.bastion.host: is missing: its address or name."),
     ],
@@ -238,6 +238,7 @@ def test_a_wrong_input_gives_one_clear_error(old, new, message):
         ("access: {bastion: {host: bastion.example.com}}", "access.bastion"),
         ("image: {id: ami-0123abcd}", "image.id"),
         ("image: {ssm_parameter: /x}", "image.ssm_parameter"),
+        ("image: {family: debian-13, content_library: images}", "image.content_library"),
         ("pools: [{name: a, count: 1, image: {family: debian-13}}]", "pools[0].image"),
     ],
 )

@@ -167,6 +167,11 @@ REFUSED = [
         "image: {ssm_parameter: /aws/x}\ngcp:\n",
         "payments.yml:16: image.ssm_parameter: has no effect with cloud: gcp; remove it.",
     ),
+    (
+        "gcp:\n",
+        "image: {id: debian-13, content_library: images}\ngcp:\n",
+        "payments.yml:16: image.content_library: has no effect with cloud: gcp; remove it.",
+    ),
 ]
 
 

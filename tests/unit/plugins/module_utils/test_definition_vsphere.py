@@ -66,6 +66,7 @@ def test_what_was_left_out_has_its_default():
         "anti_affinity": "preferred",
         "firmware": None,
         "secure_boot": None,
+        "tags": {},
     }
     assert found["api_endpoint"]["provider"] == "kube_vip" and found["api_endpoint"]["port"] == 6443
     assert found["control_plane"]["zones"] == found["pools"][0]["zones"] == ["default"]
@@ -113,6 +114,19 @@ def test_everything_that_can_be_said_is_taken():
             [
                 "stock.yml:1: image: names no template, and vSphere has none of its own: set id to the name or path of yours, such as "
                 "debian-13."
+            ],
+        ),
+        (
+            "image: {id: templates/debian-13}\n",
+            "image: {family: debian-13, content_library: images}\n",
+            ["stock.yml:13: image: names no item of the content library images: set id to the item's name, such as debian-13."],
+        ),
+        (
+            "  network: k8s-nodes\n",
+            "  network: k8s-nodes\n  tags: {environment: 7}\n",
+            [
+                "stock.yml:22: vsphere.tags.environment: is 7 (a whole number); must be the name of a tag of at most 256 characters; quote "
+                'numbers. Quote it: "7".'
             ],
         ),
         (

@@ -48,6 +48,7 @@ type World struct {
 	faults   []*Fault
 	capacity map[string]int // id of a host -> machines that fit on it, besides those that there are
 	denied   []string       // privileges that nobody has
+	unfit    []string       // ids of datastores that fit no storage policy
 	silent   float64        // real seconds for which new guests tell no address
 	next     uint32         // last part of the next address
 	cloning  sync.Mutex
@@ -250,7 +251,7 @@ type envelope struct {
 func (w *World) front(target *url.URL) http.Handler {
 	proxy := httputil.NewSingleHostReverseProxy(target)
 	proxy.FlushInterval = -1
-	proxy.ModifyResponse = w.deny
+	proxy.ModifyResponse = w.change
 	return http.HandlerFunc(func(writer http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(r.Body)
 		if err != nil {
@@ -271,12 +272,12 @@ func (w *World) front(target *url.URL) http.Handler {
 	})
 }
 
-// deny takes privileges out of the answer to a question for them: the simulator grants all.
-func (w *World) deny(answer *http.Response) error {
+// change takes out of answers what the simulator grants and finds fit without a look: privileges, and datastores for a storage policy.
+func (w *World) change(answer *http.Response) error {
 	w.Lock()
-	denied := w.denied
+	denied, unfit := w.denied, w.unfit
 	w.Unlock()
-	if len(denied) == 0 {
+	if len(denied) == 0 && len(unfit) == 0 {
 		return nil
 	}
 	body, err := io.ReadAll(answer.Body)
@@ -286,6 +287,10 @@ func (w *World) deny(answer *http.Response) error {
 	for _, privilege := range denied {
 		granted := regexp.MustCompile(`(<privId>` + regexp.QuoteMeta(privilege) + `</privId>\s*<isGranted>)true`)
 		body = granted.ReplaceAll(body, []byte("${1}false"))
+	}
+	for _, store := range unfit {
+		fits := regexp.MustCompile(`<returnval><hub><hubType>Datastore</hubType><hubId>` + regexp.QuoteMeta(store) + `</hubId></hub>.*?</returnval>`)
+		body = fits.ReplaceAll(body, nil)
 	}
 	answer.Body = io.NopCloser(bytes.NewReader(body))
 	answer.ContentLength = int64(len(body))
@@ -317,6 +322,8 @@ func (w *World) admin(writer http.ResponseWriter, r *http.Request) {
 		w.capacity = capacity
 	case "/denied":
 		err = json.Unmarshal(body, &w.denied)
+	case "/unfit":
+		err = json.Unmarshal(body, &w.unfit)
 	case "/silent":
 		err = json.Unmarshal(body, &w.silent)
 	case "/delay":
