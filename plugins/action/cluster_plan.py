@@ -18,6 +18,7 @@ from ..module_utils._errors import FlotillaError, clear_os_errors
 from ..module_utils._files import write_atomically
 from ..module_utils._machines.plan import AS_WANTED, ON_ITS_WAY
 from ..module_utils._machines.roll import rolls
+from ..plugin_utils._policies import refused_pods
 from ..plugin_utils._table import table
 
 display = Display()
@@ -40,6 +41,9 @@ NODE = {
     "kubernetes_worker_settings": "settings of kubelet",
 }
 """What a machine registered -> what it would change there, in the order of a run."""
+
+CLUSTER = {"policies_result": "policies"}
+"""What the cluster's own host registered -> what it would change inside of the cluster."""
 
 NEW = "is prepared and joins the cluster"
 GOING = "is drained and leaves the cluster, its Node is deleted"
@@ -100,6 +104,9 @@ def make_plan(
             steps.append(_step("nodes", title, "leave", GOING))
     for name, variables in sorted(machine_vars.items()):
         steps += [_step("nodes", name, what, detail) for what, detail in _changes(NODE, variables)]
+    steps += [_step("cluster", what, "change", detail) for what, detail in _changes(CLUSTER, cluster_vars)]
+    for refused in (cluster_vars.get("policies_result") or {}).get("refused") or ():
+        steps.append(_step("cluster", f"namespace {refused['namespace']}", "stop", refused_pods(refused)))
     return {"plan_id": machine_plan.get("id", ""), "cluster": cluster, "steps": steps}
 
 
@@ -116,6 +123,9 @@ def shown(plan: Mapping[str, Any]) -> list[str]:
         return ["", f"Cluster {plan['cluster']} is as its definition says: cluster_apply would change nothing.", ""]
     rows = [(step["where"].upper(), step["object"], step["action"], step["reason"]) for step in plan["steps"]]
     lines = ["", f"Cluster {plan['cluster']}: what cluster_apply would do", "", *table(("WHERE", "WHAT", "STEP", "WHY"), rows), ""]
+    refused = ",".join(step["object"].split()[-1] for step in plan["steps"] if step["action"] == "stop")
+    if refused:
+        lines += [f"Pods that run would be refused. To agree to that: cluster_apply -e flotilla_policies_consent={refused}", ""]
     if any(step["where"] == "machines" and {"delete", "replace"} & set(step["action"].split()) for step in plan["steps"]):
         lines += [f"Machines that serve would go. To agree to that: cluster_apply -e flotilla_plan_id={plan['plan_id']}", ""]
     return lines

@@ -17,6 +17,7 @@ from ansible.utils.display import Display
 from ..module_utils._definition import load
 from ..module_utils._paths import kubeconfig_path
 from ..plugin_utils._backups import backup_findings, in_words
+from ..plugin_utils._policies import policy_findings
 from ..plugin_utils._table import table
 
 display = Display()
@@ -25,7 +26,7 @@ display = Display()
 class ActionModule(ActionBase):
     TRANSFERS_FILES = False
     _requires_connection = False
-    _VALID_ARGS = frozenset(("cluster", "endpoint", "nodes", "findings", "backups", "neighbours"))
+    _VALID_ARGS = frozenset(("cluster", "endpoint", "nodes", "findings", "backups", "neighbours", "policies"))
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         result = super().run(tmp, task_vars)
@@ -34,7 +35,11 @@ class ActionModule(ActionBase):
             arguments["cluster"],
             arguments.get("endpoint") or {},
             arguments.get("nodes") or [],
-            [*(arguments.get("findings") or []), *backup_findings(arguments["cluster"], arguments.get("backups"))],
+            [
+                *(arguments.get("findings") or []),
+                *backup_findings(arguments["cluster"], arguments.get("backups")),
+                *policy_findings(arguments.get("policies")),
+            ],
             under_make=os.environ.get("FLOTILLA_FRONTEND") == "make",
             backups=backup_line(arguments.get("backups")),
         )

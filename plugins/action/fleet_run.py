@@ -44,6 +44,7 @@ PLAYBOOKS = (
     "cluster_backup",
     "cluster_defragment_etcd",
     "cluster_patch_os",
+    "cluster_policies",
     "cluster_rotate_certificates",
     "cluster_status",
     "cluster_upgrade",

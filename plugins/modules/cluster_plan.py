@@ -56,7 +56,7 @@ steps:
   elements: dict
   contains:
     where:
-      description: V(cloud), V(machines) or V(nodes).
+      description: V(cloud), V(machines), V(nodes) or V(cluster), for what is inside of it.
       type: str
     object:
       description: Name of the machine or of the thing.

@@ -38,6 +38,9 @@ options:
       - Names of the machines of each other cluster of the foundation. Those of a cluster without a definition in the foundation's folder
         are listed, and so are definitions without machines.
     type: dict
+  policies:
+    description: What M(flotilla.kubernetes.cluster_policies) found in check mode; also what it said when it failed.
+    type: dict
 author:
   - flotilla.kubernetes authors (@flotilla-kubernetes)
 """

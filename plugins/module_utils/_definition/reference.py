@@ -56,9 +56,9 @@ others with yaml-language-server take it from a first line, or from the setting 
 
 **Inheritance.** `class: <class>` takes what `cluster_classes/<class>.yml` says, `network: {profile: <profile>}` what
 `network_profiles/<profile>.yml` says; both lie next to `clusters/` and begin with the same `plugin:` and `schema:` lines and with
-`kind: cluster_class` or `kind: network_profile`. The cluster wins over its class, the class over the profile. Mappings merge, pools merge
-by name, other lists are replaced, and so is what is one thing said in one of several ways: `image`, `aws.vpc`, `aws.subnets.machines` and
-`aws.subnets.load_balancer`. A class may hold every key below but `name` and `class`, a profile only `network` and `api_endpoint`.
+`kind: cluster_class` or `kind: network_profile`. The cluster wins over its class, the class over the profile. Mappings merge, pools and the
+lists of `policies` merge by name, other lists are replaced, and so is what is one thing said in one of several ways: `image`, `aws.vpc`,
+`aws.subnets.machines` and `aws.subnets.load_balancer`. A class may hold every key below but `name` and `class`, a profile only `network` and `api_endpoint`.
 
 **In playbooks** the merged definition is the variable `flotilla_cluster` of the host `<name>.cluster` and of every machine, with all
 defaults, without `plugin` and `kind`, and with `file` (path of the definition) and `foundation` (the folder's name).
@@ -131,6 +131,9 @@ repos:
 - `nsx` is for the cloud `vsphere`: it has `tier0` or `tier1`, segments with room for their machines, from `ip_block` or with a `cidr` each,
   and a `floating_ip_pool` where addresses come from it. With its firewall, `access.allowed_cidrs` or a bastion lets Ansible in. It
   stands for `vsphere.network` and `vsphere.addresses`, and its load balancer is the API endpoint unless `api_endpoint.provider` is another.
+- `policies`: names are unique in their list. A role binding has either `role`, one of its namespace's, or `cluster_role`; a binding names
+  somebody, and never those without credentials. A level has no effect in `kube-system` and other exempt namespaces, and no version that is
+  newer than the cluster's.
 - What has an effect on one cloud only is refused on the others.
 - `site.dns.search` needs `site.dns.servers`, and `site.proxy.no_proxy` a proxy. Passwords are never in a definition ([sites](sites.md)).
 """

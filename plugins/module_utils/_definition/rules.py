@@ -22,6 +22,7 @@ from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition.gc
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition.hosts import group_name
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition.made_rules import MADE, images, only_with_made_machines
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition.nsx_rules import nsx, segment_room
+from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition.policies_rules import policies
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition.schema import CLOUDS
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition.tree import Node
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition.vsphere_rules import vsphere
@@ -570,6 +571,7 @@ RULES: tuple[Callable[[dict[str, Any], Report], None], ...] = (
     oidc,
     bundle_source,
     backup_store,
+    policies,
 )
 
 

@@ -23,6 +23,7 @@ from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition.ba
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition.fleet_schema import FLEET
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition.gcp_schema import GCP
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition.nsx_schema import NSX
+from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition.policies_schema import LEVELS, MODES, NAMESPACE, POLICIES
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition.rollout_schema import CHECKS, ROLLOUT
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition.schema_parts import (
     CIDR,
@@ -664,24 +665,15 @@ _PROPERTIES: dict[str, Any] = {
                     **{
                         mode: {
                             "type": "string",
-                            "enum": ["privileged", "baseline", "restricted"],
+                            "enum": LEVELS,
                             "description": f"Pod security standard {what}, in namespaces whose labels say nothing else.",
-                            "default": default,
+                            "default": "baseline" if mode == "enforce" else "restricted",
                         }
-                        for mode, what, default in (
-                            ("enforce", "that pods must meet", "baseline"),
-                            ("warn", "whose violations people are warned of", "restricted"),
-                            ("audit", "whose violations the audit record marks", "restricted"),
-                        )
+                        for mode, what in MODES.items()
                     },
                     "exempt_namespaces": {
                         "type": "array",
-                        "items": {
-                            "type": "string",
-                            "maxLength": 63,
-                            "pattern": pattern(DNS_LABEL),
-                            "x-allowed": "the name of a namespace",
-                        },
+                        "items": NAMESPACE,
                         "uniqueItems": True,
                         "description": "Namespaces that it does not concern, next to `kube-system` and the network plugin's own.",
                         "default": [],
@@ -701,6 +693,7 @@ _PROPERTIES: dict[str, Any] = {
         default={},
     ),
     "authentication": _AUTHENTICATION,
+    "policies": POLICIES,
     "backup_store": BACKUP_STORE,
     "bundle": mapping(
         {
@@ -866,15 +859,16 @@ _CLASS_KEYS_NOT = ("name", "class")
 _PROFILE_KEYS = ("plugin", "schema", "kind", "network", "api_endpoint", "nsx")
 
 
-def _without_required(schema: Any, inside_pools: bool = False) -> Any:
-    """Return a copy that demands nothing, as one file alone may leave anything to the others; pools keep their name."""
+def _without_required(schema: Any, inside_named: bool = False) -> Any:
+    """Return a copy that demands nothing, as one file alone may leave anything to the others; what inherits by name keeps its name."""
     if isinstance(schema, dict):
-        result = {key: _without_required(value, key == "pools" or inside_pools) for key, value in schema.items() if key != "required"}
-        if inside_pools and "name" in schema.get("required", ()):
+        inside = {key: key in ("pools", "policies") or inside_named for key in schema}
+        result = {key: _without_required(value, inside[key]) for key, value in schema.items() if key != "required"}
+        if inside_named and "name" in schema.get("required", ()):
             result["required"] = ["name"]
         return result
     if isinstance(schema, list):
-        return [_without_required(item, inside_pools) for item in schema]
+        return [_without_required(item, inside_named) for item in schema]
     return schema
 
 

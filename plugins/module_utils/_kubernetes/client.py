@@ -20,6 +20,7 @@ from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 from .._command import memory_file, run
 from .._errors import FlotillaError
@@ -137,6 +138,10 @@ class Client:
         :raises ApiError: the server answered with 400 or above.
         :raises OSError: the server was not reached.
         """
+        return self._exchange(method, path, body, content_type)[0]
+
+    def _exchange(self, method: str, path: str, body: Any, content_type: str) -> tuple[str, list[str]]:
+        """Return the body of the answer and the texts of its warnings; raises what `request` does."""
         headers = {"Accept": "application/json", "Content-Type": content_type, **self._authorization}
         try:
             self._connection.request(method, path, None if body is None else json.dumps(body), headers)
@@ -147,7 +152,7 @@ class Client:
             raise error if isinstance(error, OSError) else OSError(str(error)) from error
         if answer.status >= 400:
             raise ApiError(answer.status, method, path, text, answer.getheader("Retry-After"))
-        return text
+        return text, [warning_text(header) for header in answer.headers.get_all("Warning", ())]
 
     def disconnect(self) -> None:
         """Let the next request make a new connection, as after a restart of the server."""
@@ -161,14 +166,18 @@ class Client:
         """Send ``body`` and return the object that the server answers with."""
         return json.loads(self.request("POST", path, body))
 
-    def apply(self, path: str, content: dict[str, Any]) -> None:
+    def apply(self, path: str, content: dict[str, Any], manager: str = FIELD_MANAGER, dry_run: bool = False) -> list[str]:
         """Create or change the object at ``path`` so that it has ``content``; its name is the path's last part.
 
         Source: https://kubernetes.io/docs/reference/using-api/server-side-apply/
+
+        :param manager: who owns the fields.
+        :param dry_run: whether the server only tries it, admission included.
+        :return: what the server warns of.
         """
-        metadata = {**content.get("metadata", {}), "name": path.rsplit("/", 1)[1]}
-        query = f"fieldManager={FIELD_MANAGER}&force=true"
-        self.request("PATCH", f"{path}?{query}", {**content, "metadata": metadata}, "application/apply-patch+yaml")
+        metadata = {**content.get("metadata", {}), "name": unquote(path.rsplit("/", 1)[1])}
+        query = f"fieldManager={manager}&force=true" + ("&dryRun=All" if dry_run else "")
+        return self._exchange("PATCH", f"{path}?{query}", {**content, "metadata": metadata}, "application/apply-patch+yaml")[1]
 
     def merge(self, path: str, body: dict[str, Any]) -> None:
         """Change the object at ``path`` where ``body`` says so; None takes a field away.
@@ -177,10 +186,16 @@ class Client:
         """
         self.request("PATCH", path, body, "application/merge-patch+json")
 
-    def delete(self, path: str) -> bool:
-        """Delete the object at ``path`` and tell whether it was there."""
+    def delete(self, path: str, seen: dict[str, Any] | None = None) -> bool:
+        """Delete the object at ``path`` and tell whether it was there.
+
+        :param seen: the object as it was read: one that has changed since, or another one of the name, stays, and the server answers 409.
+        """
+        body = None
+        if seen is not None:
+            body = {"preconditions": {key: seen["metadata"][key] for key in ("uid", "resourceVersion")}}
         try:
-            self.request("DELETE", path)
+            self.request("DELETE", path, body)
         except ApiError as error:
             if error.status != 404:
                 raise
@@ -209,6 +224,12 @@ def embedded_in_kubeconfig(kubeconfig: str, field: str) -> bytes:
         return base64.b64decode(found.group(1), validate=True) if found else b""
     except binascii.Error:
         return b""
+
+
+def warning_text(header: str) -> str:
+    """Return the text of a header ``299 - "text"``: https://www.rfc-editor.org/rfc/rfc7234#section-5.5."""
+    found = re.search(r'"((?:[^"\\]|\\.)*)"', header)
+    return re.sub(r"\\(.)", r"\1", found.group(1)) if found else header
 
 
 def _status_message(text: str) -> str:

@@ -45,7 +45,7 @@ def server(tmp_path_factory: pytest.TempPathFactory, programs: Path) -> Iterator
     try:
         members.reserve("m1")
         members.start("m1", ("m1",))
-        yield control_plane.start_api_server(folder, programs, control_plane.Authority(folder / "pki"), members)
+        yield control_plane.start_api_server(folder, programs, control_plane.Authority(folder / "pki"), members, "--allow-privileged=true")
     finally:
         processes.end()
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from ansible_collections.flotilla.kubernetes.plugins.action.cluster_plan import CLOUD, NODE, make_plan, rolled, shown
+from ansible_collections.flotilla.kubernetes.plugins.action.cluster_plan import CLOUD, CLUSTER, NODE, make_plan, rolled, shown
 
 
 def step(action, machine=None, later="", reason="because"):
@@ -89,7 +89,19 @@ def test_a_long_list_is_cut():
     assert one["reason"] == "/f0, /f1, /f2, /f3, /f4, /f5, 3 more"
 
 
+def test_policies_that_would_refuse_pods_stop_it_and_say_how_to_agree():
+    refused = {"namespace": "shop", "level": "restricted:latest", "workloads": ["web-1: privileged"], "complete": True}
+    found = {"changed": True, "diff": [{"after_header": "namespace/shop", "before": {}, "after": {}}], "refused": [refused]}
+    made = plan((), {"policies_result": found}, {})
+    assert [(one["where"], one["object"], one["action"]) for one in made["steps"]] == [
+        ("cluster", "policies", "change"),
+        ("cluster", "namespace shop", "stop"),
+    ]
+    assert made["steps"][0]["reason"] == "namespace/shop" and "web-1: privileged" in made["steps"][1]["reason"]
+    assert any("cluster_apply -e flotilla_policies_consent=shop" in line for line in shown(made))
+
+
 def test_what_the_plan_reads_is_what_the_roles_register():
     tasks = "".join(path.read_text(encoding="utf-8") for path in (Path(__file__).resolve().parents[4] / "roles").glob("*/tasks/*.yml"))
     registered = set(re.findall(r"^ *register: (\w+)$", tasks, re.M))
-    assert {*CLOUD, *NODE} <= registered
+    assert {*CLOUD, *CLUSTER, *NODE} <= registered
