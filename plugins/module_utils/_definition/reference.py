@@ -58,7 +58,8 @@ others with yaml-language-server take it from a first line, or from the setting 
 `network_profiles/<profile>.yml` says; both lie next to `clusters/` and begin with the same `plugin:` and `schema:` lines and with
 `kind: cluster_class` or `kind: network_profile`. The cluster wins over its class, the class over the profile. Mappings merge, pools and the
 lists of `policies` merge by name, other lists are replaced, and so is what is one thing said in one of several ways: `image`, `aws.vpc`,
-`aws.subnets.machines` and `aws.subnets.load_balancer`. A class may hold every key below but `name` and `class`, a profile only `network` and `api_endpoint`.
+`aws.subnets.machines` and `aws.subnets.load_balancer`. A class may hold every key below but `name` and `class`, a profile only `network`
+and `api_endpoint`.
 
 **In playbooks** the merged definition is the variable `flotilla_cluster` of the host `<name>.cluster` and of every machine, with all
 defaults, without `plugin` and `kind`, and with `file` (path of the definition) and `foundation` (the folder's name).

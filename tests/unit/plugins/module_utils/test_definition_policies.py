@@ -134,8 +134,8 @@ def test_all_problems_come_at_once_with_a_way_out(read):
         "namespaces[0].labels.pod-security.kubernetes.io/enforce": "is what pod_security sets; write the level there.",
         "namespaces[0].pod_security.enforce_version": "is 1.99, newer than the cluster, which has 1.36; take that, an older one or latest.",
         "namespaces[0].pod_security.warn_version": "has no effect without warn; add the level.",
-        "namespaces[0].role_bindings[0].role": 'is deploier, which is none of the namespace\'s roles. Did you mean "deployer"? Roles of the '
-        "cluster go into cluster_role.",
+        "namespaces[0].role_bindings[0].role": 'is deploier, which is none of the namespace\'s roles. Did you mean "deployer"? Roles of '
+        "the cluster go into cluster_role.",
         "namespaces[0].role_bindings[1]": both,
         "namespaces[0].role_bindings[2]": both,
         "namespaces[1].name": "is shop, as in line 44; names are unique here.",
