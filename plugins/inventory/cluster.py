@@ -16,7 +16,7 @@ description:
     C(flotilla_cluster) and has no connection variables.
   - Every machine that runs, read from the cloud, is a host in the groups C(flotilla), C(cluster_<name>), C(cluster_<name>__control_plane)
     or C(cluster_<name>__pool_<pool>), C(zone_<zone>) and C(cloud_<cloud>); C(-) and C(.) in names become C(_).
-  - Files with C(kind=cluster_class) or C(kind=network_profile) are checked and give no hosts.
+  - Files with C(kind=cluster_class), C(kind=network_profile) or C(kind=policy_profile) are checked and give no hosts.
   - A definition with errors, and a cloud that does not answer, fail the source. Ansible turns that into a warning unless
     C(ANSIBLE_INVENTORY_ANY_UNPARSED_IS_FAILED) is set; the playbooks of this collection fail in any case.
   - A cluster costs one read of its cloud, with the credentials that the cloud's own tools would find. Ansible's inventory cache keeps the

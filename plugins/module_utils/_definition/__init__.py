@@ -11,7 +11,7 @@ Pure: no AnsibleModule, no SDK. Only `load.read_text` and `load.find_files` touc
 `published`    the same for editors and other programs, in docs/schema/; `reference`: for people
 `load`         text -> tree with file and line -> merged, validated definition; a whole fleet at once
 `validate`     a tree against the schema: unknown keys, types, allowed values
-`merge`        network profile < cluster class < cluster; pools by name
+`merge`        profiles < cluster class < cluster; pools and policies by name
 `derive`       what was left out and follows from other values
 `rules`        rules between fields; `endpoint_rules`: those of existing machines and of the API endpoint; `made_rules`: those of machines
                that a cloud makes; `aws_rules`, `gcp_rules`, `azure_rules` and `vsphere_rules`: those of one cloud

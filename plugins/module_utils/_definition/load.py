@@ -31,7 +31,14 @@ from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition.tr
 
 MAX_BYTES = 1024 * 1024
 SUFFIXES = (".yml", ".yaml")
-FOLDERS = {"clusters": "cluster", "cluster_classes": "cluster_class", "network_profiles": "network_profile"}
+FOLDERS = {
+    "clusters": "cluster",
+    "cluster_classes": "cluster_class",
+    "network_profiles": "network_profile",
+    "policy_profiles": "policy_profile",
+}
+# Where a definition names what it inherits.
+_REFERENCES = {"cluster_class": "class", "network_profile": "network.profile", "policy_profile": "policies.profile"}
 # What Ansible itself leaves out of a folder (ansible/inventory/manager.py)
 _IGNORED = re.compile(r"^\.|^(host_vars|group_vars|vars_plugins)$|~$")
 # By text, not by YAML: a definition with a syntax error is still a definition
@@ -176,31 +183,35 @@ class Loader:
         merged, complete = own, True
         class_node = own.get("class")
         if class_node is not None:
-            base = self._named(class_node, foundation / "cluster_classes", "cluster_class", problems)
+            base = self._named(class_node, [foundation / "cluster_classes"], "cluster_class", problems)
             complete = base is not None
             if base is not None:
                 merged = merge(base, own)
-        profile_node = merged.get("network", "profile")
-        if profile_node is not None:
-            base = self._named(profile_node, foundation / "network_profiles", "network_profile", problems)
-            complete = complete and base is not None
-            if base is not None:
-                merged = merge(base, merged)
+        # Rights are the same in all foundations of a house: their profiles may lie in the folder above.
+        above = [folder / "policy_profiles" for folder in (foundation, foundation.parent)]
+        profiles = (("network", "network_profile", [foundation / "network_profiles"]), ("policies", "policy_profile", above))
+        for section, kind, folders in profiles:
+            profile_node = merged.get(section, "profile")
+            if profile_node is not None:
+                base = self._named(profile_node, folders, kind, problems)
+                complete = complete and base is not None
+                if base is not None:
+                    merged = merge(base, merged)
         return merged, complete
 
-    def _named(self, reference: Node, folder: Path, kind: str, problems: list[Problem]) -> Node | None:
+    def _named(self, reference: Node, folders: list[Path], kind: str, problems: list[Problem]) -> Node | None:
         """Return the class or profile that a node names."""
         name = reference.value
         if not isinstance(name, str) or not re.fullmatch(r"[a-z0-9-]+", name):
             return None  # the schema says so already
-        path = next((folder / f"{name}{suffix}" for suffix in SUFFIXES if (folder / f"{name}{suffix}").is_file()), None)
+        places = [folder / f"{name}{suffix}" for folder in folders for suffix in SUFFIXES]
+        path = next((place for place in places if place.is_file()), None)
         if path is None:
-            there = sorted(found.stem for found in folder.glob("*") if found.suffix in SUFFIXES) if folder.is_dir() else []
+            there = sorted({found.stem for folder in folders if folder.is_dir() for found in folder.glob("*") if found.suffix in SUFFIXES})
             guess = nearest(name, there)
             hint = f' Did you mean "{guess}"?' if guess else (f" There are: {', '.join(there)}." if there else "")
-            key = "class" if kind == "cluster_class" else "network.profile"
-            message = f"is {name}, but there is no file {shown(folder)}/{name}.yml.{hint}"
-            problems.append(Problem(reference.file, reference.line, key, message, name, ", ".join(there), guess))
+            message = f"is {name}, but there is no file {' or '.join(f'{shown(folder)}/{name}.yml' for folder in folders)}.{hint}"
+            problems.append(Problem(reference.file, reference.line, _REFERENCES[kind], message, name, ", ".join(there), guess))
             return None
         if path not in self._inherited:
             self._inherited[path] = self._read_inherited(path, kind)
@@ -240,7 +251,7 @@ def _once(problems: list[Problem], broken: list[Problem]) -> list[Problem]:
 
 def _kind(root: Node) -> str:
     node = root.get("kind")
-    return node.value if node is not None and node.value in ("cluster_class", "network_profile", "fleet") else "cluster"
+    return node.value if node is not None and node.value in (*_REFERENCES, "fleet") else "cluster"
 
 
 def _without(data: Any, invalid: list[tuple[str | int, ...]]) -> Any:

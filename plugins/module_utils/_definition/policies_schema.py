@@ -117,6 +117,12 @@ for _mode, _what in MODES.items():
 
 POLICIES = mapping(
     {
+        "profile": {
+            "type": "string",
+            "pattern": pattern("[a-z0-9-]+"),
+            "x-allowed": "the name of a file in policy_profiles/, without .yml",
+            "description": "Policy profile that is inherited: `policy_profiles/<profile>.yml` of the foundation, or of the folder above.",
+        },
         "namespaces": _named(
             {
                 "labels": _labels("Labels of the namespace."),

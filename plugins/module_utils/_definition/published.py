@@ -17,6 +17,7 @@ _TEXTS = {
     "cluster": ("Cluster definition", "One Kubernetes cluster."),
     "cluster_class": ("Cluster class", "What clusters inherit that name the class."),
     "network_profile": ("Network profile", "Networking that clusters and cluster classes inherit that name the profile."),
+    "policy_profile": ("Policy profile", "Rights and pod security levels that clusters and cluster classes inherit that name the profile."),
     "fleet": ("Fleet file", "In which order and when the clusters of a fleet are changed."),
 }
 KINDS = tuple(_TEXTS)

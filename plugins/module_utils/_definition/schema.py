@@ -371,7 +371,7 @@ _PROPERTIES: dict[str, Any] = {
     "schema": {"type": "integer", "const": SCHEMA_VERSION, "description": "Version of this schema."},
     "kind": {
         "type": "string",
-        "enum": ["cluster", "cluster_class", "network_profile", "fleet"],
+        "enum": ["cluster", "cluster_class", "network_profile", "policy_profile", "fleet"],
         "description": "What the file defines.",
         "default": "cluster",
     },
@@ -856,7 +856,11 @@ _PROPERTIES: dict[str, Any] = {
 }
 
 _CLASS_KEYS_NOT = ("name", "class")
-_PROFILE_KEYS = ("plugin", "schema", "kind", "network", "api_endpoint", "nsx")
+# What the files of a kind of profile hold, and the section that names the profile.
+_PROFILES = {
+    "network_profile": (("network", "api_endpoint", "nsx"), "network"),
+    "policy_profile": (("policies",), "policies"),
+}
 
 
 def _without_required(schema: Any, inside_named: bool = False) -> Any:
@@ -890,7 +894,7 @@ def cluster_schema() -> dict[str, Any]:
 def file_schema(kind: str) -> dict[str, Any]:
     """Return the schema of one file of a kind, before the merge. Do not change the result.
 
-    :param kind: ``cluster``, ``cluster_class``, ``network_profile`` or ``fleet``.
+    :param kind: ``cluster``, ``cluster_class``, ``network_profile``, ``policy_profile`` or ``fleet``.
     """
     if kind == "fleet":
         head = {key: _PROPERTIES[key] for key in ("plugin", "schema")}
@@ -901,12 +905,13 @@ def file_schema(kind: str) -> dict[str, Any]:
     if kind == "cluster":
         schema["required"] = ["plugin", "schema", "name"]
         return schema
-    keep = _PROFILE_KEYS if kind == "network_profile" else [key for key in properties if key not in _CLASS_KEYS_NOT]
+    keys, naming = _PROFILES.get(kind, ([key for key in properties if key not in _CLASS_KEYS_NOT], ""))
+    keep = dict.fromkeys(("plugin", "schema", "kind", *keys))
     schema["properties"] = {key: properties[key] for key in keep}
     schema["properties"]["kind"] = {"const": kind, "description": "What the file defines."}
     schema["required"] = ["plugin", "schema", "kind"]
-    if kind == "network_profile":
-        network = copy.deepcopy(properties["network"])
-        del network["properties"]["profile"]
-        schema["properties"]["network"] = network
+    if naming:
+        section = copy.deepcopy(properties[naming])
+        del section["properties"]["profile"]
+        schema["properties"][naming] = section
     return schema

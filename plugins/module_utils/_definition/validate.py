@@ -52,7 +52,7 @@ def _validator(kind: str) -> Any:
 def check(node: Node, kind: str) -> tuple[list[Problem], list[tuple[str | int, ...]]]:
     """Check a tree against the schema of its kind.
 
-    :param kind: ``cluster``, ``cluster_class``, ``network_profile``, or ``complete`` for the merged definition.
+    :param kind: ``cluster``, ``cluster_class``, ``network_profile``, ``policy_profile``, or ``complete`` for the merged definition.
     :return: the problems, and the paths whose values can not be used.
     """
     problems, invalid = [], []

@@ -24,15 +24,16 @@ READ = {"api_groups": [""], "resources": ["pods"], "verbs": ["get"]}
 
 @pytest.fixture
 def read(tmp_path):
-    path = tmp_path / "clusters/demo.yml"
-    path.parent.mkdir()
+    folder = tmp_path / "production"
+    path = folder / "clusters/demo.yml"
+    path.parent.mkdir(parents=True)
 
     def of(policies, cluster_class=None, more=""):
         text = DEMO + more + yaml.safe_dump({"policies": policies}, sort_keys=False)
         if cluster_class is not None:
-            (tmp_path / "cluster_classes").mkdir(exist_ok=True)
+            (folder / "cluster_classes").mkdir(exist_ok=True)
             head = "plugin: flotilla.kubernetes.cluster\nschema: 1\nkind: cluster_class\n"
-            (tmp_path / "cluster_classes/production.yml").write_text(head + yaml.safe_dump({"policies": cluster_class}), encoding="utf-8")
+            (folder / "cluster_classes/production.yml").write_text(head + yaml.safe_dump({"policies": cluster_class}), encoding="utf-8")
             text += "class: production\n"
         path.write_text(text, encoding="utf-8")
         return load.load_file(path)["policies"]
@@ -87,6 +88,28 @@ def test_a_cluster_adds_to_what_its_class_says_by_name(read):
     assert [role["name"] for role in shop["roles"]] == ["a", "b"]
     assert found["cluster_role_bindings"][0]["groups"] == ["oidc:ops", "oidc:night"]
     assert found["cluster_role_bindings"][0]["cluster_role"] == "view"
+
+
+PROFILE = "plugin: flotilla.kubernetes.cluster\nschema: 1\nkind: policy_profile\n"
+
+
+def test_foundations_share_a_profile_in_the_folder_above_them_and_one_of_their_own_wins(read, tmp_path):
+    shared = tmp_path / "policy_profiles"
+    shared.mkdir()
+    company = {"policies": {"cluster_role_bindings": [{"name": "ops", "cluster_role": "view", "groups": ["oidc:ops"]}]}}
+    (shared / "company.yml").write_text(PROFILE + yaml.safe_dump(company), encoding="utf-8")
+    found = read({"namespaces": [{"name": "shop"}]}, {"profile": "company", "namespaces": [{"name": "web"}]})
+    assert [one["name"] for one in found["cluster_role_bindings"]] == ["ops"]
+    assert [one["name"] for one in found["namespaces"]] == ["web", "shop"]
+    own = tmp_path / "production/policy_profiles"
+    own.mkdir()
+    (own / "company.yml").write_text(PROFILE, encoding="utf-8")
+    assert read({"profile": "company"})["cluster_role_bindings"] == []
+    text = wrong(read, {"profile": "compny"})["profile"]
+    assert 'Did you mean "company"?' in text and text.count("policy_profiles/compny.yml") == 2
+    (own / "company.yml").write_text(PROFILE + "network: {}\npolicies: {profile: other}\n", encoding="utf-8")
+    found = {problem.split(":", 1)[0] for problem in wrong(read, {"profile": "company"}).values()}
+    assert len(found) == 1 and found.pop().startswith("unknown key")
 
 
 def test_all_problems_come_at_once_with_a_way_out(read):

@@ -16,7 +16,9 @@ from jsonschema import Draft7Validator, Draft202012Validator
 ROOT = Path(schema.__file__).absolute().parents[3]
 
 
-@pytest.mark.parametrize("found", [schema.cluster_schema(), *map(schema.file_schema, ("cluster", "cluster_class", "network_profile"))])
+@pytest.mark.parametrize(
+    "found", [schema.cluster_schema(), *map(schema.file_schema, ("cluster", "cluster_class", "network_profile", "policy_profile"))]
+)
 def test_the_schema_is_valid_json_schema(found):
     Draft202012Validator.check_schema(found)
 
