@@ -24,8 +24,9 @@ def policy_findings(policies: Mapping[str, Any] | None) -> list[dict[str, str]]:
     if not policies or policies.get("skipped"):
         return []
     if "differences" not in policies:
-        message = str(policies.get("msg", "The policies could not be compared."))
-        return [{"code": str(policies.get("code", "POLICIES_UNKNOWN")), "message": message, "remedy": str(policies.get("remedy", ""))}]
+        remedy = str(policies.get("remedy") or "cluster_policies --check says more.")
+        message = str(policies.get("msg", "The policies could not be compared.")).removesuffix(remedy).strip()
+        return [{"code": str(policies.get("code", "POLICIES_UNKNOWN")), "message": message, "remedy": remedy}]
     found = []
     differences = policies["differences"]
     if differences:

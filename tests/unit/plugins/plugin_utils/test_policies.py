@@ -26,7 +26,9 @@ def test_drift_and_what_a_level_would_refuse_are_findings() -> None:
 
 
 def test_a_look_that_failed_is_a_finding() -> None:
-    (found,) = policy_findings({"msg": "Somebody else made role/shop/a.", "code": "POLICIES_FOREIGN", "remedy": "Take another name."})
+    (found,) = policy_findings(
+        {"msg": "Somebody else made role/shop/a. Take another name.", "code": "POLICIES_FOREIGN", "remedy": "Take another name."}
+    )
     assert found == {"code": "POLICIES_FOREIGN", "message": "Somebody else made role/shop/a.", "remedy": "Take another name."}
 
 
