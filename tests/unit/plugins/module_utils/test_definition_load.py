@@ -125,6 +125,7 @@ def test_everything_that_was_left_out_has_its_default():
             "tls_min_version": "1.2",
         },
         "authentication": {"oidc": []},
+        "policies": {"namespaces": [], "cluster_roles": [], "cluster_role_bindings": []},
         "bundle": {"source": "auto", "directory": None, "architectures": ["amd64"], "delivery": {"method": "push"}},
         "local": {"network_cidr": "172.30.86.0/24", "egress": "allow"},
     }
@@ -163,7 +164,7 @@ def test_two_definitions_share_no_default():
             "demo.yml:5: pod_cidrs: unknown key; it belongs to network.pod_cidrs. Known here: access, api_endpoint, authentication, "
             "aws, azure, backup_store, bundle, checks, class, cloud, control_plane, existing, gcp, image, kind, kubernetes_version, "
             "labels, local, name, "
-            "network, nsx, plugin, pools, schema, security, site, vsphere.",
+            "network, nsx, plugin, policies, pools, schema, security, site, vsphere.",
         ),
         (
             "plugin: flannel\n",
