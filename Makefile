@@ -15,7 +15,7 @@ SEED ?= 9
 
 playbook = FLOTILLA_FRONTEND=make ANSIBLE_STDOUT_CALLBACK=flotilla.kubernetes.phases tools/run ansible-playbook -i $(FOUNDATION) -e flotilla_cluster_name=$(CLUSTER)
 
-.PHONY: help setup setup-tests lint unit integration integration-slow contract contract-full preflight molecule test e2e e2e-full e2e-aws e2e-gcp e2e-azure e2e-vsphere e2e-backup e2e-rollback e2e-patch-os e2e-settings e2e-replace e2e-replace-load e2e-upgrade e2e-upgrade-unprotected e2e-upgrade-faults e2e-upgrade-midway e2e-rotate e2e-kill-upgrade e2e-kill e2e-kill-fresh build bundle bench cluster cluster-status cluster-delete kubeconfig kubectl clean
+.PHONY: help setup setup-tests lint unit integration integration-slow acceptance-awx contract contract-full preflight molecule test e2e e2e-full e2e-aws e2e-gcp e2e-azure e2e-vsphere e2e-backup e2e-rollback e2e-patch-os e2e-settings e2e-replace e2e-replace-load e2e-upgrade e2e-upgrade-unprotected e2e-upgrade-faults e2e-upgrade-midway e2e-rotate e2e-kill-upgrade e2e-kill e2e-kill-fresh build bundle bench cluster cluster-status cluster-delete kubeconfig kubectl clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -55,6 +55,9 @@ integration: setup-tests ## Run the tests of modules and plugins against real pr
 
 integration-slow: setup-tests ## Run those that take minutes: runs over fleets that are killed and stopped, and clusters on segments of NSX
 	@tools/gates integration-slow -- $(ARGS)
+
+acceptance-awx: setup-tests ## Build everything on the AWX of CONTROLLER_HOST, twice, and use it (FLOTILLA_AWX_VARIABLES: docs/awx.md)
+	@tools/gates acceptance-awx -- $(ARGS)
 
 molecule: setup ## Run the molecule scenarios
 	@tools/gates molecule

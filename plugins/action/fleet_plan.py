@@ -37,7 +37,7 @@ class ActionModule(ActionBase):
         task_vars, report = task_vars or {}, self._task.args.get("report")
         try:
             lasts = dt.timedelta(seconds=parse_duration(str(self._task.args.get("lasts", "24h")), "lasts", days=True))
-            checked = _fleet.load_fleet(task_vars.get("ansible_inventory_sources") or ())
+            checked = _fleet.fleet_of_play(task_vars)
             hostvars = task_vars["hostvars"]
             definitions = {
                 one["name"]: one

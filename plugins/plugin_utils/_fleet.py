@@ -5,12 +5,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ansible import context
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition import hosts, load
+from ansible_collections.flotilla.kubernetes.plugins.module_utils._errors import FlotillaError
+from ansible_collections.flotilla.kubernetes.plugins.module_utils._fleet.plan import definition_digest
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._paths import cache_dir
 
 # Ansible turns a source that fails into a warning; the lookup `targets`, in the same process, makes it an error again.
@@ -69,6 +72,40 @@ def load_fleet(sources: Iterable[str]) -> load.Checked:
     if (sources, state) not in _loaded:
         _loaded[sources, state] = load.check_sources(sources).valid()
     return _loaded[sources, state]
+
+
+def fleet_of_play(task_vars: Mapping[str, Any]) -> load.Checked:
+    """Load the definitions and fleet files of a play's clusters.
+
+    AWX gives jobs an inventory without files: what the definitions were when it was synchronised. They lie in the job's project, too, and
+    the fleet files only there.
+
+    :raises DefinitionErrors: with every problem of every file.
+    :raises FlotillaError: ``INVENTORY_OF_ANOTHER_PROJECT`` or ``INVENTORY_OUTDATED``.
+    """
+    checked = load_fleet(task_vars.get("ansible_inventory_sources") or ())
+    there = (task_vars.get("groups") or {}).get(hosts.CLUSTERS_GROUP, [])
+    if checked.definitions or not there:
+        return checked
+    shown = [task_vars["hostvars"][host]["flotilla_cluster"] for host in there]
+    lost = sorted(str(one["file"]) for one in shown if not Path(one["file"]).exists())
+    if lost:
+        raise FlotillaError(
+            "INVENTORY_OF_ANOTHER_PROJECT",
+            f"The inventory is of definitions that this job's project has not: {', '.join(lost[:5])}.",
+            "Give the job template the project that the inventory source is read from.",
+        )
+    checked = load_fleet(sorted({str(load.foundation_folder(Path(one["file"]))) for one in shown}))
+    digests = {one["name"]: definition_digest(one) for one in checked.definitions}
+    other = sorted(one["name"] for one in shown if digests.get(one["name"]) != definition_digest(one))
+    if other:
+        raise FlotillaError(
+            "INVENTORY_OUTDATED",
+            f"The inventory is older than the project: it shows other definitions of {', '.join(other[:10])}.",
+            "Synchronise the inventory source, and launch the job again.",
+        )
+    names = {one["name"] for one in shown}
+    return replace(checked, definitions=[one for one in checked.definitions if one["name"] in names])
 
 
 def _stamp(path: Path) -> tuple[int, int]:
