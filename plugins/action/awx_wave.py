@@ -59,6 +59,7 @@ class _Stage:
         self._controller = Controller(action, task_vars, arguments)
         self._interval = float(arguments.get("interval") or 10)
         self._end = _moment(arguments.get("window_end"))
+        self._freezes = [_freeze(one) for one in arguments.get("freezes") or ()]
         now = dt.datetime.now(dt.timezone.utc)
         checked = _fleet.fleet_of_play(task_vars)
         there = set((task_vars.get("groups") or {}).get(hosts.CLUSTERS_GROUP, []))
@@ -82,6 +83,14 @@ class _Stage:
             plan = make_plan(fleets, self._definitions, None, now, _DAY)
             waves, refused = stage_of(plan, stage, stages), {}
         self._planned = {"waves": waves}
+        self._launch_with = arguments.get("launch_with") or {}
+        needed = {self._definitions[one["name"]]["foundation"] for one in clusters_of(waves) if one["name"] in self._definitions}
+        if needed - set(self._launch_with):
+            raise FlotillaError(
+                "AWX_FOUNDATION_UNKNOWN",
+                f"flotilla_launch_with does not say with what jobs of {', '.join(sorted(needed - set(self._launch_with)))} are launched.",
+                "Add the foundation to awx_setup_foundations and run the role awx_setup again.",
+            )
         self._waves = [self._terms(wave) for wave in waves_of(self._planned)]
         windows = {name: self._windows(one) for _name, fleet in fleets for name, one in fleet.windows.items()}
         self._rollout = Rollout(self._waves, windows, states_of(self._planned, {}))
@@ -96,7 +105,7 @@ class _Stage:
         return Wave(**{**wave.__dict__, "budget": int(str(most))}) if given else wave
 
     def _windows(self, windows: Windows) -> Windows:
-        return Windows(windows.maintenance, (*windows.freezes, *(self._arguments.get("freezes") or ())))
+        return Windows(windows.maintenance, (*windows.freezes, *self._freezes))
 
     def go(self, check_mode: bool) -> dict[str, Any]:
         if check_mode:
@@ -139,14 +148,7 @@ class _Stage:
             self._jobs[name] = at_work
             _tell(f"{name}  job {at_work} is at work already")
             return
-        foundation = str(self._definitions[name]["foundation"])
-        launch_with = (self._arguments.get("launch_with") or {}).get(foundation)
-        if launch_with is None:
-            raise FlotillaError(
-                "AWX_FOUNDATION_UNKNOWN",
-                f"{name} is of foundation {foundation}, and flotilla_launch_with does not say with what its jobs are launched.",
-                "Add the foundation to awx_setup_foundations and run the role awx_setup again.",
-            )
+        launch_with = self._launch_with[str(self._definitions[name]["foundation"])]
         variables = {key: value for key, value in (self._arguments.get("variables") or {}).items() if value not in ("", None)}
         if self._is_planned:
             variables["flotilla_carried_plan"] = str(self._arguments["plan"])
@@ -253,6 +255,18 @@ def _moment(text: Any) -> dt.datetime | None:
             "AWX_WINDOW_END_INVALID", f"flotilla_window_end is {str(text)!r}.", "Write a moment like 2026-12-01T06:00:00+01:00.", error
         ) from error
     return moment if moment.tzinfo else moment.replace(tzinfo=dt.timezone.utc)
+
+
+def _freeze(given: Mapping[str, Any]) -> dict[str, Any]:
+    """:raises FlotillaError: ``AWX_FREEZE_INVALID``."""
+    freeze = {"time_zone": "UTC", "reason": "flotilla_freeze_windows", **given}
+    try:
+        Windows((), (freeze,)).at(dt.datetime.now(dt.timezone.utc))
+    except (KeyError, ValueError, TypeError) as error:
+        raise FlotillaError(
+            "AWX_FREEZE_INVALID", f"flotilla_freeze_windows holds {dict(given)}.", "Write it as freeze_windows of a fleet file.", error
+        ) from error
+    return freeze
 
 
 def _tell(line: str) -> None:

@@ -78,7 +78,7 @@ def _environment(name: str, *wanted: str) -> Path:
     cache = Path(os.environ.get("FLOTILLA_CACHE") or "~/.cache/flotilla").expanduser()
     folder = cache / "benchmarks" / name
     if not (folder / "complete").exists():
-        print(f"setup: installing {' '.join(wanted)} in {folder}")
+        print(f"setup: installing {' '.join(wanted)} in {folder}", file=sys.stderr)
         subprocess.run([sys.executable, "-m", "venv", "--clear", str(folder)], check=True)
         subprocess.run([str(folder / "bin/pip"), "install", "--quiet", *wanted], check=True)
         (folder / "complete").touch()

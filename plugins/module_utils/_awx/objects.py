@@ -255,6 +255,8 @@ class _Model:
             "execution_environment": self._prefix,
             "credentials": [settings["control_credential"]] if launches else [],
             "instance_groups": [settings["control_instance_group"]] if launches else [],
+            # Else AWX would run a wave in the inventory's group when its own is full.
+            "prevent_instance_group_fallback": bool(launches),
             "labels": [self._prefix],
             "timeout": int(hours * HOUR),
             "allow_simultaneous": bool(special.get("allow_simultaneous", False)),

@@ -20,16 +20,14 @@ import yaml
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "support"))
-sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-import conftest as site
 import outside
 import peers
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._awx.objects import KINDS
-from awx import jobs, rules, server
+from ansible_collections.flotilla.kubernetes.plugins.module_utils._errors import FlotillaError
+from awx import jobs, rules, server, site
 from awx.rules import Refused
 from awx.store import TYPES, Store
-from world import fill, objects_of
 
 WRONG: dict[str, Any] = {"string": 5, "boolean": "maybe", "integer": "many", "id": 999999, "choice": "neither", "json": 5, "list": 5}
 
@@ -37,7 +35,7 @@ WRONG: dict[str, Any] = {"string": 5, "boolean": "maybe", "integer": "many", "id
 @pytest.fixture(scope="module")
 def filled() -> Store:
     store = Store(outside.ROOT)
-    fill(store)
+    site.fill(store)
     return store
 
 
@@ -164,7 +162,7 @@ def specification(module: str) -> dict[str, Any]:
 def test_every_object_is_what_its_module_of_awx_awx_takes(kind, listed):
     notified = {"awx_setup_notifications": [{"name": "mail", "notification_type": "email"}]}
     spec = specification(kind)
-    made = objects_of(**notified)[listed]
+    made = site.objects_of(**notified)[listed]
     assert made
     for item in made:
         one = dict(item)
@@ -210,8 +208,8 @@ def test_schedules_are_off_until_somebody_turns_them_on(filled):
 
 
 def test_waves_have_a_place_of_their_own():
-    with pytest.raises(site.FlotillaError, match="they would wait for its place"):
-        objects_of(awx_setup_foundations=[{"source_path": "inventories/production", "instance_group": "flotilla waves"}])
+    with pytest.raises(FlotillaError, match="they would wait for its place"):
+        site.objects_of(awx_setup_foundations=[{"source_path": "inventories/production", "instance_group": "flotilla waves"}])
 
 
 @pytest.mark.parametrize(
@@ -225,12 +223,12 @@ def test_waves_have_a_place_of_their_own():
     ],
 )
 def test_variables_that_do_not_go_together_are_told(changes, told):
-    with pytest.raises(site.FlotillaError, match=told):
-        objects_of(**changes)
+    with pytest.raises(FlotillaError, match=told):
+        site.objects_of(**changes)
 
 
 def test_several_foundations_are_upgraded_one_after_the_other():
-    made = objects_of(awx_setup_foundations=[{"source_path": f"inventories/{name}"} for name in ("dev", "stage", "production")])
+    made = site.objects_of(awx_setup_foundations=[{"source_path": f"inventories/{name}"} for name in ("dev", "stage", "production")])
     *_single, whole = made["controller_workflows"]
     assert whole["name"] == "flotilla upgrade"
     nodes = {one["identifier"]: one for one in whole["simplified_workflow_nodes"]}
