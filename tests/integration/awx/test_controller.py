@@ -29,6 +29,11 @@ from awx import jobs, rules, server, site
 from awx.rules import Refused
 from awx.store import TYPES, Store
 
+TWICE = [
+    {"name": "one", "credential_type": "Amazon Web Services"},
+    {"name": "two", "credential_type": "Amazon Web Services"},
+    {"name": "flotilla controller", "credential_type": "Red Hat Ansible Automation Platform"},
+]
 WRONG: dict[str, Any] = {"string": 5, "boolean": "maybe", "integer": "many", "id": 999999, "choice": "neither", "json": 5, "list": 5}
 
 
@@ -218,6 +223,11 @@ def test_waves_have_a_place_of_their_own():
         ({"awx_setup_foundations": []}, "foundations is empty"),
         ({"awx_setup_foundations": [{"source_path": "a/lab"}, {"source_path": "b/lab"}]}, "two foundations are called lab"),
         ({"awx_setup_foundations": [{"source_path": "a/lab", "credentials": ["unknown"]}]}, "is none of credentials"),
+        # Fact 13.
+        (
+            {"awx_setup_foundations": [{"source_path": "a/lab", "credentials": ["one", "two"]}], "awx_setup_credentials": TWICE},
+            "one per type",
+        ),
         ({"awx_setup_control_credential": "machines"}, "is not Red Hat Ansible Automation Platform"),
         ({"awx_setup_waves": 0}, "1 to 50"),
     ],
@@ -242,3 +252,18 @@ def test_the_api_wants_a_token():
 
         with pytest.raises(urllib.error.HTTPError, match="401"):
             urllib.request.urlopen(f"{controller.url}/api/v2/organizations/")
+
+
+def test_the_image_has_the_ansible_core_that_awx_works_with():
+    # Fact 1.
+    image = yaml.safe_load((outside.ROOT / "examples/awx/execution-environment.yml").read_text(encoding="utf-8"))
+    assert image["version"] == 3
+    assert image["dependencies"]["ansible_core"] == {"package_pip": "ansible-core>=2.18.0,<2.19"}
+
+
+@pytest.mark.parametrize("playbook", sorted((outside.ROOT / "playbooks").glob("*.yml")), ids=lambda path: path.stem)
+def test_no_play_keeps_facts_of_the_controller(playbook):
+    # Fact 11: they hold its environment, and that holds secrets.
+    for play in yaml.safe_load(playbook.read_text(encoding="utf-8")):
+        if play.get("connection") == "local":
+            assert play["gather_facts"] is False and play["hosts"] != "localhost", play["name"]
