@@ -190,7 +190,7 @@ class Store:
         unknown = set(given) - {"name", "description", "timeout"}
         if unknown or not given.get("name"):
             raise Refused({field: ["AWX 24.6.1 has no such field."] for field in unknown} or {"name": ["This field is required."]})
-        made = self._add("workflow_approval_templates", {"description": "", "timeout": 0, **given})
+        made = self._add("workflow_approval_templates", {"description": "", "timeout": 0, "organization": None, **given})
         one = self.get("workflow_job_template_nodes", node)
         one["unified_job_template"] = made["id"]
         one["related"]["unified_job_template"] = made["url"]
