@@ -292,6 +292,8 @@ class Store:
         if endpoint in ("job_templates", "workflow_job_templates"):
             one["survey_spec"] = {}
             one["related"] = {"survey_spec": f"{url}survey_spec/", "launch": f"{url}launch/"}
+        if endpoint == "credential_types":
+            one.setdefault("managed", False)
         if endpoint == "job_templates":
             one["organization"] = self.get("projects", fields["project"])["organization"] if fields.get("project") else None
         if endpoint == "inventory_sources":
