@@ -191,6 +191,8 @@ def controller(projects: Path, outcome: Outcome = lambda job: ("successful", {})
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        # Else each answer waits for an acknowledgement of its head.
+        disable_nagle_algorithm = True
 
         def _do(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
