@@ -110,7 +110,7 @@ class _Stage:
     def go(self, check_mode: bool) -> dict[str, Any]:
         if check_mode:
             return self._predict()
-        running = self._at_work()
+        running = self._at_work() if self._rollout.pending else {}
         told = ""
         while True:
             now = dt.datetime.now(dt.timezone.utc)

@@ -209,7 +209,7 @@ WAVE = {"flotilla_job_template": "flotilla upgrade", "flotilla_launch_with": {},
     ("playbook", "options", "variables", "told"),
     [
         # Fact 2 and a preflight that failed: nothing was planned is not everything is done.
-        ("awx_report", (), {}, "Nothing was planned"),
+        ("awx_report", (), {"awx_job_id": 1}, "Nothing was planned"),
         ("awx_upgrade", (), {"flotilla_cluster_name": "c1"}, "There is no plan"),
         ("awx_wave", (), {**WAVE, "flotilla_stage": "1"}, "flotilla_carried_plan is not set"),
         # Facts 3 and 6: a limit takes the gates away, so it is no green job but an error.
@@ -249,4 +249,3 @@ def test_the_inventory_that_awx_keeps_enables_every_host_by_a_boolean(upgraded):
     it, _status = upgraded
     for name, variables in it.hosts["_meta"]["hostvars"].items():
         assert variables["flotilla_enabled"] is True, name
-    assert "__ansible_unsafe" not in json.dumps(it.hosts)
