@@ -15,7 +15,8 @@ SEED ?= 9
 
 playbook = FLOTILLA_FRONTEND=make ANSIBLE_STDOUT_CALLBACK=flotilla.kubernetes.phases tools/run ansible-playbook -i $(FOUNDATION) -e flotilla_cluster_name=$(CLUSTER)
 
-.PHONY: help setup setup-tests lint unit integration integration-slow acceptance-awx contract contract-full preflight molecule test e2e e2e-full e2e-aws e2e-gcp e2e-azure e2e-vsphere e2e-backup e2e-rollback e2e-patch-os e2e-settings e2e-replace e2e-replace-load e2e-upgrade e2e-upgrade-unprotected e2e-upgrade-faults e2e-upgrade-midway e2e-rotate e2e-kill-upgrade e2e-kill e2e-kill-fresh build bundle bench cluster cluster-status cluster-delete kubeconfig kubectl clean
+# Every target is a name, none is a file.
+.PHONY: $(shell sed -n 's/^\([a-z0-9-]*\):.* \#\# .*/\1/p' $(firstword $(MAKEFILE_LIST)))
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -80,7 +81,7 @@ preflight: setup-tests ## Try what upgrades look for on API servers and etcds of
 e2e-full: setup-tests ## Run preflight, contract-full, and the end-to-end tests with all their cases
 	@tools/gates preflight integration-slow
 	@tools/gates contract-full -- --cloud $(CLOUD)
-	@tools/gates e2e-full e2e-aws e2e-gcp e2e-azure e2e-vsphere e2e-backup e2e-rollback e2e-patch-os e2e-settings e2e-replace e2e-replace-load e2e-rotate e2e-upgrade e2e-upgrade-unprotected e2e-upgrade-faults e2e-upgrade-midway e2e-kill-upgrade -- $(ARGS)
+	@tools/gates e2e-full e2e-aws e2e-gcp e2e-azure e2e-vsphere e2e-backup e2e-rollback e2e-patch-os e2e-settings e2e-replace e2e-replace-load e2e-rotate e2e-adoption e2e-upgrade e2e-upgrade-unprotected e2e-upgrade-faults e2e-upgrade-midway e2e-kill-upgrade -- $(ARGS)
 
 e2e-aws: setup-tests ## Run the end-to-end test of AWS on machines that are real
 	@tools/gates e2e-aws -- $(ARGS)
@@ -120,6 +121,9 @@ e2e-upgrade-unprotected: setup-tests ## Upgrade under load without the steps tha
 
 e2e-rotate: setup-tests ## Let the certificates of a cluster of three and one grow old, and renew them under load
 	@tools/gates e2e-rotate -- $(ARGS)
+
+e2e-adoption: setup-tests ## Adopt a cluster of one and two that plain kubeadm made
+	@tools/gates e2e-adoption -- $(ARGS)
 
 e2e-upgrade-faults: setup-tests ## Upgrade a cluster with a canary, a check that does not hold and a worker out of reach
 	@tools/gates e2e-upgrade-faults -- $(ARGS)

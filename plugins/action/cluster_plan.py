@@ -68,6 +68,7 @@ class ActionModule(ActionBase):
             {machine["name"]: hostvars[machine["name"]] for machine in machines if machine["name"] in hostvars},
         )
         plan["steps"] += rolled(arguments["cluster"], machines)
+        plan["kept"] = (arguments["cluster"].get("existing") or {}).get("settings") == "keep"
         lines = shown(plan)
         for line in lines:
             display.display(line)
@@ -120,7 +121,7 @@ def rolled(cluster: Mapping[str, Any], machines: Sequence[Mapping[str, Any]]) ->
 def shown(plan: Mapping[str, Any]) -> list[str]:
     """Return the lines that people see."""
     if not plan["steps"]:
-        return ["", f"Cluster {plan['cluster']} is as its definition says: cluster_apply would change nothing.", ""]
+        return ["", f"Cluster {plan['cluster']} is as its definition says: cluster_apply would change nothing.", *_kept(plan), ""]
     rows = [(step["where"].upper(), step["object"], step["action"], step["reason"]) for step in plan["steps"]]
     lines = ["", f"Cluster {plan['cluster']}: what cluster_apply would do", "", *table(("WHERE", "WHAT", "STEP", "WHY"), rows), ""]
     refused = ",".join(step["object"].split()[-1] for step in plan["steps"] if step["action"] == "stop")
@@ -129,6 +130,12 @@ def shown(plan: Mapping[str, Any]) -> list[str]:
     if any(step["where"] == "machines" and {"delete", "replace"} & set(step["action"].split()) for step in plan["steps"]):
         lines += [f"Machines that serve would go. To agree to that: cluster_apply -e flotilla_plan_id={plan['plan_id']}", ""]
     return lines
+
+
+def _kept(plan: Mapping[str, Any]) -> list[str]:
+    if not plan.get("kept"):
+        return []
+    return ["What runs on its machines stays as somebody else made it. What would differ: the same plan with existing.settings: manage."]
 
 
 def _step(where: str, what: str, action: str, reason: str) -> dict[str, str]:

@@ -67,6 +67,10 @@ steps:
     reason:
       description: Why.
       type: str
+kept:
+  description: Whether members of the cluster stay as somebody else made them (C(existing.settings=keep)), and were not compared.
+  returned: always
+  type: bool
 lines:
   description: What was printed.
   returned: always

@@ -62,6 +62,12 @@ options:
   service:
     description: A systemd service, usually one of O(files), that is enabled, and started without waiting for it.
     type: str
+  keep:
+    description:
+      - Whether a machine that is a member stays as it is, whoever made it; then nothing is compared but what can not be changed in a running
+        cluster. One that is in no cluster yet gets O(files).
+    type: bool
+    default: false
   apply:
     description: Whether to change settings, or only to say whether they differ.
     type: bool
@@ -189,12 +195,27 @@ def write(files: ConfigFiles, may_serve: bool) -> list[Change]:
     return changes
 
 
+def kept(found: dict[str, Any], params: dict[str, Any]) -> dict[str, Any]:
+    """Return the result for a member that stays as it is.
+
+    :param found: what `look` returned.
+    """
+    if found["api_ready"]:
+        client = Client.short_lived(params["address"], params["user"])
+        found["cluster"] = cluster_settings(client)
+        refuse_other_settings(found["cluster"], params["config"], kept=True)
+        found["kubelet_configuration"] = recorded_kubelet_configuration(client)
+    return {**(found if params["address"] else {}), **results([]), "changed": False, "differs": [], "complete": True}
+
+
 def converge(params: dict[str, Any], check_mode: bool) -> dict[str, Any]:
     """Do what the module says and return its result."""
     change = params["apply"] and not check_mode
-    files = wanted_files(params["files"]) if params["files"] else None
     found = look(params["address"], params["wait"], wait_for_steps=False)
     member = found["membership"] == "member"
+    if params["keep"] and member:
+        return kept(found, params)
+    files = wanted_files(params["files"]) if params["files"] else None
     control_plane = None
     if found["api_ready"]:
         control_plane = ControlPlane(params["config"], params["address"], params["peers"], params["user"], params["timeout"])
@@ -254,6 +275,7 @@ def main() -> None:
                 },
             },
             "service": {"type": "str"},
+            "keep": {"type": "bool", "default": False},
             "apply": {"type": "bool", "default": True},
             "wait": {"type": "int", "default": 0},
             "timeout": {"type": "int", "default": 300},

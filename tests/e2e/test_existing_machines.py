@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the flotilla.kubernetes authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Machines that exist already: the playbook of docs/existing_machines.md, and a definition for the same machines. In `make e2e-full` only.
+"""Machines that exist already: examples/own_inventory as it is, and a definition for the same machines. In `make e2e-full` only.
 
 The machines are node containers, made without a cluster and addressed as if bought elsewhere. The tests run in the order of this file.
 """
@@ -15,9 +15,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import bare_machines
 import outside
 import pytest
-import yaml
 from conftest import wait_for
 
 pytestmark = pytest.mark.full
@@ -72,37 +72,14 @@ class Site:
         )
 
 
-def documented(first_line: str) -> str:
-    """Return the block of the page that begins with a line."""
-    page = (outside.ROOT / "docs/existing_machines.md").read_text(encoding="utf-8")
-    (block,) = [text for text in re.findall(r"```yaml\n(.*?)```", page, re.DOTALL) if text.startswith(first_line)]
-    return block
-
-
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     folder = tmp_path_factory.mktemp("bought")
-    made = outside.write_definition(folder / "made", NAME, local={"network_cidr": f"{BASE}.0/24"})
     # Of a run that failed: host keys of machines that are gone, at the same addresses.
-    files = [Path.home() / f".kube/flotilla/{NAME}.conf", outside.cache() / "known_hosts" / NAME]
-
-    def module(name: str, **arguments: object) -> None:
-        done = outside.command(
-            "ansible", "-i", str(made), f"{NAME}.cluster", "-c", "local", "-e", "ansible_python_interpreter={{ ansible_playbook_python }}",
-            "-m", f"flotilla.kubernetes.{name}", "-a", json.dumps({"cluster": "{{ flotilla_cluster }}", **arguments}),
-        )  # fmt: skip
-        assert done.status == 0, done.output[-3000:]
-
-    for path in files:
+    for path in (Path.home() / f".kube/flotilla/{NAME}.conf", outside.cache() / "known_hosts" / NAME):
         path.unlink(missing_ok=True)
-    module("local_network")
-    module("local_machines")
-    label = '{{index .Config.Labels "flotilla-address"}}'
-    addresses = [outside.host("podman", "inspect", "--format", label, machine).strip() for machine in outside.machines(NAME)]
-    yield Site(folder, *addresses)
-    if not os.environ.get("FLOTILLA_KEEP"):
-        module("local_machines", state="absent")
-        module("local_network", state="absent")
+    with bare_machines.made(folder / "made", NAME, f"{BASE}.0/24") as addresses:
+        yield Site(folder, *addresses)
 
 
 def kubectl(*arguments: str, check: bool = True) -> str:
@@ -116,27 +93,21 @@ def nodes_ready() -> set[str]:
     return {line.removeprefix("node/") for line in listed.split()}
 
 
-def test_the_documented_playbook_makes_a_cluster_without_a_definition(site: Site) -> None:
-    playbook, hosts = site.folder / "site.yml", site.folder / "hosts.yml"
-    playbook.write_text(documented("# site.yml\n"), encoding="utf-8")
-    inventory = yaml.safe_load(documented("# hosts.yml\n"))
-    assert "flotilla_cluster" not in json.dumps(inventory) + playbook.read_text(encoding="utf-8")
-    inventory["all"]["vars"].update(
-        api_endpoint_address=f"{BASE}.5",
-        kubernetes_control_plane_cluster_name=NAME,
-        kubeconfig_cluster_name=NAME,
-        ansible_user="flotilla",
-        ansible_ssh_private_key_file=str(outside.cache() / "local/ssh/id_ed25519"),
-        ansible_ssh_common_args=f"-o StrictHostKeyChecking=accept-new -o UserKnownHostsFile={site.folder}/known_hosts",
-    )
-    children = inventory["all"]["children"]
-    children["servers"]["hosts"]["server-1"]["ansible_host"] = site.server
-    children["agents"]["hosts"]["agent-1"]["ansible_host"] = site.agent
-    hosts.write_text(yaml.safe_dump(inventory), encoding="utf-8")
-    first = site.run("-i", str(hosts), str(playbook))
+def test_the_example_makes_a_cluster_without_a_definition(site: Site) -> None:
+    example = outside.ROOT / "examples/own_inventory"
+    assert "flotilla_cluster" not in "".join(path.read_text(encoding="utf-8") for path in example.glob("*.yml"))
+    # What the machines of this test are, beside the inventory of the example: of two sources the later one counts.
+    addresses = {"servers": {"server-1": site.server}, "agents": {"agent-1": site.agent}}
+    machines = {
+        group: {"hosts": {name: {"ansible_host": address} for name, address in hosts.items()}} for group, hosts in addresses.items()
+    }
+    variables = {"api_endpoint_address": f"{BASE}.5", "kubernetes_control_plane_cluster_name": NAME, "kubeconfig_cluster_name": NAME}
+    own = bare_machines.inventory(site.folder / "own.yml", machines, variables)
+    arguments = ("-i", str(example / "hosts.yml"), "-i", str(own), str(example / "site.yml"))
+    first = site.run(*arguments)
     assert first.status == 0, first.output[-6000:]
     assert nodes_ready() == {"server-1", "agent-1"}
-    again = site.run("-i", str(hosts), str(playbook))
+    again = site.run(*arguments)
     assert (again.status, again.changed) == (0, 0), again.output[-6000:]
 
 

@@ -24,6 +24,7 @@ COLLECTION = "flotilla.kubernetes."
 MODULES = sorted((ROOT / "plugins/modules").glob("*.py"))
 ROLES = sorted(path.parent for path in (ROOT / "roles").glob("*/meta"))
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *(role / "README.md" for role in ROLES)]
+PAGES += sorted((ROOT / "examples").rglob("README.md"))
 TEMPLATE = re.compile(r"\{\{.*\}\}", re.S)
 OF_A_TYPE = {"int": 1, "float": 1.0, "bool": True, "list": [], "dict": {}, "path": "/x", "raw": "x", "str": "x"}
 

@@ -25,3 +25,23 @@ def provider(cloud: str) -> Any:
             f"Set cloud to one of: {', '.join(CLOUDS)}.",
         )
     return import_module(f".{cloud}.machines", __name__)
+
+
+CLAIMERS = ("aws",)
+"""Clouds whose machines can be claimed for a cluster."""
+
+
+def claimer(cloud: str) -> Any:
+    """Return the module of a cloud that claims machines which somebody else made, imported on first use.
+
+    It has ``session_for(definition)``, ``plan(session, definition, wanted)`` (only reads) and ``apply(session, claims)``.
+
+    :raises FlotillaError: ``CLAIM_CLOUD_UNSUPPORTED``.
+    """
+    if cloud not in CLAIMERS:
+        raise FlotillaError(
+            "CLAIM_CLOUD_UNSUPPORTED",
+            f"Machines of the cloud '{cloud}' can not be claimed; so far those of {', '.join(CLAIMERS)} can.",
+            "Keep the definition with cloud: existing, which needs no claim.",
+        )
+    return import_module(f".{cloud}.claim", __name__)

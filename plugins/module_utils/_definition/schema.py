@@ -835,6 +835,16 @@ _PROPERTIES: dict[str, Any] = {
                     required=("address",),
                 ),
             },
+            "settings": {
+                "type": "string",
+                "enum": ["manage", "keep"],
+                "description": (
+                    "Whether members of the cluster get the settings of this definition (`manage`), or stay as somebody else made them "
+                    "(`keep`, as cluster_adopt writes it): packages, kernel, containerd, kubelet, control plane. Machines that join are "
+                    "prepared in both cases; an upgrade needs `manage`."
+                ),
+                "default": "manage",
+            },
             "host_keys": {
                 "type": "string",
                 "enum": ["known_hosts", "accept_new"],

@@ -25,7 +25,7 @@ from .._errors import FlotillaError
 from .._files import scratch, write_atomically
 from .._restart import Restart
 from .client import CA_FILE, Client, as_json_documents, short_lived_kubeconfig
-from .encryption import Conversion
+from .encryption import ENCRYPTION_FILE, Conversion
 from .etcd import CLIENT_PORT, client_context
 from .gates import api_server_problem
 from .membership import kubelet_problem
@@ -201,12 +201,20 @@ class ControlPlane:
             for argument in document.get("apiServer", {}).get("extraArgs", [])
         )
         pod = MANIFESTS / f"{API_SERVER}.yaml"
-        self._encrypted = pod.exists() and "--encryption-provider-config=" in pod.read_text(encoding="utf-8")
+        self._manifest = pod.read_text(encoding="utf-8") if pod.exists() else ""
+        self._encrypted = "--encryption-provider-config=" in self._manifest
         if self._encrypted and not encrypts:
             raise FlotillaError(
                 "ENCRYPTION_CAN_NOT_END",
                 "The Secrets of this cluster are encrypted, and its definition says that they are not to be (security.encryption_at_rest).",
                 "Set it back to true: API servers without the key could not read any Secret.",
+            )
+        foreign = re.search(rf"--encryption-provider-config=(?!{re.escape(str(ENCRYPTION_FILE))}$)(.*)", self._manifest, re.MULTILINE)
+        if foreign:
+            raise FlotillaError(
+                "ENCRYPTION_FOREIGN",
+                f"The Secrets of this cluster are encrypted with the keys in {foreign.group(1).strip()}, which somebody else manages.",
+                "Write existing.settings: keep in its definition: API servers without these keys could not read any Secret.",
             )
         self._encryption = Conversion(self.client, node) if encrypts else None
         self.kubelet_configuration = ""
@@ -319,11 +327,11 @@ class ControlPlane:
         return documents, {component: (folder / f"{component}.yaml").read_text(encoding="utf-8") for component in COMPONENTS}
 
 
-def recorded_kubelet_configuration() -> str:
-    """Return the kubelet configuration that the cluster records, read with this node's own credential."""
+def recorded_kubelet_configuration(client: Client | None = None) -> str:
+    """Return the kubelet configuration that the cluster records, read with this node's own credential if with no other."""
     kind = "KubeletConfiguration"
     name, entry = RECORDS[kind]
-    return comparable(kind, kubelet_client().get(f"{CONFIG_MAPS}/{name}")["data"][entry])
+    return comparable(kind, (client or kubelet_client()).get(f"{CONFIG_MAPS}/{name}")["data"][entry])
 
 
 def kubelet_difference(wanted: str) -> dict[str, str] | None:

@@ -22,6 +22,7 @@ from .._command import memory_file, run
 from .._errors import FlotillaError
 from . import encryption
 from .client import (
+    API_PORT,
     CA_FILE,
     KUBEADM_API,
     Client,
@@ -52,11 +53,12 @@ def cluster_settings(client: Client) -> dict[str, str]:
     }
 
 
-def refuse_other_settings(recorded: dict[str, str], documents: Sequence[dict[str, Any]]) -> None:
+def refuse_other_settings(recorded: dict[str, str], documents: Sequence[dict[str, Any]], kept: bool = False) -> None:
     """Refuse to change what can not be changed in a running cluster.
 
     :param recorded: what `cluster_settings` returned.
     :param documents: the wanted ones, with a ``ClusterConfiguration`` among them.
+    :param kept: whether nothing is changed anyway: then what kubeadm was not told when the cluster was made is no difference.
     :raises FlotillaError: ``CLUSTER_SETTINGS_FIXED``, with each setting that differs.
     """
     cluster = next(document for document in documents if document["kind"] == "ClusterConfiguration")
@@ -66,7 +68,14 @@ def refuse_other_settings(recorded: dict[str, str], documents: Sequence[dict[str
         "service_cidrs": cluster["networking"]["serviceSubnet"],
         "api_endpoint": cluster["controlPlaneEndpoint"],
     }
-    differing = [f"{name} {recorded[name]}, not {value}" for name, value in wanted.items() if recorded[name] != value]
+    if not re.search(r":\d+$", recorded["api_endpoint"]) and recorded["api_endpoint"]:
+        # https://kubernetes.io/docs/reference/config-api/kubeadm-config.v1beta4/: without a port it is that of the API servers.
+        recorded = {**recorded, "api_endpoint": f"{recorded['api_endpoint']}:{API_PORT}"}
+    differing = [
+        f"{name} {recorded[name]}, not {value}"
+        for name, value in wanted.items()
+        if recorded[name] != value and (recorded[name] or not kept)
+    ]
     if differing:
         raise FlotillaError(
             "CLUSTER_SETTINGS_FIXED",

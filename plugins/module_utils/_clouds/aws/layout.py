@@ -26,6 +26,8 @@ TAG_GENERATION = "flotilla-generation"
 TAG_SPEC_HASH = "flotilla-spec-hash"
 TAG_HOST_KEY = "flotilla-host-key"
 TAG_PROTECTED = "flotilla-deletion-protection"
+TAG_NODE = "flotilla-node"
+"""Name of the Node of a machine that somebody else made; all others are called like their machine."""
 
 LOAD_BALANCER = "load_balancer"
 GROUP_ROLES = (CONTROL_PLANE, WORKER, LOAD_BALANCER)

@@ -298,7 +298,7 @@ def to_machine(entry: dict[str, Any]) -> Machine:
     tokens = (entry.get("MetadataOptions") or {}).get("HttpTokens")
     return Machine(
         id=instance,
-        name=f"{cluster}-{pool}-{instance[-8:]}",
+        name=tags.get(names.TAG_NODE) or f"{cluster}-{pool}-{instance[-8:]}",
         cluster=cluster,
         pool=pool,
         role=tags.get(names.TAG_ROLE, WORKER),

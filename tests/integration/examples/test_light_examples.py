@@ -1,0 +1,110 @@
+# Copyright: (c) 2026, the flotilla.kubernetes authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The examples that need no cluster, as they are in examples/: roles in a play of one's own, and the collection alone.
+
+The others are run on real clusters: own_inventory by tests/e2e/test_existing_machines.py, adoption by tests/e2e/test_adoption.py.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "support"))
+
+import bare_machines
+import outside
+
+EXAMPLES = outside.ROOT / "examples"
+NETWORK = os.environ.get("FLOTILLA_TEST_NETWORK", "172.30.221")
+
+
+def ansible(program: str, *arguments: str, folder: Path, collections: Path) -> subprocess.CompletedProcess[str]:
+    """Run a program of Ansible in a folder where nothing but ``collections`` is known of the collection."""
+    environment = {key: value for key, value in outside.playbook_environment().items() if key != "ANSIBLE_CONFIG"}
+    return subprocess.run(
+        [str(outside.BIN / program), *arguments],
+        cwd=folder,
+        env={**environment, "ANSIBLE_COLLECTIONS_PATH": str(collections)},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+
+
+def test_roles_work_in_a_play_with_groups_of_ones_own(tmp_path: Path) -> None:
+    name, example = "test-own-play", EXAMPLES / "own_play"
+    with bare_machines.made(tmp_path / "made", name, f"{NETWORK}.0/24", workers=0) as (address,):
+        hosts = {"build_servers": {"hosts": {"build-1": {"ansible_host": address, "ansible_user": "flotilla"}}}}
+        own = bare_machines.inventory(tmp_path / "own.yml", hosts, {})
+        arguments = ("-i", str(example / "hosts.yml"), "-i", str(own), str(example / "site.yml"))
+
+        def play(*options: str) -> outside.Run:
+            done = ansible("ansible-playbook", *arguments, *options, folder=tmp_path, collections=outside.ROOT / "collection")
+            return outside.Run(done.returncode, done.stdout)
+
+        first = play()
+        assert first.status == 0 and first.changed > 0, first.output[-4000:]
+        version = outside.host("podman", "exec", outside.machines(name)[0], "ctr", "version")
+        assert "Server:" in version
+        assert not outside.host("podman", "exec", outside.machines(name)[0], "sh", "-c", "ls -d /etc/kubernetes/*.conf", check=False)
+        again = play()
+        assert (again.status, again.changed) == (0, 0), again.output[-4000:]
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty directory, and in it the collection and nothing else, installed as the example says."""
+    folder = tmp_path_factory.mktemp("installed")
+    for arguments in (
+        ("build", "--output-path", str(folder / "dist"), str(outside.ROOT)),
+        ("install", "--offline", "--collections-path", "collections", "dist/flotilla-kubernetes-0.1.0.tar.gz"),
+    ):
+        done = ansible("ansible-galaxy", "collection", *arguments, folder=folder, collections=folder / "collections")
+        assert done.returncode == 0, done.stdout
+    return folder
+
+
+@pytest.fixture
+def example(installed: Path) -> Path:
+    """The example as the archive brought it, in the empty directory."""
+    source = installed / "collections/ansible_collections/flotilla/kubernetes/examples/collection_only"
+    shutil.copytree(source, installed, dirs_exist_ok=True)
+    return installed
+
+
+def test_playbooks_of_a_collection_that_was_installed_are_called_by_name(example: Path) -> None:
+    collections = example / "collections"
+    listed = ansible("ansible-galaxy", "collection", "list", "flotilla.kubernetes", folder=example, collections=collections)
+    assert str(collections) in listed.stdout and "collection/ansible_collections" not in listed.stdout.replace(str(collections), "")
+    inventory = ("-i", "clusters/office.yml")
+    checked = ansible("ansible-playbook", *inventory, "flotilla.kubernetes.validate", folder=example, collections=collections)
+    assert checked.returncode == 0, checked.stdout
+    assert "office: Kubernetes 1.36.3 on existing, 1 control planes, 1 workers (" in checked.stdout
+    played = ansible("ansible-playbook", *inventory, "site.yml", folder=example, collections=collections)
+    assert played.returncode == 0 and "office: office-control-plane-192-0-2-11, office-workers-192-0-2-21" in played.stdout, played.stdout
+
+
+def test_a_definition_with_a_mistake_fails_there_too(example: Path) -> None:
+    definition = example / "clusters/office.yml"
+    definition.write_text(definition.read_text(encoding="utf-8").replace("pool: workers", "pool: wrokers"), encoding="utf-8")
+    done = ansible(
+        "ansible-playbook", "-i", "clusters", "flotilla.kubernetes.validate", folder=example, collections=example / "collections"
+    )
+    assert done.returncode != 0
+    assert 'did you mean "workers"?' in done.stdout, done.stdout
+
+
+def test_programs_and_settings_of_the_checkout_are_not_installed(installed: Path) -> None:
+    there = {path.name for path in (installed / "collections/ansible_collections/flotilla/kubernetes").iterdir()}
+    assert {"examples", "playbooks", "roles", "requirements.txt"} <= there
+    assert not there & {"Makefile", "tools", "inventories", "ansible.cfg", "collection"}
