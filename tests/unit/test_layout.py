@@ -55,7 +55,7 @@ def test_tools_leave_the_link_and_the_output_alone(name):
 
 
 def test_the_artifact_holds_the_collection(artifact):
-    assert {"README.md", "meta/runtime.yml", "plugins/callback/phases.py", "tests/config.yml"} <= artifact
+    assert {"README.md", "meta/runtime.yml", "plugins/callback/phases.py", "tests/config.yml", "examples/adoption/hosts.yml"} <= artifact
 
 
 def test_the_artifact_holds_nothing_of_the_checkout(artifact):

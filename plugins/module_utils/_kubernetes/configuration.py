@@ -25,7 +25,7 @@ from .._errors import FlotillaError
 from .._files import scratch, write_atomically
 from .._restart import Restart
 from .client import CA_FILE, Client, as_json_documents, short_lived_kubeconfig
-from .encryption import ENCRYPTION_FILE, Conversion
+from .encryption import Conversion
 from .etcd import CLIENT_PORT, client_context
 from .gates import api_server_problem
 from .membership import kubelet_problem
@@ -195,28 +195,29 @@ class ControlPlane:
         self._timeout = timeout
         self.client = Client.short_lived(address, user)
         node = next(document for document in documents if document["kind"] == "InitConfiguration")["nodeRegistration"]["name"]
-        encrypts = any(
-            argument["name"] == "encryption-provider-config"
+        wanted = [
+            argument["value"]
             for document in documents
             for argument in document.get("apiServer", {}).get("extraArgs", [])
-        )
+            if argument["name"] == "encryption-provider-config"
+        ]
         pod = MANIFESTS / f"{API_SERVER}.yaml"
-        self._manifest = pod.read_text(encoding="utf-8") if pod.exists() else ""
-        self._encrypted = "--encryption-provider-config=" in self._manifest
-        if self._encrypted and not encrypts:
+        manifest = pod.read_text(encoding="utf-8") if pod.exists() else ""
+        present = re.findall(r"--encryption-provider-config=(\S*)", manifest)
+        self._encrypted = bool(present)
+        if present and not wanted:
             raise FlotillaError(
                 "ENCRYPTION_CAN_NOT_END",
                 "The Secrets of this cluster are encrypted, and its definition says that they are not to be (security.encryption_at_rest).",
                 "Set it back to true: API servers without the key could not read any Secret.",
             )
-        foreign = re.search(rf"--encryption-provider-config=(?!{re.escape(str(ENCRYPTION_FILE))}$)(.*)", self._manifest, re.MULTILINE)
-        if foreign:
+        if present and present != wanted:
             raise FlotillaError(
                 "ENCRYPTION_FOREIGN",
-                f"The Secrets of this cluster are encrypted with the keys in {foreign.group(1).strip()}, which somebody else manages.",
+                f"The Secrets of this cluster are encrypted with the keys in {present[0]}, which somebody else manages.",
                 "Write existing.settings: keep in its definition: API servers without these keys could not read any Secret.",
             )
-        self._encryption = Conversion(self.client, node) if encrypts else None
+        self._encryption = Conversion(self.client, node) if wanted else None
         self.kubelet_configuration = ""
         """What every kubelet of the cluster is to have; known once `differences` was asked."""
 

@@ -89,7 +89,8 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
     monkeypatch.setattr(kubeadm_config, "cluster_settings", lambda _client: made.recorded)
     monkeypatch.setattr(kubeadm_config, "ensure_service", lambda name, check: made.done.append(f"service {name} {check}") or False)
     monkeypatch.setattr(kubeadm_config, "kubelet_difference", lambda wanted: None if wanted == made.kubelet else {"after": wanted})
-    monkeypatch.setattr(kubeadm_config, "recorded_kubelet_configuration", lambda: "recorded")
+    monkeypatch.setattr(kubeadm_config, "recorded_kubelet_configuration", lambda _client=None: "recorded")
+    monkeypatch.setattr(kubeadm_config.Client, "short_lived", lambda *_arguments: None)
     monkeypatch.setattr(kubeadm_config, "apply_kubelet", lambda _timeout: made.done.append("kubelet"))
 
     def leave(failed: bool) -> Any:
@@ -168,6 +169,30 @@ def test_what_can_not_be_changed_is_refused_before_anything_is_done(machine: Mac
     assert (answer["failed"], answer["code"]) == (True, "CLUSTER_SETTINGS_FIXED")
     assert "pod_cidrs 10.1.0.0/16, not 10.244.0.0/16" in answer["msg"] and "service_cidrs" not in answer["msg"]
     assert not path.exists() and machine.done == []
+
+
+def test_a_member_that_is_kept_is_left_as_it_is(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = machine.folder / "admission.json"
+    machine.records, machine.pods, machine.kubelet = RECORD, [POD], "somebody's"
+    more = {"files": [{"dest": str(path), "content": "{}"}], "service": "approver", "keep": True}
+    answer = run(monkeypatch, **more, **CONTROL_PLANE)
+    assert (answer["changed"], answer["differs"], answer["complete"], machine.done) == (False, [], True, []) and not path.exists()
+    assert (answer["membership"], answer["cluster"], answer["kubelet_configuration"]) == ("member", RECORDED, "recorded")
+    machine.membership = "none"
+    assert run(monkeypatch, **more, **CONTROL_PLANE)["written"] == [str(path)], "one that is to join is prepared"
+
+
+def test_a_kept_member_may_lack_what_kubeadm_was_not_told_but_not_differ(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    machine.recorded = {**RECORDED, "pod_cidrs": "", "api_endpoint": ""}
+    assert not run(monkeypatch, keep=True, **CONTROL_PLANE)["failed"]
+    assert run(monkeypatch, **CONTROL_PLANE)["code"] == "CLUSTER_SETTINGS_FIXED"
+    machine.recorded = {**RECORDED, "service_cidrs": "10.1.0.0/16"}
+    assert run(monkeypatch, keep=True, **CONTROL_PLANE)["code"] == "CLUSTER_SETTINGS_FIXED"
+
+
+def test_an_endpoint_without_a_port_is_that_with_the_usual_one(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    machine.recorded = {**RECORDED, "api_endpoint": "10.0.0.3"}
+    assert not run(monkeypatch, **CONTROL_PLANE)["failed"]
 
 
 def test_a_control_plane_says_what_it_is(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
