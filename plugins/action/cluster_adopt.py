@@ -79,7 +79,6 @@ class ActionModule(ActionBase):
                 write_atomically(path, after.encode(), 0o644)
         return {"changed": not before, "path": str(path), **found}
 
-
     def _claiming(self) -> dict[str, Any]:
         return {"check_mode": self._task.check_mode, "show": display.display}
 

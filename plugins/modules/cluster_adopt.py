@@ -38,8 +38,8 @@ options:
     type: dict
   claim:
     description:
-      - Tags the machines of a cloud as those of the definition in O(path), which is there and names that cloud, instead of writing one. So far
-        C(aws), in a VPC of yours.
+      - Tags the machines of a cloud as those of the definition in O(path), which is there and names that cloud, instead of writing one.
+        So far C(aws), in a VPC of yours.
       - What is tagged is shown first. Nothing is tagged without O(plan_id).
     type: bool
     default: false

@@ -11,8 +11,8 @@ module: kubeadm_cluster_info
 short_description: Read what a cluster of kubeadm's is made of
 version_added: "0.1.0"
 description:
-  - Runs on a control plane, whoever made the cluster, and reads what kubeadm recorded, the nodes, and the flags of this machine's static pods.
-    Changes nothing, neither on the machine nor in the cluster.
+  - Runs on a control plane, whoever made the cluster, and reads what kubeadm recorded, the nodes, and the flags of this machine's static
+    pods. Changes nothing, neither on the machine nor in the cluster.
   - Asks the API server of this machine with a client certificate that lives for minutes and is never written to a disk.
 options:
   user:

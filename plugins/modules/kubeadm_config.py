@@ -64,8 +64,8 @@ options:
     type: str
   keep:
     description:
-      - Whether a machine that is a member stays as it is, whoever made it; then nothing is compared but what can not be changed in a running
-        cluster. One that is in no cluster yet gets O(files).
+      - Whether a machine that is a member stays as it is, whoever made it; then nothing is compared but what can not be changed in a
+        running cluster. One that is in no cluster yet gets O(files).
     type: bool
     default: false
   apply:
@@ -162,6 +162,7 @@ from typing import Any
 from ..module_utils._config_files import Change, ConfigFile, ConfigFiles, results
 from ..module_utils._errors import FlotillaError
 from ..module_utils._fenced_module import FencedModule
+from ..module_utils._kubernetes.client import Client
 from ..module_utils._kubernetes.configuration import (
     API_SERVER,
     ControlPlane,

@@ -96,7 +96,7 @@ def adopt(name: str, cluster: Mapping[str, Any], machines: Sequence[Seen], path:
     control_planes = [node for node, machine in matched if machine.control_plane]
     pools, pool_of = _pools([(node, machine) for node, machine in matched if not machine.control_plane], adoption)
     common = _common(control_planes, "control planes", adoption)
-    if not any(CONTROL_PLANE_TAINT == taint["key"] for node in control_planes for taint in node["taints"]):
+    if not any(taint["key"] == CONTROL_PLANE_TAINT for node in control_planes for taint in node["taints"]):
         adoption.findings.append(
             Finding(
                 "ADOPT_CONTROL_PLANE_UNTAINTED",

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the flotilla.kubernetes authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The machines of an adopted cluster are claimed in their cloud: shown, agreed to by the id of the plan, tagged (private to flotilla.kubernetes)."""
+"""Machines of an adopted cluster become its own in their cloud: shown, agreed to, tagged (private to flotilla.kubernetes)."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def claim(
         if consent != identity:
             raise FlotillaError(
                 "CLAIM_PLAN_CHANGED",
-                f"The plan {consent} was agreed to, but the machines or the definition have changed: it is {identity} now. Nothing was tagged.",
+                f"The plan {consent} was agreed to, but machines or definition have changed: it is {identity} now. Nothing was tagged.",
                 f"Read what is shown above; to agree to it: -e flotilla_plan_id={identity}",
                 details={"plan_id": identity},
             )

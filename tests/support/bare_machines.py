@@ -27,7 +27,8 @@ def made(foundation: Path, name: str, network: str, workers: int = 1) -> Iterato
 
     def module(kind: str, **arguments: object) -> None:
         done = outside.command(
-            "ansible", "-i", str(definition), f"{name}.cluster", "-c", "local", "-e", "ansible_python_interpreter={{ ansible_playbook_python }}",
+            "ansible", "-i", str(definition), f"{name}.cluster", "-c", "local",
+            "-e", "ansible_python_interpreter={{ ansible_playbook_python }}",
             "-m", f"flotilla.kubernetes.{kind}", "-a", json.dumps({"cluster": "{{ flotilla_cluster }}", **arguments}),
         )  # fmt: skip
         assert done.status == 0, done.output[-3000:]

@@ -34,7 +34,9 @@ def world(ec2, definition) -> dict[str, Any]:
                 MaxCount=1,
                 SubnetId=subnet,
                 PrivateIpAddress=address,
-                TagSpecifications=[{"ResourceType": "instance", "Tags": [{"Key": "Name", "Value": place}, {"Key": "cost", "Value": "shop"}]}],
+                TagSpecifications=[
+                    {"ResourceType": "instance", "Tags": [{"Key": "Name", "Value": place}, {"Key": "cost", "Value": "shop"}]}
+                ],
             )
             made["instances"][address] = answer["Instances"][0]["InstanceId"]
     definition.update(
@@ -62,7 +64,9 @@ def adopted(**changes: Any) -> dict[str, Any]:
 
 def tags(ec2: Any) -> dict[str, dict[str, str]]:
     """Return the tags of all instances, by id."""
-    found = [entry for page in ec2.get_paginator("describe_instances").paginate() for one in page["Reservations"] for entry in one["Instances"]]
+    found = [
+        entry for page in ec2.get_paginator("describe_instances").paginate() for one in page["Reservations"] for entry in one["Instances"]
+    ]
     return {entry["InstanceId"]: {tag["Key"]: tag["Value"] for tag in entry.get("Tags", [])} for entry in found}
 
 

@@ -124,11 +124,18 @@ def _in_the_way(entry: dict[str, Any], wanted: Wanted, where: names.Place, uid: 
     size = (pool.get("machine") or {}).get("size")
     if entry.get("InstanceType") != size:
         findings.append(
-            Finding("CLAIM_SIZE_DIFFERS", what, f"It is a {entry.get('InstanceType')}, its pool has {size}.", "Correct machine.size of its pool.")
+            Finding(
+                "CLAIM_SIZE_DIFFERS",
+                what,
+                f"It is a {entry.get('InstanceType')}, its pool has {size}.",
+                "Correct machine.size of its pool.",
+            )
         )
     if machine.zone not in (pool.get("zones") or ()):
         findings.append(
-            Finding("CLAIM_ZONE_DIFFERS", what, f"It is in {machine.zone}, where its pool has nothing.", "Add the zone to those of its pool.")
+            Finding(
+                "CLAIM_ZONE_DIFFERS", what, f"It is in {machine.zone}, where its pool has nothing.", "Add the zone to those of its pool."
+            )
         )
     if machine.state != RUNNING:
         findings.append(Finding("CLAIM_NOT_RUNNING", what, f"It is {machine.state}.", "Start it, and see that its node is Ready."))

@@ -41,7 +41,10 @@ def test_groups_are_those_of_the_user():
 @pytest.mark.parametrize(
     ("variables", "message"),
     [
-        ({}, "The group control_plane is not in the inventory. Name yours with -e flotilla_control_plane_group=<group>. There are: masters, nodes."),
+        (
+            {},
+            "The group control_plane is not in the inventory. Name yours with -e flotilla_control_plane_group=<group>. There are: masters",
+        ),
         ({"flotilla_control_plane_group": "master"}, "Did you mean masters?"),
         ({"flotilla_control_plane_group": "masters", "flotilla_worker_group": "empty"}, "-e flotilla_worker_group=<group>"),
         ({"flotilla_control_plane_group": "masters", "flotilla_pool_groups": {"a": "x"}}, "-e flotilla_pool_groups=<group>"),

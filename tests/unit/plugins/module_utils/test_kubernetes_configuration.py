@@ -279,7 +279,9 @@ def test_encryption_is_not_taken_from_a_cluster_that_has_it(
 
 
 def test_keys_of_somebody_else_are_never_replaced(machine: Components, monkeypatch: pytest.MonkeyPatch) -> None:
-    (machine.folder / "kube-apiserver.yaml").write_text("    - kube-apiserver\n    - --encryption-provider-config=/etc/kubernetes/enc/enc.yaml\n")
+    (machine.folder / "kube-apiserver.yaml").write_text(
+        "    - kube-apiserver\n    - --encryption-provider-config=/etc/kubernetes/enc/enc.yaml\n"
+    )
     monkeypatch.setattr(configuration.Client, "short_lived", lambda *_arguments: Connection())
     monkeypatch.setattr(configuration, "Conversion", lambda *_arguments: pytest.fail("a new key would be made"))
     arguments = [{"name": "encryption-provider-config", "value": "/etc/kubernetes/flotilla/encryption.json"}]
