@@ -1,15 +1,14 @@
 # Copyright: (c) 2026, the flotilla.kubernetes authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The examples that need no cluster, as they are in examples/: roles in a play of one's own, and the collection alone.
+"""Examples without machines, as they are in examples/: the collection alone, and the playbook of an adoption.
 
-The others are run on real clusters: own_inventory by tests/e2e/test_existing_machines.py, adoption by tests/e2e/test_adoption.py.
+On real machines: own_play and own_inventory in tests/e2e/test_own_play.py and test_existing_machines.py, adoption in test_adoption.py.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -20,11 +19,9 @@ import yaml
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "support"))
 
-import bare_machines
 import outside
 
 EXAMPLES = outside.ROOT / "examples"
-NETWORK = os.environ.get("FLOTILLA_TEST_NETWORK", "172.30.221")
 
 
 def ansible(program: str, *arguments: str, folder: Path, collections: Path) -> subprocess.CompletedProcess[str]:
@@ -41,26 +38,6 @@ def ansible(program: str, *arguments: str, folder: Path, collections: Path) -> s
         timeout=600,
         check=False,
     )
-
-
-def test_roles_work_in_a_play_with_groups_of_ones_own(tmp_path: Path) -> None:
-    name, example = "test-own-play", EXAMPLES / "own_play"
-    with bare_machines.made(tmp_path / "made", name, f"{NETWORK}.0/24", workers=0) as (address,):
-        hosts = {"build_servers": {"hosts": {"build-1": {"ansible_host": address, "ansible_user": "flotilla"}}}}
-        own = bare_machines.inventory(tmp_path / "own.yml", hosts, {})
-        arguments = ("-i", str(example / "hosts.yml"), "-i", str(own), str(example / "site.yml"))
-
-        def play(*options: str) -> outside.Run:
-            done = ansible("ansible-playbook", *arguments, *options, folder=tmp_path, collections=outside.ROOT / "collection")
-            return outside.Run(done.returncode, done.stdout)
-
-        first = play()
-        assert first.status == 0 and first.changed > 0, first.output[-4000:]
-        version = outside.host("podman", "exec", outside.machines(name)[0], "ctr", "version")
-        assert "Server:" in version
-        assert not outside.host("podman", "exec", outside.machines(name)[0], "sh", "-c", "ls -d /etc/kubernetes/*.conf", check=False)
-        again = play()
-        assert (again.status, again.changed) == (0, 0), again.output[-4000:]
 
 
 @pytest.fixture(scope="module")
@@ -112,7 +89,8 @@ def test_programs_and_settings_of_the_checkout_are_not_installed(installed: Path
     assert not there & {"Makefile", "tools", "inventories", "ansible.cfg", "collection"}
 
 
-# What machine_info and kubeadm_cluster_info would say of the machines of examples/adoption; an extra variable counts before what tasks register.
+# What machine_info and kubeadm_cluster_info would say of the machines of examples/adoption. Extra variables count before what tasks
+# register.
 CONFIGURATION = """\
 apiVersion: kubeadm.k8s.io/v1beta4
 kind: ClusterConfiguration
@@ -128,9 +106,9 @@ def shown(name: str, address: str) -> dict[str, object]:
     control_plane = name == "master-1"
     taint = {"key": "node-role.kubernetes.io/control-plane", "value": "", "effect": "NoSchedule"}
     return {
-        "name": name, "control_plane": control_plane, "ready": True, "schedulable": True, "addresses": [address], "kubelet_version": "1.36.3",
-        "architecture": "amd64", "os": "linux", "runtime": "containerd://2.2.1", "labels": {} if control_plane else {"tier": "web"},
-        "taints": [taint] if control_plane else [], "pod_cidrs": [],
+        "name": name, "control_plane": control_plane, "ready": True, "schedulable": True, "addresses": [address],
+        "kubelet_version": "1.36.3", "architecture": "amd64", "os": "linux", "runtime": "containerd://2.2.1",
+        "labels": {} if control_plane else {"tier": "web"}, "taints": [taint] if control_plane else [], "pod_cidrs": [],
     }  # fmt: skip
 
 
@@ -140,9 +118,7 @@ def foreign(tmp_path: Path) -> tuple[str, ...]:
     ssh = tmp_path / "ssh"
     ssh.write_text('#!/bin/sh\nfor last; do :; done\nexec sh -c "$last"\n', encoding="utf-8")
     ssh.chmod(0o755)
-    looks = {
-        name: {"machine_id": name, "addresses": [address], "api_endpoint": "192.0.2.5:6443"} for name, address in ADDRESSES.items()
-    }
+    looks = {name: {"machine_id": name, "addresses": [address], "api_endpoint": "192.0.2.5:6443"} for name, address in ADDRESSES.items()}
     cluster = {
         "address": "192.0.2.11",
         "port": 6443,
@@ -190,6 +166,8 @@ def test_an_adoption_shows_writes_once_and_overwrites_nothing(tmp_path: Path, fo
     assert (again.status, again.changed) == (0, 0), again.output
     definition.write_text(definition.read_text(encoding="utf-8").replace("ssh_user: ops", "ssh_user: jane"), encoding="utf-8")
     refused = adopt()
-    assert refused.status != 0 and "ADOPT_DEFINITION_EXISTS" in refused.output and "ssh_user: jane" in definition.read_text(encoding="utf-8")
+    assert (
+        refused.status != 0 and "ADOPT_DEFINITION_EXISTS" in refused.output and "ssh_user: jane" in definition.read_text(encoding="utf-8")
+    )
     claimed = adopt("-e", "flotilla_claim=true")
     assert claimed.status != 0 and "CLAIM_NO_DEFINITION" in claimed.output, claimed.output
