@@ -26,7 +26,7 @@ display = Display()
 class ActionModule(ActionBase):
     TRANSFERS_FILES = False
     _requires_connection = False
-    _VALID_ARGS = frozenset(("cluster", "endpoint", "nodes", "findings", "backups", "neighbours", "policies"))
+    _VALID_ARGS = frozenset(("cluster", "endpoint", "nodes", "findings", "rotation", "backups", "neighbours", "policies"))
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         result = super().run(tmp, task_vars)
@@ -42,6 +42,7 @@ class ActionModule(ActionBase):
             ],
             under_make=os.environ.get("FLOTILLA_FRONTEND") == "make",
             backups=backup_line(arguments.get("backups")),
+            rotation=arguments.get("rotation") or [],
         )
         neighbours = arguments.get("neighbours")
         if neighbours is not None:
@@ -68,8 +69,11 @@ def report(
     findings: Sequence[dict[str, Any]],
     under_make: bool,
     backups: str = "",
+    rotation: Sequence[str] = (),
 ) -> list[str]:
     """Return the lines of the report.
+
+    :param rotation: certificate authorities that are trusted beside their successors.
 
     :param backups: a line about them, if there is something to say.
     :param under_make: whether the next commands are targets of the repository's Makefile.
@@ -94,6 +98,8 @@ def report(
         ]
         lines += [*table(("NODE", "ROLE", "STATUS", "VERSION", "ADDRESS", "RUNTIME"), rows), ""]
     lines += half_done(cluster["kubernetes_version"], nodes)
+    if rotation:
+        lines += [f"Authorities    {', '.join(rotation)}: the old and the new one are trusted; cluster_rotate_ca does the rest", ""]
     for finding in findings:
         lines += [f"  {finding['code']}: {finding['message']}", f"      {finding['remedy']}"]
     if endpoint:

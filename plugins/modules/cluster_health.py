@@ -122,6 +122,12 @@ join_secrets:
   type: list
   elements: str
   sample: []
+rotation:
+  description: Certificate authorities that are trusted beside their successors, because a rotation is under way.
+  returned: when the API server answers
+  type: list
+  elements: str
+  sample: []
 waited:
   description: Seconds until the gates held.
   returned: always
@@ -134,6 +140,7 @@ from typing import Any
 
 from ..module_utils._errors import FlotillaError
 from ..module_utils._fenced_module import FencedModule
+from ..module_utils._kubernetes.authorities import half_done
 from ..module_utils._kubernetes.client import Client
 from ..module_utils._kubernetes.gates import GATES, WITHOUT_MACHINE, Expectation, describe_nodes, examine, read_workloads
 from ..module_utils._kubernetes.kubeadm import join_secrets
@@ -169,6 +176,7 @@ def wait(client: Client, params: dict[str, Any]) -> dict[str, Any]:
         "findings": [finding.as_dict() for finding in findings],
         "nodes": [] if silent else describe_nodes(client),
         "join_secrets": [] if silent else join_secrets(client),
+        "rotation": [] if silent else half_done(client),
         "waited": waited,
         **({"workloads": read_workloads(client)} if params["read_workloads"] and not silent else {}),
     }

@@ -30,6 +30,10 @@ options:
     description: The findings, as M(flotilla.kubernetes.cluster_health) returns them.
     type: list
     elements: dict
+  rotation:
+    description: Certificate authorities whose rotation is under way, as M(flotilla.kubernetes.cluster_health) returns them.
+    type: list
+    elements: str
   backups:
     description: The backups, as M(flotilla.kubernetes.backup_info) returns them; also what it said when it failed.
     type: dict

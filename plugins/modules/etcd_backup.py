@@ -35,7 +35,7 @@ options:
   occasion:
     description: What the backup is made for. The newest one of each occasion is never removed.
     type: str
-    choices: [manual, scheduled, before-upgrade, before-restore]
+    choices: [manual, scheduled, before-upgrade, before-rotation, before-restore]
     default: manual
   recipient:
     description: The certificate itself. Set by the action plugin.
@@ -109,7 +109,11 @@ def main() -> None:
             "cluster": {"type": "str", "required": True},
             "address": {"type": "str", "required": True},
             "store": {"type": "dict", "required": True},
-            "occasion": {"type": "str", "choices": ["manual", "scheduled", "before-upgrade", "before-restore"], "default": "manual"},
+            "occasion": {
+                "type": "str",
+                "choices": ["manual", "scheduled", "before-upgrade", "before-rotation", "before-restore"],
+                "default": "manual",
+            },
             "recipient": {"type": "str"},
             "owner_of": {"type": "str"},
             "stage": {"type": "str", "choices": ["take", "release"], "default": "take"},

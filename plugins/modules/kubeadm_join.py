@@ -35,6 +35,18 @@ options:
     type: list
     elements: str
     required: true
+  signing_certificate:
+    description:
+      - For a control plane that joins while the cluster's certificate authority is rotated, the one (PEM) whose key signs; from
+        M(flotilla.kubernetes.kubeadm_token). Empty otherwise.
+    type: str
+    default: ""
+  chain:
+    description:
+      - Certificates (PEM) that the API server of a control plane shows beside its own meanwhile, for those who trust only the former
+        authority; from M(flotilla.kubernetes.kubeadm_token). Empty otherwise.
+    type: str
+    default: ""
   certificate_key:
     description: Key of the uploaded control-plane certificates. Joins as a control plane when given, as a worker otherwise.
     type: str
@@ -129,6 +141,8 @@ def main() -> None:
             "endpoint": {"type": "str"},
             "token": {"type": "str", "required": True, "no_log": True},
             "ca_cert_hashes": {"type": "list", "elements": "str", "required": True},
+            "signing_certificate": {"type": "str", "default": ""},
+            "chain": {"type": "str", "default": ""},
             "certificate_key": {"type": "str", "no_log": True},
             "node_registration": {"type": "dict", "required": True},
             "advertise_address": {"type": "str"},
@@ -158,6 +172,8 @@ def main() -> None:
         prepare=take_over_key if control_plane else None,
         before_undo=leave if control_plane else None,
         restart_kubelet=control_plane,
+        signing_certificate=params["signing_certificate"] if control_plane else "",
+        chain=params["chain"] if control_plane else "",
     )
     try:
         if params["endpoint"] and not params["progress_token"] and not module.check_mode and membership() != "member":

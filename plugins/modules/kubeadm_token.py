@@ -78,8 +78,18 @@ token_id:
   returned: when O(state=present) and not in check mode
   type: str
   sample: abcdef
+signing_certificate:
+  description: While the cluster's certificate authority is rotated, the one (PEM) whose key signs; empty otherwise.
+  returned: when O(state=present) and not in check mode
+  type: str
+  sample: ""
+chain:
+  description: Certificates (PEM) that API servers show beside their own meanwhile; empty otherwise.
+  returned: when O(state=present) and not in check mode
+  type: str
+  sample: ""
 ca_cert_hashes:
-  description: Hashes of the public key of the cluster's certificate authority.
+  description: Hashes of the public key of the cluster's certificate authority; of both while it is rotated.
   returned: when O(state=present) and not in check mode
   type: list
   elements: str

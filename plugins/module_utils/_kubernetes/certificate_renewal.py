@@ -13,7 +13,8 @@ import os
 import re
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,9 +25,9 @@ from .._files import write_atomically
 from .._locks import try_lock
 from .._state import STATE_DIR
 from . import certificates
-from .certificates import KUBELET_CLIENT, USERS, Certificate, Condition
-from .client import Client, short_lived_kubeconfig
-from .client_certificate import ask
+from .certificates import KUBELET_CLIENT, KUBELET_SERVER, USERS, Certificate, Condition
+from .client import CA_FILE, Client, short_lived_kubeconfig
+from .client_certificate import SERVING_SIGNER, ask
 from .configuration import (
     API_SERVER,
     CLOCK_STEP,
@@ -109,6 +110,8 @@ def look(wanted: Condition, address: str = "") -> Look:
     restarts = certificates.unused({name: starts for name, starts in running.items() if starts}, found, address, CLOCK_STEP)
     if not rotates and any(started <= _changed(KUBELET_CLIENT) - CLOCK_STEP for _id, _flags, started in processes("kubelet")):
         restarts["kubelet"] = "runs since before its certificate was renewed"
+    if any(started <= _changed(CA_FILE) - CLOCK_STEP for _id, _flags, started in processes("kubelet")):
+        restarts["kubelet"] = "runs since before its authority changed"
     return Look(found, reasons, restarts)
 
 
@@ -148,35 +151,55 @@ def renew(found: Look, address: str, user: str, timeout: float) -> None:
     :param timeout: seconds that one static pod may take to come back.
     :raises FlotillaError: ``KUBEADM_BUSY``, ``CERTIFICATE_NOT_RENEWED``, ``COMPONENT_NOT_BACK`` or ``CERTIFICATE_NOT_SHOWN``.
     """
+    with alone():
+        if found.due:
+            sign_anew([one.name for one in found.due], address, user)
+        restart_users(address, timeout)
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """Be the only one who works with kubeadm on this node.
+
+    :raises FlotillaError: ``KUBEADM_BUSY``.
+    """
     STATE_DIR.mkdir(mode=0o700, parents=True, exist_ok=True)
     lock = try_lock(STATE_DIR / "kubeadm.lock")
     if lock is None:
         raise FlotillaError("KUBEADM_BUSY", "Another kubeadm step still runs on this node.", "Wait for it, then run again.")
     try:
-        if found.due:
-            _run_kubeadm([one.name for one in found.due], address, user)
-        _restart(address, timeout)
+        yield
     finally:
         os.close(lock)
 
 
-def _run_kubeadm(names: Sequence[str], address: str, user: str) -> None:
+def sign_anew(names: Sequence[str], address: str, user: str, folder: Path | None = None) -> None:
+    """Have certificates of kubeadm (by its names) signed anew by the authorities on this machine.
+
+    :param folder: with certificates and authorities, in place of kubeadm's own.
+    :raises FlotillaError: ``CERTIFICATE_NOT_RENEWED``.
+    """
     # kubeadm reads the cluster's settings, such as the validity, with it; where no API server answers it goes on with its defaults.
     with short_lived_kubeconfig(address, user) as kubeconfig:
         for name in names:
             run(
-                ["kubeadm", "certs", "renew", name, f"--kubeconfig={kubeconfig}"],
+                ["kubeadm", "certs", "renew", name, f"--kubeconfig={kubeconfig}", *([f"--cert-dir={folder}"] if folder else [])],
                 code="CERTIFICATE_NOT_RENEWED",
                 remedy="Mend what kubeadm names and run again: it goes on with what is left.",
             )
 
 
-def _restart(address: str, timeout: float) -> None:
+def restart_users(address: str, timeout: float) -> None:
+    """Restart the static pods of this control plane that use something else than what is in their files, one after another.
+
+    :raises FlotillaError: ``COMPONENT_NOT_BACK`` or ``CERTIFICATE_NOT_SHOWN``.
+    """
     for component in look(Condition(0), address).restarts:
         if not (MANIFESTS / f"{component}.yaml").exists():
             continue
-        names = [one for one in certificates.find() if one.name in USERS[component]]
-        since = max(_changed(one.path) for one in names) - CLOCK_STEP
+        found = list(certificates.find())
+        names = [one for one in found if one.name in USERS[component]]
+        since = max(_changed(one.path) for one in [*names, *certificates.trusted_by(component, found)]) - CLOCK_STEP
         restart_component(component, since, address, timeout)
         for one in names:
             _wait_until_shown(component, one, address)
@@ -209,12 +232,16 @@ def renew_kubelet(found: Look, timeout: float) -> None:
     :raises FlotillaError: ``KUBELET_CERTIFICATE_EXPIRED`` and what `client_certificate.ask` raises.
     """
     if found.kubelet_due:
-        _replace_kubelet_certificate(timeout)
+        replace_kubelet_client(timeout)
     restart_kubelet()
     wait_for_kubelet(timeout)
 
 
-def _replace_kubelet_certificate(timeout: float) -> None:
+def replace_kubelet_client(timeout: float) -> None:
+    """Have the cluster sign a new client certificate for this node's kubelet, and put it in place.
+
+    :raises FlotillaError: ``KUBELET_CREDENTIAL``, ``KUBELET_CERTIFICATE_EXPIRED`` and what `client_certificate.ask` raises.
+    """
     current = Path(KUBELET_CLIENT)
     if KUBELET_CLIENT not in _text(KUBELET_KUBECONFIG):
         raise FlotillaError(
@@ -233,7 +260,28 @@ def _replace_kubelet_certificate(timeout: float) -> None:
     key = run(["openssl", "ecparam", "-name", "prime256v1", "-genkey", "-noout"], code="KEY_NOT_MADE")
     request = run(["openssl", "req", "-new", "-key", "/dev/stdin", "-subj", _subject(current)], stdin=key, code="KEY_NOT_MADE")
     certificate = ask(kubelet_client(), request, KUBELET_SIGNER, approve=False, timeout=timeout)
-    stored = current.with_name(f"kubelet-client-{time.strftime('%Y-%m-%d-%H-%M-%S', time.gmtime())}.pem")
+    _put(current, "kubelet-client", certificate, key)
+
+
+def replace_kubelet_server(timeout: float) -> None:
+    """Have the cluster sign a new serving certificate for this node's kubelet with the names and addresses of the present one.
+
+    Who approves such requests looks at them: https://kubernetes.io/docs/reference/access-authn-authz/kubelet-tls-bootstrapping/
+
+    :raises FlotillaError: what `client_certificate.ask` raises.
+    """
+    current = Path(KUBELET_SERVER)
+    text = run(["openssl", "x509", "-noout", "-ext", "subjectAltName", "-in", str(current)], code="CERTIFICATE_UNREADABLE")
+    names = ",".join(re.sub(r"^IP Address:", "IP:", one.strip()) for one in text.splitlines()[-1].split(","))
+    key = run(["openssl", "ecparam", "-name", "prime256v1", "-genkey", "-noout"], code="KEY_NOT_MADE")
+    command = ["openssl", "req", "-new", "-key", "/dev/stdin", "-subj", _subject(current), "-addext", f"subjectAltName={names}"]
+    request = run(command, stdin=key, code="KEY_NOT_MADE")
+    _put(current, "kubelet-server", ask(kubelet_client(), request, SERVING_SIGNER, approve=False, timeout=timeout), key)
+
+
+def _put(current: Path, name: str, certificate: str, key: str) -> None:
+    """Let ``current`` lead to a new certificate and its key, as a kubelet itself does it."""
+    stored = current.with_name(f"{name}-{time.strftime('%Y-%m-%d-%H-%M-%S', time.gmtime())}.pem")
     write_atomically(stored, f"{certificate.strip()}\n{key}".encode(), 0o600)
     link = current.with_name(f".flotilla-{secrets.token_hex(4)}")
     link.symlink_to(stored)

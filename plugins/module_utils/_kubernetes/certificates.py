@@ -9,6 +9,8 @@ Python 3.9, standard library and openssl only.
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import re
 import socket
 import ssl
@@ -28,7 +30,9 @@ KUBELET_PKI = "/var/lib/kubelet/pki"
 KUBELET_CLIENT = f"{KUBELET_PKI}/kubelet-client-current.pem"
 KUBELET_SERVER = f"{KUBELET_PKI}/kubelet-server-current.pem"
 AUTHORITY, CONTROL_PLANE, KUBELET = "authority", "control_plane", "kubelet"
-AUTHORITIES = ("ca.crt", "etcd/ca.crt", "front-proxy-ca.crt")
+# Name of a certificate authority of kubeadm -> its files below PKI, without their ending.
+AUTHORITY_FILES = {"kubernetes": "ca", "etcd": "etcd/ca", "front-proxy": "front-proxy-ca"}
+AUTHORITIES = tuple(f"{file}.crt" for file in AUTHORITY_FILES.values())
 # kubeadm's name of each certificate -> its file, and the authority that signs it.
 LEAVES = {
     "apiserver": ("pki/apiserver.crt", "ca"),
@@ -51,6 +55,12 @@ USERS = {
     "kube-scheduler": ("scheduler.conf",),
     "kube-vip": ("admin.conf",),
 }
+# Static pod -> the authorities that it reads when it starts, and never again as a whole.
+TRUSTS = {
+    "etcd": ("etcd/ca.crt",),
+    "kube-apiserver": AUTHORITIES,
+    "kube-controller-manager": ("ca.crt", "front-proxy-ca.crt"),
+}
 # Certificate -> ports on which its static pod shows it.
 PORTS = {"apiserver": (6443,), "etcd-server": (2379,), "etcd-peer": (2380,)}
 EXPIRES_WITHIN = 90 * DAY
@@ -59,7 +69,7 @@ VALIDITY = 365 * DAY
 # A kubelet that renews its certificate does so when 70 to 90 % of its time is over: one that is older has failed to.
 KUBELET_LATEST = 0.1
 
-_BLOCK = re.compile(rb"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
+BLOCK = re.compile(rb"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -133,7 +143,7 @@ def find(root: Path = Path("/")) -> Iterator[Certificate]:
 
 
 def _read(path: Path, kind: str, name: str, content: bytes) -> Iterator[Certificate]:
-    blocks = _BLOCK.findall(content)
+    blocks = BLOCK.findall(content)
     # A kubelet's file holds its own certificate first; what may follow is its authority's.
     found = [one for one in map(parse, blocks if kind == AUTHORITY else blocks[:1]) if one]
     if found:
@@ -222,6 +232,21 @@ def stamp(seconds: float) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
 
 
+def trusted_by(component: str, certificates: Iterable[Certificate]) -> list[Certificate]:
+    """Return the authorities among ``certificates`` that a static pod reads when it starts."""
+    files = TRUSTS.get(component, ())
+    return [one for one in certificates if one.kind == AUTHORITY and any(str(one.path).endswith(f"/pki/{file}") for file in files)]
+
+
+def public_key_id(pem: str) -> str:
+    """Return the SHA-256 of a public key (PEM), as kubeadm's discovery pins an authority by it.
+
+    https://kubernetes.io/docs/reference/setup-tools/kubeadm/kubeadm-join/#token-based-discovery-with-ca-pinning
+    """
+    body = re.search(r"-----BEGIN PUBLIC KEY-----(.*?)-----END PUBLIC KEY-----", pem, re.DOTALL)
+    return "sha256:" + hashlib.sha256(base64.b64decode(body.group(1) if body else "")).hexdigest()
+
+
 def unused(processes: Mapping[str, list[float]], certificates: list[Certificate], address: str, step: float) -> dict[str, str]:
     """Return the static pods that do not use what is in their files -> why.
 
@@ -234,6 +259,9 @@ def unused(processes: Mapping[str, list[float]], certificates: list[Certificate]
     for component, names in USERS.items():
         if component not in processes:
             continue
+        for authority in trusted_by(component, certificates):
+            if any(started <= authority.path.stat().st_mtime - step for started in processes[component]):
+                found[component] = f"runs since before {authority.path.name} changed"
         for name in names:
             if name not in known:
                 continue

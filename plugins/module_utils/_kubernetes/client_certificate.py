@@ -21,6 +21,9 @@ from .client import CA_FILE, ApiError, Client
 ADMIN_KUBECONFIG = Path("/etc/kubernetes/admin.conf")
 REQUESTS = "/apis/certificates.k8s.io/v1/certificatesigningrequests"
 SIGNER = "kubernetes.io/kube-apiserver-client"
+SERVING_SIGNER = "kubernetes.io/kubelet-serving"
+# https://kubernetes.io/docs/reference/access-authn-authz/certificate-signing-requests/#kubernetes-signers
+USAGES = {SIGNER: ["client auth"], SERVING_SIGNER: ["digital signature", "server auth"]}
 
 
 def cluster_entry() -> dict[str, str]:
@@ -63,7 +66,7 @@ def ask(client: Client, request: str, signer: str, approve: bool, ttl: int | Non
             "request": base64.b64encode(request.encode()).decode(),
             "signerName": signer,
             **({"expirationSeconds": ttl} if ttl else {}),
-            "usages": ["client auth"] if signer == SIGNER else ["digital signature", "client auth"],
+            "usages": USAGES.get(signer, ["digital signature", "client auth"]),
         },
     }
     made = client.post(REQUESTS, body)

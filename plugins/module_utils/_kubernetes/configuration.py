@@ -24,6 +24,7 @@ from .._config_files import Change, ConfigFile, ConfigFiles
 from .._errors import FlotillaError
 from .._files import scratch, write_atomically
 from .._restart import Restart
+from .authorities import as_recorded
 from .client import CA_FILE, Client, as_json_documents, short_lived_kubeconfig
 from .encryption import Conversion
 from .etcd import CLIENT_PORT, client_context
@@ -188,12 +189,14 @@ class ControlPlane:
     """
 
     def __init__(self, documents: Sequence[dict[str, Any]], address: str, peers: Sequence[str], user: str, timeout: float) -> None:
-        self._documents = list(documents)
         self._address = address
         self._peers = peers
         self._user = user
         self._timeout = timeout
         self.client = Client.short_lived(address, user)
+        # What a rotation of the authority has recorded stays as long as that is under way.
+        record = self.client.get(f"{CONFIG_MAPS}/kubeadm-config")["data"]["ClusterConfiguration"]
+        self._documents = as_recorded(documents, record)
         node = next(document for document in documents if document["kind"] == "InitConfiguration")["nodeRegistration"]["name"]
         wanted = [
             argument["value"]

@@ -25,6 +25,7 @@ from typing import Any
 from .._command import memory_file, run
 from .._errors import FlotillaError
 from .._files import write_atomically
+from .certificates import BLOCK, public_key_id
 from .client import ApiError, Client, embedded_in_kubeconfig
 
 ENCRYPTION_FILE = Path("/etc/kubernetes/flotilla/encryption.json")
@@ -115,7 +116,9 @@ def fetch(api_server: str, token: str, ca_cert_hashes: Sequence[str], certificat
 
 
 def _trusted_ca(host: str, port: int, ca_cert_hashes: Sequence[str]) -> str:
-    """Return the cluster's CA certificate, which anybody may read, once the hash of its key is one of ``ca_cert_hashes``.
+    """Return the cluster's CA certificates, which anybody may read, once the hash of each one's key is one of ``ca_cert_hashes``.
+
+    There are two of them while the authority is rotated.
 
     https://kubernetes.io/docs/reference/setup-tools/kubeadm/kubeadm-join/#token-based-discovery-with-ca-pinning
     """
@@ -125,8 +128,10 @@ def _trusted_ca(host: str, port: int, ca_cert_hashes: Sequence[str]) -> str:
     unverified.verify_mode = ssl.CERT_NONE
     answer = Client(host, port, unverified).get("/api/v1/namespaces/kube-public/configmaps/cluster-info")
     ca = embedded_in_kubeconfig(answer["data"]["kubeconfig"], "certificate-authority-data").decode("ascii", "replace")
-    # A bundle would be judged by its first certificate and trusted for all.
-    if ca.count("-----BEGIN") != 1 or public_key_hash(ca) not in ca_cert_hashes:
+    certificates = [block.decode("ascii") for block in BLOCK.findall(ca.encode())]
+    # Each of them would be trusted, and so would whatever else openssl takes for a certificate.
+    whole = ca.count("-----BEGIN") == len(certificates) > 0
+    if not whole or any(public_key_hash(one) not in ca_cert_hashes for one in certificates):
         raise FlotillaError(
             "CA_NOT_TRUSTED",
             f"The API server {host}:{port} shows a certificate authority that is not the cluster's.",
@@ -137,9 +142,7 @@ def _trusted_ca(host: str, port: int, ca_cert_hashes: Sequence[str]) -> str:
 
 def public_key_hash(certificate: str) -> str:
     """Return the SHA-256 of the public key of a certificate (PEM), as kubeadm's discovery wants it."""
-    pem = run(["openssl", "x509", "-noout", "-pubkey"], stdin=certificate, code="CA_UNREADABLE")
-    body = "".join(line for line in pem.splitlines() if not line.startswith("-"))
-    return "sha256:" + hashlib.sha256(base64.b64decode(body)).hexdigest()
+    return public_key_id(run(["openssl", "x509", "-noout", "-pubkey"], stdin=certificate, code="CA_UNREADABLE"))
 
 
 def seal(text: str, certificate_key: str) -> str:

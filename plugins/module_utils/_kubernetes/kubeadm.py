@@ -21,6 +21,8 @@ from typing import Any
 from .._command import memory_file, run
 from .._errors import FlotillaError
 from . import encryption
+from .authorities import CROSS_FILE
+from .certificates import BLOCK, PKI
 from .client import (
     API_PORT,
     CA_FILE,
@@ -87,7 +89,8 @@ def refuse_other_settings(recorded: dict[str, str], documents: Sequence[dict[str
 def create_join_secret(address: str, user: str, ttl_seconds: int, control_plane: bool) -> dict[str, Any]:
     """Create what new nodes need to join.
 
-    :return: ``token``, ``token_id``, ``ca_cert_hashes``, ``api_endpoint`` and, for control planes, ``certificate_key``.
+    :return: ``token``, ``token_id``, ``ca_cert_hashes``, ``signing_certificate``, ``chain``, ``api_endpoint`` and, for control planes,
+        ``certificate_key``.
 
     The token is a Secret with an expiry that the cluster itself enforces:
     https://kubernetes.io/docs/reference/access-authn-authz/bootstrap-tokens/#bootstrap-token-secret-format
@@ -115,7 +118,7 @@ def create_join_secret(address: str, user: str, ttl_seconds: int, control_plane:
         result: dict[str, Any] = {
             "token": f"{token_id}.{token_secret}",
             "token_id": token_id,
-            "ca_cert_hashes": [ca_cert_hash()],
+            **authorities_of_joins(),
             "api_endpoint": cluster_settings(client)["api_endpoint"],
         }
         if control_plane:
@@ -161,12 +164,27 @@ def delete_join_secret(address: str, user: str, token_id: str | None) -> bool:
     return any(removed)
 
 
-def ca_cert_hash(ca_file: str = CA_FILE) -> str:
-    """Return the SHA-256 of the certificate authority's public key, as kubeadm's discovery wants it.
+def authorities_of_joins(ca_file: str = CA_FILE) -> dict[str, Any]:
+    """Return what a node that joins has to know of the cluster's certificate authority.
+
+    :return: ``ca_cert_hashes``, the SHA-256 of its public key as kubeadm's discovery wants it; of both while it is rotated. And
+        ``signing_certificate`` (PEM), the one of them whose key signs, and ``chain`` (PEM), what API servers show beside their
+        certificates, while there are two.
 
     https://kubernetes.io/docs/reference/setup-tools/kubeadm/kubeadm-join/#token-based-discovery-with-ca-pinning
     """
-    return encryption.public_key_hash(Path(ca_file).read_text(encoding="ascii"))
+    trusted = [block.decode("ascii") for block in BLOCK.findall(Path(ca_file).read_bytes())]
+    hashes = [encryption.public_key_hash(one) for one in trusted]
+    if len(trusted) < 2:
+        return {"ca_cert_hashes": hashes, "signing_certificate": "", "chain": ""}
+    crossed = Path(ca_file).parent / Path(CROSS_FILE).relative_to(PKI)
+    chain = crossed.read_text(encoding="ascii") if crossed.exists() else ""
+    # It is of the new one; where the old one still signs, there is nothing to explain.
+    return {
+        "ca_cert_hashes": hashes,
+        "signing_certificate": trusted[0],
+        "chain": chain if chain and encryption.public_key_hash(chain) == hashes[0] else "",
+    }
 
 
 def _upload_certificates(address: str, kubeconfig: Path) -> str:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from . import staged_restore
+from .authorities import PKI, ROTATION, SIGNING_FILE
 from .client import as_json_documents
 from .membership import membership
 from .node_step import RUN_COMMAND, SLICE, NodeStep, advance
@@ -36,6 +37,14 @@ if [ "$code" -eq 0 ]; then mv {staged_restore.STAGED}/{staged_restore.NOTE} {sta
 """
 # It is there when kubeadm begins, from the backup.
 _RESTORED_ETCD = "DirAvailable--var-lib-etcd"
+# After what an earlier try left was undone, and before the controller-manager starts that reads it.
+_SIGNING = f"""
+if [ "$code" -eq 0 ]; then mkdir -p -m 0700 {ROTATION} && cp "$folder/signing.crt" {SIGNING_FILE} && chmod 0600 {SIGNING_FILE} || code=$?; fi
+"""
+# The API server takes it while it runs.
+_CHAIN = f"""
+if [ "$code" -eq 0 ]; then cat "$folder/chain.crt" >> {PKI}/apiserver.crt || code=$?; fi
+"""
 _RESTART_KUBELET = """
 if [ "$code" -eq 0 ]; then systemctl restart kubelet || true; fi
 """
@@ -52,6 +61,8 @@ class Step(NodeStep):
     :param restart_kubelet: whether to start the kubelet anew at the end. That of a control plane that joins runs long before the API server
         next to it, the only one that it asks, and would look for its pods in pauses that have grown to half a minute:
         https://pkg.go.dev/k8s.io/client-go/tools/cache#NewReflectorWithOptions.
+    :param signing_certificate: of the authority (PEM) whose key signs, while two are trusted.
+    :param chain: what its API server shows beside its certificate meanwhile (PEM).
     """
 
     name: str
@@ -62,6 +73,8 @@ class Step(NodeStep):
     prepare: Callable[[], object] | None = None
     before_undo: Callable[[], object] | None = None
     restart_kubelet: bool = False
+    signing_certificate: str = ""
+    chain: str = ""
 
     def state(self) -> str:
         return membership()
@@ -82,7 +95,11 @@ class Step(NodeStep):
         config.touch(mode=0o600)
         config.write_text(as_json_documents(list(self.documents)), encoding="utf-8")
         restore, restored = self._restore(folder)
-        parts = [_UNDO if undo else "", restore, RUN_COMMAND, restored, _RESTART_KUBELET if self.restart_kubelet else ""]
+        if self.signing_certificate:
+            (folder / "signing.crt").write_text(self.signing_certificate, encoding="ascii")
+        (folder / "chain.crt").write_text(self.chain, encoding="ascii")
+        signing, chain = _SIGNING if self.signing_certificate else "", _CHAIN if self.chain else ""
+        parts = [_UNDO if undo else "", signing, restore, RUN_COMMAND, restored, chain, _RESTART_KUBELET if self.restart_kubelet else ""]
         return "".join(parts), self.command(config)
 
     def _restore(self, folder: Path) -> tuple[str, str]:

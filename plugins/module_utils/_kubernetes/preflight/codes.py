@@ -488,7 +488,7 @@ CODES: dict[str, Code] = {
         BLOCKER,
         "node/<node>:<path>",
         "A certificate authority expires soon, and with it everything that it signed; no upgrade renews it.",
-        "Rotate the certificate authority (cluster_rotate_certificates).",
+        "Rotate the certificate authority (cluster_rotate_ca).",
     ),
     # What the run itself needs.
     "UPGRADE_NO_BACKUP_STORE": Code(

@@ -137,7 +137,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
     monkeypatch.setattr(renewal, "MANIFESTS", manifests)
     monkeypatch.setattr(renewal, "STATE_DIR", tmp_path / "state")
     monkeypatch.setattr(renewal, "processes", made.processes)
-    monkeypatch.setattr(renewal, "_run_kubeadm", made.kubeadm)
+    monkeypatch.setattr(renewal, "sign_anew", made.kubeadm)
     monkeypatch.setattr(renewal, "_wait_until_shown", lambda *_arguments: None)
     monkeypatch.setattr(renewal, "restart_component", made.restart)
     monkeypatch.setattr(renewal, "restart_kubelet", lambda: setattr(made, "kubelets", made.kubelets + 1))

@@ -136,8 +136,18 @@ def test_another_authority_is_not_trusted_and_gets_no_token(api_server: ApiServe
     assert caught.value.code == "CA_NOT_TRUSTED"
 
 
-def test_a_bundle_that_begins_with_the_right_authority_is_not_trusted(api_server: ApiServer, tmp_path: Path) -> None:
-    api_server.shown_ca += api_server.shown_ca
+def test_of_two_authorities_each_has_to_be_the_clusters(api_server: ApiServer, tmp_path: Path) -> None:
+    """There are two while the authority is rotated."""
+    own, other = api_server.shown_ca, tmp_path / "other.crt"
+    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj", "/CN=x"]
+    subprocess.run([*command, "-keyout", tmp_path / "other.key", "-out", other], check=True, capture_output=True)
+    api_server.shown_ca = own + other.read_text()
+    both = [*api_server.hashes, encryption.public_key_hash(other.read_text())]
+    assert encryption.fetch(api_server.address, TOKEN, both, KEY, tmp_path / "encryption.json") is False
+    with pytest.raises(FlotillaError) as caught:
+        encryption.fetch(api_server.address, TOKEN, api_server.hashes, KEY, tmp_path / "encryption.json")
+    assert caught.value.code == "CA_NOT_TRUSTED"
+    api_server.shown_ca = own + "-----BEGIN TRUSTED CERTIFICATE-----\nMA==\n-----END TRUSTED CERTIFICATE-----\n"
     with pytest.raises(FlotillaError) as caught:
         encryption.fetch(api_server.address, TOKEN, api_server.hashes, KEY, tmp_path / "encryption.json")
     assert caught.value.code == "CA_NOT_TRUSTED"
