@@ -81,7 +81,7 @@ preflight: setup-tests ## Try what upgrades look for on API servers and etcds of
 e2e-full: setup-tests ## Run preflight, contract-full, and the end-to-end tests with all their cases
 	@tools/gates preflight integration-slow
 	@tools/gates contract-full -- --cloud $(CLOUD)
-	@tools/gates e2e-full e2e-aws e2e-gcp e2e-azure e2e-vsphere e2e-backup e2e-rollback e2e-patch-os e2e-settings e2e-replace e2e-replace-load e2e-rotate e2e-adoption e2e-upgrade e2e-upgrade-unprotected e2e-upgrade-faults e2e-upgrade-midway e2e-kill-upgrade -- $(ARGS)
+	@tools/gates e2e-full e2e-aws e2e-gcp e2e-azure e2e-vsphere e2e-backup e2e-rollback e2e-patch-os e2e-settings e2e-replace e2e-replace-load e2e-rotate e2e-rotate-ca e2e-adoption e2e-upgrade e2e-upgrade-unprotected e2e-upgrade-faults e2e-upgrade-midway e2e-kill-upgrade -- $(ARGS)
 
 e2e-aws: setup-tests ## Run the end-to-end test of AWS on machines that are real
 	@tools/gates e2e-aws -- $(ARGS)
@@ -121,6 +121,9 @@ e2e-upgrade-unprotected: setup-tests ## Upgrade under load without the steps tha
 
 e2e-rotate: setup-tests ## Let the certificates of a cluster of three and one grow old, and renew them under load
 	@tools/gates e2e-rotate -- $(ARGS)
+
+e2e-rotate-ca: setup-tests ## Replace the certificate authorities of a cluster of three and one, and kill the run once in each phase
+	@tools/gates e2e-rotate-ca -- $(ARGS)
 
 e2e-adoption: setup-tests ## Adopt a cluster of one and two that plain kubeadm made
 	@tools/gates e2e-adoption -- $(ARGS)

@@ -54,9 +54,9 @@ EXAMPLES = r"""
 RETURN = r"""
 _value:
   description:
-    - C(phase), the first of C(make), C(trust), C(reissue), C(workloads), C(drop) and C(tidy) that has something to do, or nothing; C(begun); C(stays),
-      C(successors) and C(make); C(nodes) and C(cluster), what is to be done and why, by phase; C(workloads); C(findings); C(certificates),
-      the certificate (PEM) of each successor; C(lines) for people.
+    - C(phase), the first of C(make), C(trust), C(reissue), C(workloads), C(drop) and C(tidy) that has something to do, or nothing;
+      C(begun); C(stays), C(successors) and C(make); C(nodes) and C(cluster), what is to be done and why, by phase; C(workloads);
+      C(findings); C(certificates), the certificate (PEM) of each successor; C(lines) for people.
   type: dict
 """
 

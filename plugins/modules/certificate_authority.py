@@ -11,8 +11,8 @@ module: certificate_authority
 short_description: Do one step of the rotation of certificate authorities on one node
 version_added: "0.1.0"
 description:
-  - The filter P(flotilla.kubernetes.authority_plan#filter) says which steps are to be done where. Each brings the files of the node to where
-    it leads and restarts what runs since before they changed, so one that was killed is simply repeated.
+  - The filter P(flotilla.kubernetes.authority_plan#filter) says which steps are to be done where. Each brings the files of the node to
+    where it leads and restarts what runs since before they changed, so one that was killed is simply repeated.
   - Run it on one control plane after another; the role C(kubernetes_certificates) takes each out of service first.
 options:
   step:

@@ -16,9 +16,10 @@ options:
   step:
     description:
       - V(look) changes nothing.
-      - V(prepare) lets control planes that join from now on sign with a file of their own, as they have to while two authorities are trusted.
-      - V(publish) names what this control plane trusts to nodes that join (C(cluster-info)), and waits until the pods of every namespace are
-        given the new authority (C(kube-root-ca.crt)).
+      - V(prepare) lets control planes that join from now on sign with a file of their own, as they have to while two authorities are
+        trusted.
+      - V(publish) names what this control plane trusts to nodes that join (C(cluster-info)), and waits until the pods of every namespace
+        are given the new authority (C(kube-root-ca.crt)).
       - V(withdraw) takes the old authority from everything that names it. Run it when every node has dropped it.
     type: str
     choices: [look, prepare, publish, withdraw]

@@ -4,7 +4,8 @@
 """The certificate authorities of a node: which it trusts, which of them signs, and who signed what (private to flotilla.kubernetes).
 
 An authority is known by the SHA-256 of its public key, as in kubeadm's discovery. While one is rotated, its file holds the old and the
-new certificate, and the one whose key is beside it comes first: kubeadm signs with the first. Python 3.9, standard library and openssl only.
+new certificate, and the one whose key is beside it comes first: kubeadm signs with the first. Python 3.9, standard library and openssl
+only.
 """
 
 from __future__ import annotations
@@ -32,10 +33,11 @@ from .certificates import (
 from .client import Client, embedded_in_kubeconfig
 
 KUBERNETES, ETCD, FRONT_PROXY = AUTHORITY_FILES
-# Here a control plane has the next authorities until they sign, and what else it needs while two are trusted. It is in the container of
-# the controller-manager, too.
+# Here a control plane has the next authorities until they sign, and what else it needs while two are trusted. The container of the
+# controller-manager has it, too.
 ROTATION = f"{PKI}/rotation"
-# https://kubernetes.io/docs/tasks/tls/manual-rotation-of-ca-certificates/: the controller-manager signs with a file of one certificate only.
+# The controller-manager signs with a file of one certificate only:
+# https://kubernetes.io/docs/tasks/tls/manual-rotation-of-ca-certificates/
 SIGNING_FILE = f"{ROTATION}/signing.crt"
 # The new authority of Kubernetes, signed by the old one.
 CROSS_FILE = f"{ROTATION}/cross.crt"

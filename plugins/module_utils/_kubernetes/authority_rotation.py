@@ -10,7 +10,6 @@ goes on after a kill. `authority_plan` says which steps there are. Python 3.9, s
 from __future__ import annotations
 
 import json
-import os
 import re
 import secrets
 import shutil
@@ -238,8 +237,10 @@ def _chain(trusted: list[str]) -> list[str]:
 
 
 def _reissue_server(chain: list[str], address: str, user: str) -> None:
-    """Sign the API server's certificate anew, elsewhere: it takes what is in its files while it runs, and at no moment is it to show the new
-    certificate alone. Nor does it take a certificate that is not that of the key."""
+    """Sign the API server's certificate anew, elsewhere.
+
+    It takes what is in its files while it runs, as soon as certificate and key fit, and at no moment is it to show the new one alone.
+    """
     with scratch(RUN_DIR, "flotilla-server") as folder:
         for name in ("ca.crt", "ca.key", f"{SERVER}.crt", f"{SERVER}.key"):
             shutil.copy(Path(PKI, name), folder / name)
@@ -395,7 +396,7 @@ def _text(path: Path) -> str:
 def _older(path: Path, than: Path) -> bool:
     """Tell whether a file is there and was made before another one changed."""
     try:
-        return path.stat().st_mtime <= os.stat(than).st_mtime - CLOCK_STEP
+        return path.stat().st_mtime <= than.stat().st_mtime - CLOCK_STEP
     except OSError:
         return False
 

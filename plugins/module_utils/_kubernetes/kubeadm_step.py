@@ -39,7 +39,7 @@ if [ "$code" -eq 0 ]; then mv {staged_restore.STAGED}/{staged_restore.NOTE} {sta
 _RESTORED_ETCD = "DirAvailable--var-lib-etcd"
 # After what an earlier try left was undone, and before the controller-manager starts that reads it.
 _SIGNING = f"""
-if [ "$code" -eq 0 ]; then mkdir -p -m 0700 {ROTATION} && cp "$folder/signing.crt" {SIGNING_FILE} && chmod 0600 {SIGNING_FILE} || code=$?; fi
+if [ "$code" -eq 0 ]; then mkdir -p -m 0700 {ROTATION} && install -m 0600 "$folder/signing.crt" {SIGNING_FILE} || code=$?; fi
 """
 # The API server takes it while it runs.
 _CHAIN = f"""

@@ -43,7 +43,7 @@ kind: ClusterConfiguration
 NO_ARGUMENTS = "controllerManager: {}\n"
 ARGUMENTS = 'controllerManager:\n  extraArgs:\n  - name: profiling\n    value: "false"\n'
 VOLUMES = "controllerManager:\n  extraVolumes:\n  - hostPath: /x\n    name: x\n"
-MANIFEST = "    - --cluster-name=demo\n    - --cluster-signing-cert-file=/etc/kubernetes/pki/ca.crt\n    - --root-ca-file=/etc/kubernetes/pki/ca.crt\n"
+MANIFEST = f"    - --cluster-name=demo\n    - --cluster-signing-cert-file={PKI}/ca.crt\n    - --root-ca-file={PKI}/ca.crt\n"
 
 
 class Authority:
@@ -144,7 +144,7 @@ class Node:
 
     def give(self) -> None:
         """What the module receives from the control plane that made the new authorities."""
-        shared = {name: {"certificate": one.pem, "key": one.private, "cross": "cross"} for name, one in self.new.items()}
+        shared = {name: {"certificate": one.pem, "key": one.private, "cross": one.pem} for name, one in self.new.items()}
         assert authority_rotation.receive(shared) and not authority_rotation.receive(shared)
 
     def trust(self) -> None:
@@ -206,7 +206,6 @@ def test_the_files_of_a_control_plane_go_through_a_whole_rotation(node: Node) ->
     with pytest.raises(FlotillaError) as caught:
         authority_rotation.drop(node.successors(), "10.0.0.11", 5)
     assert caught.value.code == "CA_STILL_NEEDED" and "apiserver" in caught.value.message
-    node.write(CROSS_FILE, old.pem)
     authority_rotation.reissue(node.successors(), "10.0.0.11", "flotilla", 5)
     found = authorities.look()
     assert all(one["signs"] == node.new[name].id == one["trusted"][0] for name, one in found["authorities"].items())
@@ -217,7 +216,6 @@ def test_the_files_of_a_control_plane_go_through_a_whole_rotation(node: Node) ->
     ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(node.path(f"{PKI}/apiserver.crt"), node.path(f"{PKI}/apiserver.key"))
     # What a shared key is worth once it signs.
     assert authority_rotation.share(node.successors())["kubernetes"]["key"] == new.private
-    node.write(f"{PKI}/apiserver.crt", authorities.blocks(node.read(f"{PKI}/apiserver.crt"))[0] + new.pem)
     authority_rotation.drop(node.successors(), "10.0.0.11", 5)
     found = authorities.look()
     assert all(one["trusted"] == [node.new[name].id] for name, one in found["authorities"].items())
@@ -319,9 +317,7 @@ def test_nodes_that_join_meanwhile_know_both(node: Node) -> None:
     found = kubeadm.authorities_of_joins(file)
     assert found["ca_cert_hashes"] == [node.old["kubernetes"].id, node.new["kubernetes"].id]
     assert found["signing_certificate"].strip() == node.old["kubernetes"].pem.strip() and found["chain"] == ""
-    # It is made by the old one for the new one, and of use as soon as that signs.
-    node.write(CROSS_FILE, node.new["kubernetes"].pem)
-    assert kubeadm.authorities_of_joins(file)["chain"] == ""
+    # The old one made it for the new one, so it is of use as soon as that signs.
     node.write(f"{PKI}/ca.key", node.new["kubernetes"].private)
     node.trust()
     assert kubeadm.authorities_of_joins(file)["chain"] == node.new["kubernetes"].pem
