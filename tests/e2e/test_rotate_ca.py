@@ -89,7 +89,14 @@ class World:
         flags = f"--kubeconfig=/dev/null --server=https://{address}:6443 --certificate-authority={authority}"
         flags += f" --client-certificate={certificate}.crt --client-key={certificate}.key"
         said = shell(self.control_planes[0], f"kubectl {flags} get --raw=/api/v1/namespaces/kube-system 2>&1", check=False)
-        results = {'"kind":"Namespace"': "ok", "Unauthorized": "refused", "must be logged in": "refused", "x509": "not believed"}
+        # Who is known may not look, which is another matter.
+        results = {
+            "is forbidden: User": "ok",
+            '"kind":"Namespace"': "ok",
+            "Unauthorized": "refused",
+            "must be logged in": "refused",
+            "x509": "not believed",
+        }
         return next((result for text, result in results.items() if text in said), said)
 
     def killed(self, marker: str, after: str, *options: str) -> str:

@@ -54,6 +54,12 @@ def test_a_half_done_upgrade_is_shown() -> None:
     assert not [line for line in report(CLUSTER, ENDPOINT, [node("a")], [], under_make=False) if line.startswith("Upgrade")]
 
 
+def test_a_half_done_rotation_of_authorities_is_shown() -> None:
+    lines = report(CLUSTER, {}, [node("a")], [], under_make=False, rotation=["kubernetes", "etcd"])
+    assert "Authorities    kubernetes, etcd: the old and the new one are trusted; cluster_rotate_ca does the rest" in lines
+    assert not any("cluster_rotate_ca" in line for line in report(CLUSTER, {}, [node("a")], [], under_make=False))
+
+
 def test_a_cluster_that_is_not_there_is_said_so() -> None:
     lines = report(CLUSTER, {}, [], [], under_make=False)
     assert lines[1].endswith("not there")

@@ -25,6 +25,7 @@ class Cluster:
         monkeypatch.setattr(cluster_health, "examine", lambda *_arguments: at_last if self.now >= healthy_at else [AWAY, LEFT])
         monkeypatch.setattr(cluster_health, "describe_nodes", lambda _client: [])
         monkeypatch.setattr(cluster_health, "join_secrets", lambda _client: [])
+        monkeypatch.setattr(cluster_health, "half_done", lambda _client: [])
 
     def ask(self, timeout: int) -> list[dict[str, Any]]:
         """Ask as the action plugin does, and return all answers."""
