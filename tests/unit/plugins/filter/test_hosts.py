@@ -77,6 +77,7 @@ def test_every_filter_is_offered():
         "leaving_group",
         "machine_findings",
         "machine_hosts",
+        "machines_group",
         "successor_hosts",
         "successors_group",
     }

@@ -158,6 +158,10 @@ class Connection:
     def disconnect(self) -> None:
         self.times += 1
 
+    def get(self, path: str) -> dict[str, Any]:
+        assert path.endswith("/configmaps/kubeadm-config")
+        return {"data": {"ClusterConfiguration": "kind: ClusterConfiguration\n"}}
+
 
 def control_plane(peers: tuple[str, ...] = (), timeout: float = 5.0) -> configuration.ControlPlane:
     made = object.__new__(configuration.ControlPlane)

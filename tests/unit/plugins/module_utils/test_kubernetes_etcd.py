@@ -93,7 +93,7 @@ class Cluster(Client):
             status = "True" if member.name in self.ready else "Unknown"
             yield {"metadata": {"name": member.name}, "status": {"conditions": [{"type": "Ready", "status": status}]}}
 
-    def request(self, method, path):
+    def request(self, method, path, body=None):
         self.removed.append(path)
         raise ApiError(404, method, path, "somebody was faster")
 

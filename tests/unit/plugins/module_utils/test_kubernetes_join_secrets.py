@@ -27,7 +27,7 @@ class Cluster(Client):
                 data = {"description": base64.b64encode(description.encode()).decode()} if description else {}
                 yield {"metadata": {"name": secret, "ownerReferences": [{"name": "bootstrap-token-bbbbbb"}]}, "data": data}
 
-    def request(self, method: str, path: str) -> None:
+    def request(self, method: str, path: str, body: None = None) -> None:
         name = path.rpartition("/")[2]
         if self.secrets.pop(name, None) is None:
             raise ApiError(404, method, path, "not found")
