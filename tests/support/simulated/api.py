@@ -129,6 +129,8 @@ class Server:
             }
             if parts[5] in data:
                 return {"metadata": {"name": parts[5], "annotations": state["annotations"]}, "data": data[parts[5]]}
+        if parts == ["api", "v1", "namespaces", "kube-public", "configmaps", "cluster-info"]:
+            return {"metadata": {"name": parts[5]}, "data": {"kubeconfig": ""}}
         if parts[:4] == ["apis", "apps", "v1", "namespaces"] and parts[5] == "deployments":
             title = f"{parts[4]}/{parts[6]}"
             if title in state["workloads"]:
