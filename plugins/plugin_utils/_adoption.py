@@ -9,6 +9,7 @@ decides on later.
 
 from __future__ import annotations
 
+import functools
 import re
 import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -590,14 +591,18 @@ def _optional(definition: dict[str, Any]) -> dict[str, Callable[[], Any]]:
         for key in group.get("labels", {}):
             found[path_text((*place, "labels", key))] = lambda labels=group["labels"], key=key: labels.pop(key, None)
         for index, taint in enumerate(group.get("taints", [])):
-            take = lambda taints=group["taints"], taint=taint: taints.remove(taint) if taint in taints else None  # noqa: E731
             for part in ((), ("key",), ("value",), ("effect",)):
-                found[path_text((*place, "taints", index, *part))] = take
+                found[path_text((*place, "taints", index, *part))] = functools.partial(_take_out, group["taints"], taint)
     for component, flags in definition["control_plane"].get("extra_args", {}).items():
         for flag in flags:
             place = ("control_plane", "extra_args", component, flag)
             found[path_text(place)] = lambda flags=flags, flag=flag: flags.pop(flag, None)
     return found
+
+
+def _take_out(items: list[Any], item: Any) -> None:
+    if item in items:
+        items.remove(item)
 
 
 def _without_empty(definition: dict[str, Any]) -> None:
