@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._kubernetes import client as client_module
 from ansible_collections.flotilla.kubernetes.plugins.modules import cluster_policies
+from control_plane import wait_for
 from nodes import Node
 
 RBAC = "/apis/rbac.authorization.k8s.io/v1"
@@ -198,6 +199,8 @@ def test_pods_that_a_stricter_level_would_refuse_stop_it_before_anything_is_chan
     assert fine["changed"] and fine["refused"] == [], "the same level refuses nothing of a pod that meets it"
     house.node.pod("root-1", containers=[{**image, "securityContext": {"privileged": True}}])
     before = house.versions()
+    # Admission looks at pods in the server's own cache, which follows, and for a second at most.
+    wait_for("the server to see the pod", lambda: [one["complete"] for one in house.run(check_mode=True)["refused"]] == [True], 120)
     tried = house.run(check_mode=True)
     assert [one["namespace"] for one in tried["refused"]] == [house.node.name] and "root-1" in str(tried["warnings"])
     (refused,) = tried["refused"]
