@@ -74,11 +74,8 @@ class World:
         """Upgrade it under load."""
         term, evicted = self.leaders(), self.evictions()
         self.set_version(version)
-        try:
-            with load.load(self.probe, self.cluster.kubeconfig, self.url) as seen:
-                run = self.cluster.play("cluster_upgrade", environment=environment, timeout=PATIENCE)
-        finally:
-            print(seen)
+        with load.load(self.probe, self.cluster.kubeconfig, self.url) as seen:
+            run = self.cluster.play("cluster_upgrade", environment=environment, timeout=PATIENCE)
         return Upgrade(run, seen, self.leaders() - term, self.evictions() - evicted)
 
     def leaders(self) -> int:
@@ -94,7 +91,6 @@ def see_that_it_is_quiet(world: World) -> None:
     """End all tests where requests fail although nothing is done."""
     with load.load(world.probe, world.cluster.kubeconfig, world.url) as seen:
         time.sleep(QUIET)
-    print(seen)
     if seen.failed or seen.lost:
         pytest.exit(
             f"The machine is too noisy: {seen.failed} requests failed and {seen.lost} writes were lost without an upgrade.\n{seen}",
@@ -138,7 +134,9 @@ def world(
         give_image(machine, archive)
     cluster.kubectl("apply", "--filename=-", stdin="\n---\n".join(json.dumps(one) for one in load.objects(image)))
     cluster.kubectl("rollout", "status", f"deployment/{load.APPLICATION}", "--timeout=180s")
-    with load.front(name, [*map(address, workers), *more_addresses], by_proxy) as url:
-        yield World(cluster, probe, url)
-    if not os.environ.get("FLOTILLA_KEEP"):
-        outside.playbook("cluster_delete", foundation, "-e", f"flotilla_confirm={name}")
+    try:
+        with load.front(name, [*map(address, workers), *more_addresses], by_proxy) as url:
+            yield World(cluster, probe, url)
+    finally:
+        if not os.environ.get("FLOTILLA_KEEP"):
+            outside.playbook("cluster_delete", foundation, "-e", f"flotilla_confirm={name}")

@@ -152,7 +152,7 @@ class Report:
 
 @contextlib.contextmanager
 def load(probe: Path, kubeconfig: Path, application: str, rate: float = 100.0) -> Iterator[Report]:
-    """Load the API and the application while the block runs; the report is there after it."""
+    """Load the API and the application while the block runs; the report is there after it, and printed."""
     report = Report()
     command = [str(probe), f"-kubeconfig={kubeconfig}", f"-application={application}", f"-rate={rate}"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
@@ -164,6 +164,7 @@ def load(probe: Path, kubeconfig: Path, application: str, rate: float = 100.0) -
             process.terminate()
             last = process.stdout.read().strip().splitlines()[-1]
         report.seen = json.loads(last)
+        print(report)
 
 
 def evictions(read_audit: Callable[[str], str], machines: list[str], application: str = APPLICATION) -> int:

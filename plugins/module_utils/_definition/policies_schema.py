@@ -78,7 +78,7 @@ def _rules(more: dict[str, Any]) -> dict[str, Any]:
 
 
 def _subjects() -> dict[str, Any]:
-    def people(what: str, item: dict[str, Any] = _PERSON) -> dict[str, Any]:
+    def people(what: str, item: dict[str, Any]) -> dict[str, Any]:
         return {"type": "array", "items": item, "uniqueItems": True, "description": what, "default": []}
 
     account = {
@@ -88,8 +88,8 @@ def _subjects() -> dict[str, Any]:
         "x-allowed": "a service account such as shop/robot",
     }
     return {
-        "users": people("Users; of an issuer with its prefix, such as `oidc:jane@example.com`."),
-        "groups": people("Groups; of an issuer with its prefix, such as `oidc:ops`."),
+        "users": people("Users; of an issuer with its prefix, such as `oidc:jane@example.com`.", _PERSON),
+        "groups": people("Groups; of an issuer with its prefix, such as `oidc:ops`.", _PERSON),
         "service_accounts": people("Service accounts, each as namespace/name.", account),
     }
 

@@ -123,10 +123,10 @@ def _tell(change: Change, act: Any) -> Any:
         return act()
     except ApiError as error:
         if error.status == 409:
-            raise FlotillaError(
+            raise FlotillaError(  # pylint: disable=bad-exception-cause
                 "POLICIES_CHANGED_MEANWHILE", f"{change.key} was changed by somebody else in this moment.", "Run again.", error
             ) from error
-        raise FlotillaError(
+        raise FlotillaError(  # pylint: disable=bad-exception-cause
             "POLICIES_REFUSED",
             f"The API server refuses to {change.action} {change.key}: {'; '.join(error.reasons)}",
             "Mend this object in the policies, or what refuses it (an admission webhook has its name in the message), and run again.",

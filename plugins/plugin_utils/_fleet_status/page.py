@@ -208,10 +208,10 @@ def _releases(releases: Sequence[Mapping[str, Any]]) -> str:
         else:
             tone, said = ("warn" if left < 60 else "good"), f"until {one['ends']}, {left} days"
         width = f"{100 * one['clusters'] / most:.1f}%"
-        bar = f'<svg aria-hidden="true"><rect class="k-{tone}" width="{width}" height="100%"/></svg>'
+        share = f'<svg aria-hidden="true"><rect class="k-{tone}" width="{width}" height="100%"/></svg>'
         rows.append(
             f'<tr><td data-head="Minor">{text(one["minor"])}</td><td data-head="Newest known patch">{text(one["newest"] or "none")}</td>'
-            f'<td class="{tone}" data-head="Patched upstream">{text(said)}</td><td data-head="Clusters">{one["clusters"]}{bar}</td></tr>'
+            f'<td class="{tone}" data-head="Patched upstream">{text(said)}</td><td data-head="Clusters">{one["clusters"]}{share}</td></tr>'
         )
     heads = "".join(f'<th scope="col">{name}</th>' for name in ("Minor", "Newest known patch", "Patched upstream", "Clusters"))
     return (

@@ -21,7 +21,7 @@ import yaml
 
 class _Unsafe(yaml.SafeDumper):
     def represent_data(self, data: Any) -> yaml.Node:
-        return self.represent_scalar("!unsafe", data) if type(data) is str else super().represent_data(data)
+        return self.represent_scalar("!unsafe", data) if isinstance(data, str) else super().represent_data(data)
 
 
 def _unsafe(value: Any) -> str:

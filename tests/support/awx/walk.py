@@ -39,7 +39,11 @@ class Api:
         return found
 
     def until_ended(self, job: dict[str, Any]) -> str:
-        return self._until(lambda: (lambda status: status if status in ENDED else "")(self.call("GET", job["url"])["status"]))
+        def ended() -> str:
+            status = self.call("GET", job["url"])["status"]
+            return status if status in ENDED else ""
+
+        return self._until(ended)
 
     def answer(self, workflow: dict[str, Any], question: str, approve: bool) -> None:
         """Approve or deny, once the workflow asks."""

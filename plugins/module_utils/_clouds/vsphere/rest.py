@@ -84,7 +84,7 @@ class Rest:
         try:
             self._key = str(self._send("create session", "POST", _ROOT + _SESSION, None, _TIMEOUT))
         except SessionLost as error:
-            raise errors.not_let_in(self.user, error) from error
+            raise errors.not_let_in(self.user, error) from error  # pylint: disable=bad-exception-cause
 
     def _send(self, operation: str, method: str, address: str, body: Any, timeout: float) -> Any:
         self.calls[operation] = self.calls.get(operation, 0) + 1

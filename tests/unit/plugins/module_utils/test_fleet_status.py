@@ -95,11 +95,11 @@ def run(result: str = "done", **more: Any) -> dict[str, Any]:
     return {**told, "result": result, **more}
 
 
-def status(seen: Seen, definition: dict[str, Any] = DEFINITION, now: dt.datetime = NOW) -> dict[str, Any]:
-    return cluster_status(definition, seen, now)
+def status(seen: Seen, definition: dict[str, Any] | None = None, now: dt.datetime = NOW) -> dict[str, Any]:
+    return cluster_status(definition or DEFINITION, seen, now)
 
 
-def codes(seen: Seen, definition: dict[str, Any] = DEFINITION, now: dt.datetime = NOW) -> list[tuple[str, str]]:
+def codes(seen: Seen, definition: dict[str, Any] | None = None, now: dt.datetime = NOW) -> list[tuple[str, str]]:
     return [(one["severity"], one["code"]) for one in status(seen, definition, now)["items"]]
 
 

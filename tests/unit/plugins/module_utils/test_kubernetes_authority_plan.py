@@ -142,7 +142,7 @@ class World:
                 yield lambda node=node, leaf=leaf: self._sign_kubelet(node, leaf, new["kubernetes"])
         if phase == "trust" and "kubernetes" in new:
             yield lambda: self.cluster.update(cluster_info=list(self.nodes["cp-0"]["authorities"]["kubernetes"]["trusted"]))
-            yield lambda: self._give()
+            yield self._give
         if phase == "workloads":
             for number in range(len(self.pods)):
                 yield lambda number=number: self.pods.__setitem__(number, list(self.given))
@@ -186,7 +186,7 @@ class World:
         if "kubernetes" in wanted and not both:
             yield lambda: has.update(chained=[])
             yield lambda: has.update(separate=False)
-        yield lambda: has["restarts"].clear()
+        yield has["restarts"].clear
 
     def _put(self, node: str, name: str, keys: list[str]) -> None:
         self.nodes[node]["authorities"][name]["trusted"] = list(keys)
@@ -212,7 +212,7 @@ class World:
         if "kubernetes" in new:
             for file in has["kubeconfigs"]:
                 yield lambda file=file: has["kubeconfigs"].update({file: list(has["authorities"]["kubernetes"]["trusted"])})
-        yield lambda: has["restarts"].clear()
+        yield has["restarts"].clear
 
     def _sign(self, node: str, leaf: str, key: str) -> None:
         has = self.nodes[node]

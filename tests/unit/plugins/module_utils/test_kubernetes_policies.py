@@ -150,7 +150,7 @@ def test_a_role_without_our_label_is_foreign_unless_we_applied_it_and_a_namespac
 
 def test_rules_that_a_controller_would_write_again_are_replaced() -> None:
     wanted = wanted_objects([], [{"name": "a", "rules": [{"api_groups": [""], "resources": ["pods"], "verbs": ["get"]}]}], [])
-    (key,) = wanted
+    key = next(iter(wanted))
     live = {key: {**copy.deepcopy(wanted[key]), "aggregationRule": {"clusterRoleSelectors": []}}}
     (change,) = changes(wanted, live)
     assert change.action == REPLACE and list(change.before) == ["aggregationRule"]
