@@ -98,11 +98,6 @@ def see_that_it_is_quiet(world: World) -> None:
         )
 
 
-def address(machine: str) -> str:
-    """Return the address of a machine of the local cloud."""
-    return outside.host("podman", "inspect", "--format", '{{index .Config.Labels "flotilla-address"}}', machine).strip()
-
-
 def give_image(machine: str, archive: Path) -> None:
     """Let a machine have the application's image."""
     outside.host("podman", "cp", str(archive), f"{machine}:{_ARCHIVE}")
@@ -135,7 +130,7 @@ def world(
     cluster.kubectl("apply", "--filename=-", stdin="\n---\n".join(json.dumps(one) for one in load.objects(image)))
     cluster.kubectl("rollout", "status", f"deployment/{load.APPLICATION}", "--timeout=180s")
     try:
-        with load.front(name, [*map(address, workers), *more_addresses], by_proxy) as url:
+        with load.front(name, [*map(outside.address, workers), *more_addresses], by_proxy) as url:
             yield World(cluster, probe, url)
     finally:
         if not os.environ.get("FLOTILLA_KEEP"):

@@ -253,7 +253,7 @@ def test_a_cluster_that_serves_goes_back_and_its_present_is_kept(world: World) -
 def test_backups_go_to_a_host_by_ssh(world: World, tmp_path: Path) -> None:
     """The host is the worker, whose SSH server is a real one; its key is in a file of this test's own."""
     (worker,) = outside.machines(world.name, "workers")
-    address = outside.host("podman", "inspect", "--format", '{{index .Config.Labels "flotilla-address"}}', worker).strip()
+    address = outside.address(worker)
     known = outside.cache() / "known_hosts" / world.name
     programs = tmp_path / "bin"
     programs.mkdir()

@@ -24,21 +24,10 @@ def mark(machine: str) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def frozen(cluster: Cluster, log: Path) -> Iterator[subprocess.Popen[bytes]]:
+def frozen(cluster: Cluster, log: Path) -> Iterator[subprocess.Popen[str]]:
     """Start a run and freeze it, with all its processes, as soon as it has the cluster."""
-    command = [str(outside.BIN / "ansible-playbook"), "-i", str(cluster.foundation), "flotilla.kubernetes.cluster_apply"]
-    with (
-        log.open("wb") as output,
-        subprocess.Popen(
-            [*command, "-e", f"@{cluster.vault}", "-e", "flotilla_run=frozen"],
-            cwd=outside.ROOT,
-            env=outside.playbook_environment(),
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        ) as process,
-    ):
+    options = ("-e", f"@{cluster.vault}", "-e", "flotilla_run=frozen")
+    with log.open("wb") as output, outside.start("cluster_apply", cluster.foundation, *options, output=output) as process:
         try:
             machines = outside.machines(NAME)
             wait_for("the run to take the cluster", lambda: all(mark(machine).get("run") == "frozen" for machine in machines))

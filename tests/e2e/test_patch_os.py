@@ -43,18 +43,14 @@ STARTED = "cut -d ' ' -f 22 /proc/1/stat"
 pytestmark = [pytest.mark.long, pytest.mark.skipif(os.geteuid() != 0, reason="needs root")]
 
 
-def shell(machine: str, script: str) -> str:
-    return outside.host("podman", "exec", machine, "sh", "-c", script)
-
-
 def offer(machine: str, name: str, label: str, suite: str) -> None:
     """Install version 1.0 of a package and let the package source of a machine have 2.0."""
-    shell(machine, PACKAGE.format(name=name, version="1.0") + f"dpkg --install {name}_1.0.deb >/dev/null")
-    shell(machine, PACKAGE.format(name=name, version="2.0") + INDEX.format(name=name, version="2.0", label=label, suite=suite))
+    outside.shell(machine, PACKAGE.format(name=name, version="1.0") + f"dpkg --install {name}_1.0.deb >/dev/null")
+    outside.shell(machine, PACKAGE.format(name=name, version="2.0") + INDEX.format(name=name, version="2.0", label=label, suite=suite))
 
 
 def installed(machine: str, name: str) -> str:
-    return shell(machine, f"dpkg-query --show --showformat='${{Version}}' {name}")
+    return outside.shell(machine, f"dpkg-query --show --showformat='${{Version}}' {name}")
 
 
 @dataclass(frozen=True)
@@ -82,7 +78,7 @@ class World:
 
     def started(self) -> dict[str, int]:
         """Return since when the first process of each machine runs."""
-        return {machine: int(shell(machine, STARTED)) for machine in self.machines}
+        return {machine: int(outside.shell(machine, STARTED)) for machine in self.machines}
 
 
 @pytest.fixture(scope="module")
@@ -100,7 +96,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     world.kubectl("create", "poddisruptionbudget", "web", "--selector=app=web", "--min-available=1")
     wait_for("two pods", lambda: world.ready() == 2)
     for machine in world.machines:
-        shell(machine, NO_SOURCES)
+        outside.shell(machine, NO_SOURCES)
     yield world
     if not os.environ.get("FLOTILLA_KEEP"):
         outside.playbook("cluster_delete", foundation, "-e", f"flotilla_confirm={NAME}")
@@ -150,7 +146,7 @@ def test_packages_are_updated_and_nobody_boots(world: World) -> None:
 
     # Check mode goes by the lists that the machines have.
     for machine in world.machines:
-        shell(machine, "apt-get --quiet update")
+        outside.shell(machine, "apt-get --quiet update")
     predicted = world.play("cluster_patch_os", "--check")
     assert predicted.status == 0 and predicted.changed > 0, predicted.output[-6000:]
     assert "1 package to update, 1 for security (probe-safe)" in predicted.output
@@ -168,7 +164,7 @@ def test_packages_are_updated_and_nobody_boots(world: World) -> None:
 def test_machines_boot_where_they_have_to_one_after_another(world: World) -> None:
     before = world.started()
     for machine in world.machines:
-        shell(machine, "echo linux-image > /run/reboot-required.pkgs; touch /run/reboot-required")
+        outside.shell(machine, "echo linux-image > /run/reboot-required.pkgs; touch /run/reboot-required")
     with watched(world) as seen:
         run = world.play("cluster_patch_os")
     assert run.status == 0, run.output[-8000:]
@@ -183,7 +179,7 @@ def test_machines_boot_where_they_have_to_one_after_another(world: World) -> Non
 
 def test_nobody_boots_when_somebody_says_so(world: World) -> None:
     before = world.started()
-    shell(world.workers[0], "touch /run/reboot-required")
+    outside.shell(world.workers[0], "touch /run/reboot-required")
     never = world.play("cluster_patch_os", "-e", "flotilla_reboot=never")
     assert (never.status, never.changed) == (0, 0), never.output[-6000:]
     assert world.started() == before

@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -167,13 +166,9 @@ def test_a_limit_is_refused_as_it_would_drop_the_new_machines(world: World) -> N
 
 
 def test_a_run_that_is_killed_when_it_has_made_a_machine_leaves_everything_serving(world: World, tmp_path: Path) -> None:
-    command = [str(outside.BIN / "ansible-playbook"), "-i", str(world.foundation), "flotilla.kubernetes.cluster_upgrade"]
     output = tmp_path / "killed.log"
     with world.watched() as seen, output.open("wb") as log:
-        run = subprocess.Popen(
-            command, cwd=outside.ROOT, env=outside.playbook_environment(), stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-            start_new_session=True,
-        )  # fmt: skip
+        run = outside.start("cluster_upgrade", world.foundation, output=log)
         try:
             until = time.monotonic() + 1500
             # One that was never started would be made anew.

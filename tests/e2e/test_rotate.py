@@ -15,8 +15,6 @@ import os
 import re
 import socket
 import ssl
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -54,10 +52,6 @@ AGE, LEFT = 340, 25  # days
 pytestmark = [pytest.mark.long, pytest.mark.skipif(os.geteuid() != 0, reason="needs root")]
 
 
-def shell(machine: str, script: str, **more: object) -> str:
-    return outside.host("podman", "exec", machine, "sh", "-c", script, **more)
-
-
 @dataclass(frozen=True)
 class World:
     foundation: Path
@@ -67,11 +61,8 @@ class World:
     def play(self, playbook: str, *options: str) -> outside.Run:
         return outside.playbook(playbook, self.foundation, *options)
 
-    def address(self, machine: str) -> str:
-        return outside.host("podman", "inspect", "--format", '{{index .Config.Labels "flotilla-address"}}', machine).strip()
-
     def certificate(self, machine: str, file: str) -> x509.Certificate:
-        text = shell(machine, f"cat {KUBERNETES}/{file}")
+        text = outside.shell(machine, f"cat {KUBERNETES}/{file}")
         found = re.search(r"client-certificate-data: (\S+)", text)
         return x509.load_pem_x509_certificate(base64.b64decode(found.group(1)) if found else text.encode())
 
@@ -82,21 +73,15 @@ class World:
         """Return the serial number of the certificate that a port shows to us."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-        address = self.address(machine)
+        address = outside.address(machine)
         with socket.create_connection((address, port), timeout=10) as plain, context.wrap_socket(plain) as connection:
             return x509.load_der_x509_certificate(connection.getpeercert(binary_form=True)).serial_number
-
-    def started(self, machine: str) -> dict[str, str]:
-        """Return the process id and its start, in ticks, of each static pod of a control plane."""
-        script = "for one in {}; do for pid in $(pidof $one); do echo $one $pid $(cut -d ' ' -f 22 /proc/$pid/stat); done; done"
-        lines = shell(machine, script.format(" ".join(COMPONENTS))).splitlines()
-        return {line.split()[0]: " ".join(line.split()[1:]) for line in lines}
 
     def age(self, machine: str, file: str) -> None:
         """Let a certificate be as old as one that was made long ago."""
         present, authority = self.certificate(machine, file), FILES[file][0]
-        key = serialization.load_pem_private_key(shell(machine, f"cat {KUBERNETES}/pki/{authority}.key").encode(), None)
-        signer = x509.load_pem_x509_certificate(shell(machine, f"cat {KUBERNETES}/pki/{authority}.crt").encode())
+        key = serialization.load_pem_private_key(outside.shell(machine, f"cat {KUBERNETES}/pki/{authority}.key").encode(), None)
+        signer = x509.load_pem_x509_certificate(outside.shell(machine, f"cat {KUBERNETES}/pki/{authority}.crt").encode())
         now = datetime.datetime.now(datetime.timezone.utc)
         made = x509.CertificateBuilder(signer.subject, present.subject, present.public_key(), x509.random_serial_number())
         made = made.not_valid_before(now - datetime.timedelta(days=AGE)).not_valid_after(now + datetime.timedelta(days=LEFT))
@@ -104,18 +89,18 @@ class World:
             made = made.add_extension(extension.value, extension.critical)
         pem = made.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
         if file.endswith(".conf"):
-            text = shell(machine, f"cat {KUBERNETES}/{file}")
+            text = outside.shell(machine, f"cat {KUBERNETES}/{file}")
             pem = re.sub(r"(client-certificate-data: )\S+", rf"\g<1>{base64.b64encode(pem).decode()}", text).encode()
         encoded = base64.b64encode(pem).decode()
-        shell(machine, f"echo {encoded} | base64 -d > {KUBERNETES}/{file}")
+        outside.shell(machine, f"echo {encoded} | base64 -d > {KUBERNETES}/{file}")
 
     def kubectl(self, *arguments: str, check: bool = True) -> str:
-        return shell(self.control_planes[0], f"kubectl --kubeconfig={KUBERNETES}/admin.conf {' '.join(arguments)}", check=check)
+        return outside.shell(self.control_planes[0], f"kubectl --kubeconfig={KUBERNETES}/admin.conf {' '.join(arguments)}", check=check)
 
     def etcdctl(self, command: str, check: bool = True) -> str:
         pki = f"{KUBERNETES}/pki/etcd"
         flags = f"--cacert={pki}/ca.crt --cert={pki}/healthcheck-client.crt --key={pki}/healthcheck-client.key"
-        return shell(self.control_planes[0], f'etcdctl() {{ command etcdctl {flags} "$@"; }}; {command}', check=check)
+        return outside.shell(self.control_planes[0], f'etcdctl() {{ command etcdctl {flags} "$@"; }}; {command}', check=check)
 
     def fill(self, mib: int) -> None:
         """Write to three keys in turn, until etcd refuses or has written so much."""
@@ -136,10 +121,10 @@ class World:
             assert healthy or time.monotonic() < until, run.output[-4000:]
 
     def restart(self, machine: str, *components: str) -> None:
-        before = self.started(machine)
-        shell(machine, "kill " + " ".join(before[one].split()[0] for one in components))
+        before = outside.static_pods(machine)
+        outside.shell(machine, "kill " + " ".join(before[one].split()[0] for one in components))
         until = time.monotonic() + 180
-        while any(self.started(machine).get(one, before[one]) == before[one] for one in components):
+        while any(outside.static_pods(machine).get(one, before[one]) == before[one] for one in components):
             assert time.monotonic() < until, f"{components} did not come back on {machine}"
             time.sleep(1)
 
@@ -163,16 +148,12 @@ def requests(folder: Path) -> Iterator[list[str]]:
     """Ask the API through the load balancer all the while; the list has the errors afterwards."""
     kubeconfig, log = Path.home() / f".kube/flotilla/{NAME}.conf", folder / "requests.log"
     failed: list[str] = []
-    process = subprocess.Popen([sys.executable, prober.__file__, str(kubeconfig), str(log), str(RATE)])
-    try:
+    with prober.asking(kubeconfig, log, RATE):
         yield failed
-    finally:
-        process.terminate()
-        process.wait(30)
-    lines = [line.split(" ", 2) for line in log.read_text(encoding="utf-8").splitlines()]
-    assert len(lines) > RATE, "hardly anything was asked"
-    failed += [result for _start, _end, result in lines if result != "ok"]
-    print(f"{len(lines)} requests, {len(failed)} failed: {failed[:5]}")
+    results = prober.results(log)
+    assert len(results) > RATE, "hardly anything was asked"
+    failed += [result for result in results if result != "ok"]
+    print(f"{len(results)} requests, {len(failed)} failed: {failed[:5]}")
 
 
 def test_nothing_is_due_on_a_new_cluster(world: World) -> None:
@@ -190,53 +171,53 @@ def test_old_certificates_are_told_and_check_mode_touches_nothing(world: World) 
     # The one control plane works with its old certificates, which is what makes the next tests say something.
     assert world.shown(first, 6443) == world.certificate(first, "pki/apiserver.crt").serial_number
     world.settle()
-    before = {machine: (world.serials(machine), world.started(machine)) for machine in world.control_planes}
+    before = {machine: (world.serials(machine), outside.static_pods(machine)) for machine in world.control_planes}
     run = world.play("cluster_rotate_certificates", "--check")
     assert run.status == 0 and run.changed > 0, run.output[-6000:]
     assert run.output.count(f"yes: ends in {LEFT} days") + run.output.count(f"yes: ends in {LEFT - 1} days") == len(FILES) + 1
-    assert before == {machine: (world.serials(machine), world.started(machine)) for machine in world.control_planes}
+    assert before == {machine: (world.serials(machine), outside.static_pods(machine)) for machine in world.control_planes}
 
 
 def test_an_authority_that_is_elsewhere_is_one_error_before_anything_changes(world: World) -> None:
     first = world.control_planes[0]
-    before = {machine: (world.serials(machine), world.started(machine)) for machine in world.control_planes}
-    shell(first, f"mv {KUBERNETES}/pki/ca.key /root/ca.key")
+    before = {machine: (world.serials(machine), outside.static_pods(machine)) for machine in world.control_planes}
+    outside.shell(first, f"mv {KUBERNETES}/pki/ca.key /root/ca.key")
     try:
         run = world.play("cluster_rotate_certificates")
     finally:
-        shell(first, f"mv /root/ca.key {KUBERNETES}/pki/ca.key")
+        outside.shell(first, f"mv /root/ca.key {KUBERNETES}/pki/ca.key")
     assert run.status != 0 and run.changed == 0 and run.output.count("EXTERNAL_CA") >= 1, run.output[-6000:]
-    assert before == {machine: (world.serials(machine), world.started(machine)) for machine in world.control_planes}
+    assert before == {machine: (world.serials(machine), outside.static_pods(machine)) for machine in world.control_planes}
 
 
 def test_what_is_due_is_renewed_and_shown_while_the_cluster_serves(world: World, tmp_path: Path) -> None:
     first, second, third = world.control_planes
-    before = {machine: (world.serials(machine), world.started(machine)) for machine in world.control_planes}
+    before = {machine: (world.serials(machine), outside.static_pods(machine)) for machine in world.control_planes}
     with requests(tmp_path) as failed:
         run = world.play("cluster_rotate_certificates")
     assert run.status == 0 and run.changed > 0, run.output[-8000:]
     assert failed == []
-    serials, started = world.serials(first), world.started(first)
+    serials, started = world.serials(first), outside.static_pods(first)
     for file, (_authority, _component, ports) in FILES.items():
         assert serials[file] != before[first][0][file], file
         assert all(world.shown(first, port) == serials[file] for port in ports)
     assert all(started[component] != before[first][1][component] for component in COMPONENTS)
-    serials, started = world.serials(second), world.started(second)
+    serials, started = world.serials(second), outside.static_pods(second)
     assert [file for file in FILES if serials[file] != before[second][0][file]] == ["scheduler.conf"]
     assert [component for component in COMPONENTS if started[component] != before[second][1][component]] == ["kube-scheduler"]
-    assert (world.serials(third), world.started(third)) == before[third]
+    assert (world.serials(third), outside.static_pods(third)) == before[third]
     again = world.play("cluster_rotate_certificates")
     assert (again.status, again.changed) == (0, 0), again.output[-6000:]
 
 
 def test_a_certificate_that_somebody_renewed_and_nobody_uses_is_put_to_use(world: World) -> None:
     machine = world.control_planes[1]
-    before = world.started(machine)
-    shell(machine, "kubeadm certs renew controller-manager.conf")
-    assert world.started(machine) == before
+    before = outside.static_pods(machine)
+    outside.shell(machine, "kubeadm certs renew controller-manager.conf")
+    assert outside.static_pods(machine) == before
     run = world.play("cluster_rotate_certificates")
     assert run.status == 0 and run.changed > 0, run.output[-6000:]
-    after = world.started(machine)
+    after = outside.static_pods(machine)
     assert [component for component in COMPONENTS if after[component] != before[component]] == ["kube-controller-manager"]
     again = world.play("cluster_rotate_certificates")
     assert (again.status, again.changed) == (0, 0), again.output[-6000:]
@@ -244,10 +225,10 @@ def test_a_certificate_that_somebody_renewed_and_nobody_uses_is_put_to_use(world
 
 def test_a_kubelet_that_does_not_renew_its_certificate_gets_a_new_one(world: World) -> None:
     def serial() -> str:
-        return shell(world.worker, "openssl x509 -noout -serial -in /var/lib/kubelet/pki/kubelet-client-current.pem")
+        return outside.shell(world.worker, "openssl x509 -noout -serial -in /var/lib/kubelet/pki/kubelet-client-current.pem")
 
     before = serial()
-    shell(
+    outside.shell(
         world.worker,
         "sed -i 's/^rotateCertificates: true/rotateCertificates: false/' /var/lib/kubelet/config.yaml && systemctl restart kubelet",
     )

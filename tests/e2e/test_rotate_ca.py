@@ -13,8 +13,6 @@ import datetime
 import json
 import os
 import re
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -32,16 +30,11 @@ CIDR = "172.30.247.0/24"
 WORK = outside.ROOT / "build/e2e/rotate-ca"
 KUBERNETES = "/etc/kubernetes"
 FILES = {"kubernetes": "ca", "etcd": "etcd/ca", "front-proxy": "front-proxy-ca"}
-COMPONENTS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler")
 STEP = "Do the step and restart what it concerns"
 RATE = 5  # requests a second
 KILLED_WITHIN = 900  # seconds
 
 pytestmark = [pytest.mark.long, pytest.mark.skipif(os.geteuid() != 0, reason="needs root")]
-
-
-def shell(machine: str, script: str, **more: object) -> str:
-    return outside.host("podman", "exec", machine, "sh", "-c", script, **more)
 
 
 def certificates(pem: str) -> list[x509.Certificate]:
@@ -64,31 +57,26 @@ class World:
         return outside.playbook(playbook, self.foundation, *options)
 
     def kubectl(self, *arguments: str, check: bool = True) -> str:
-        return shell(self.control_planes[0], f"kubectl --kubeconfig={KUBERNETES}/admin.conf {' '.join(arguments)}", check=check)
+        return outside.shell(self.control_planes[0], f"kubectl --kubeconfig={KUBERNETES}/admin.conf {' '.join(arguments)}", check=check)
 
     def authorities(self, machine: str) -> dict[str, list[int]]:
         """Return the serial numbers of the authorities that a machine trusts."""
         names = FILES if machine in self.control_planes else ["kubernetes"]
         return {
-            name: [one.serial_number for one in certificates(shell(machine, f"cat {KUBERNETES}/pki/{FILES[name]}.crt"))] for name in names
+            name: [one.serial_number for one in certificates(outside.shell(machine, f"cat {KUBERNETES}/pki/{FILES[name]}.crt"))]
+            for name in names
         }
 
     def state(self) -> list[str]:
         """Return what a run could have changed: files, and processes of static pods."""
-        script = "for one in {}; do for pid in $(pidof $one); do echo $one $pid $(cut -d ' ' -f 22 /proc/$pid/stat); done; done"
-        return [
-            outside.digests(machine, [KUBERNETES, "/var/lib/kubelet/pki"]) + shell(machine, script.format(" ".join(COMPONENTS)))
-            for machine in self.machines
-        ]
+        return [f"{outside.digests(one, [KUBERNETES, '/var/lib/kubelet/pki'])}{outside.static_pods(one)}" for one in self.machines]
 
     def ask(self, certificate: str, authority: str) -> str:
         """Return how it goes when a client asks the API server of the first control plane: ``ok``, ``refused`` or ``not believed``."""
-        address = outside.host(
-            "podman", "inspect", "--format", '{{index .Config.Labels "flotilla-address"}}', self.control_planes[0]
-        ).strip()
+        address = outside.address(self.control_planes[0])
         flags = f"--kubeconfig=/dev/null --server=https://{address}:6443 --certificate-authority={authority}"
         flags += f" --client-certificate={certificate}.crt --client-key={certificate}.key"
-        said = shell(self.control_planes[0], f"kubectl {flags} get --raw=/api/v1/namespaces/kube-system 2>&1", check=False)
+        said = outside.shell(self.control_planes[0], f"kubectl {flags} get --raw=/api/v1/namespaces/kube-system 2>&1", check=False)
         # Who is known may not look, which is another matter.
         results = {
             "is forbidden: User": "ok",
@@ -103,15 +91,7 @@ class World:
         """Kill a run some seconds after it shows ``after``, once it has shown ``marker``; return what it printed."""
         log = WORK / "killed.log"
         with log.open("w", encoding="utf-8") as output:
-            process = subprocess.Popen(
-                [str(outside.BIN / "ansible-playbook"), "-i", str(self.foundation), "flotilla.kubernetes.cluster_rotate_ca", *options],
-                cwd=outside.ROOT,
-                env=outside.playbook_environment(),
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
+            process = outside.start("cluster_rotate_ca", self.foundation, *options, output=output)
         until = time.monotonic() + KILLED_WITHIN
         while after not in log.read_text(encoding="utf-8").partition(marker)[2]:
             assert process.poll() is None, f"it ended before it was killed: {log.read_text(encoding='utf-8')[-6000:]}"
@@ -146,16 +126,12 @@ def world() -> Iterator[World]:
 def requests(folder: Path) -> Iterator[None]:
     """Ask the API through the load balancer all the while; no request may fail."""
     kubeconfig, log = Path.home() / f".kube/flotilla/{NAME}.conf", folder / "requests.log"
-    process = subprocess.Popen([sys.executable, prober.__file__, str(kubeconfig), str(log), str(RATE)])
-    try:
+    with prober.asking(kubeconfig, log, RATE):
         yield
-    finally:
-        process.terminate()
-        process.wait(30)
-    lines = [line.split(" ", 2) for line in log.read_text(encoding="utf-8").splitlines()]
-    failed = [result for _start, _end, result in lines if result != "ok"]
-    print(f"{len(lines)} requests, {len(failed)} failed: {failed[:5]}")
-    assert len(lines) > RATE and failed == []
+    results = prober.results(log)
+    failed = [result for result in results if result != "ok"]
+    print(f"{len(results)} requests, {len(failed)} failed: {failed[:5]}")
+    assert len(results) > RATE and failed == []
 
 
 def test_nothing_is_due_on_a_new_cluster(world: World) -> None:
@@ -166,7 +142,7 @@ def test_nothing_is_due_on_a_new_cluster(world: World) -> None:
 
 def older_than(world: World) -> str:
     """Return a condition that the authorities of the cluster meet, and no new one."""
-    (authority,) = certificates(shell(world.control_planes[0], f"cat {KUBERNETES}/pki/ca.crt"))
+    (authority,) = certificates(outside.shell(world.control_planes[0], f"cat {KUBERNETES}/pki/ca.crt"))
     age = datetime.datetime.now(datetime.timezone.utc) - authority.not_valid_before_utc
     return f"flotilla_older_than={int(age.total_seconds()) - 60}s"
 
@@ -181,8 +157,8 @@ def test_check_mode_shows_the_plan_and_touches_nothing(world: World) -> None:
 
 def test_everything_is_signed_by_the_new_ones_while_who_trusts_the_old_ones_is_served(world: World, tmp_path: Path) -> None:
     first = world.control_planes[0]
-    shell(first, f"for end in crt key; do cp {KUBERNETES}/pki/apiserver-kubelet-client.$end {world.before}.$end; done")
-    shell(first, f"cp {KUBERNETES}/pki/ca.crt {world.before}-ca.crt")
+    outside.shell(first, f"for end in crt key; do cp {KUBERNETES}/pki/apiserver-kubelet-client.$end {world.before}.$end; done")
+    outside.shell(first, f"cp {KUBERNETES}/pki/ca.crt {world.before}-ca.crt")
     old = world.authorities(first)
     with requests(tmp_path):
         world.killed("Trust both on the control planes", STEP, "-e", older_than(world))
@@ -244,7 +220,7 @@ def test_the_old_ones_are_dropped_and_verify_nothing_any_more(world: World, tmp_
         serials = [one.serial_number for one in certificates(base64.b64decode(embedded.group(1)).decode() if embedded else text)]
         assert len(serials) == 1 and not set(serials) & set(old.values()), f"{name} names {serials}"
         assert "requestheader" in entry or serials == list(new)
-    assert all("rotation" not in shell(machine, f"ls {KUBERNETES}/pki") for machine in world.control_planes)
+    assert all("rotation" not in outside.shell(machine, f"ls {KUBERNETES}/pki") for machine in world.control_planes)
     assert "cluster-signing-cert-file" not in world.kubectl("-n kube-system get configmap kubeadm-config --output=yaml")
 
 

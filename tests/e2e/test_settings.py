@@ -25,10 +25,6 @@ DROP_IN = "/etc/systemd/system/kubelet.service.d/99-broken.conf"
 pytestmark = pytest.mark.long
 
 
-def shell(machine: str, script: str) -> str:
-    return outside.host("podman", "exec", machine, "sh", "-c", script)
-
-
 @dataclass(frozen=True)
 class World:
     foundation: Path
@@ -51,7 +47,7 @@ class World:
     def started(self, service: str) -> dict[str, int]:
         """Return when a service was started on each machine, in microseconds by the one clock that all of them have."""
         script = f"systemctl show --property=ExecMainStartTimestampMonotonic --value {service}"
-        return {machine: int(shell(machine, script)) for machine in self.machines}
+        return {machine: int(outside.shell(machine, script)) for machine in self.machines}
 
     def max_pods(self) -> dict[str, int]:
         """Return what the kubelet of each node says that it takes."""
@@ -108,8 +104,8 @@ def test_a_new_setting_of_kubelet_comes_to_one_worker_after_the_other(world: Wor
 def test_a_worker_whose_kubelet_does_not_come_back_stops_it_before_the_other(world: World) -> None:
     first, second = world.workers
     before = world.started("kubelet")
-    shell(first, f"printf '[Service]\\nExecStart=\\nExecStart=/bin/false\\n' > {DROP_IN}")
-    shell(first, "systemctl daemon-reload")
+    outside.shell(first, f"printf '[Service]\\nExecStart=\\nExecStart=/bin/false\\n' > {DROP_IN}")
+    outside.shell(first, "systemctl daemon-reload")
     run = world.apply(kubelet(130), "-e", "kubernetes_worker_timeout=20")
     assert run.status != 0 and "KUBELET_NOT_HEALTHY" in run.output, run.output[-6000:]
     assert world.started("kubelet")[second] == before[second], "the other one was left alone"
@@ -119,7 +115,7 @@ def test_a_worker_whose_kubelet_does_not_come_back_stops_it_before_the_other(wor
     run = world.apply(kubelet(130), "-e", "kubernetes_worker_timeout=20")
     assert run.status != 0 and f"{first} is not Ready, so nothing was restarted on {second}" in run.output, run.output[-6000:]
     assert world.started("kubelet")[second] == before[second]
-    shell(first, f"rm {DROP_IN}; systemctl daemon-reload")
+    outside.shell(first, f"rm {DROP_IN}; systemctl daemon-reload")
     run = world.apply(kubelet(130))
     assert run.status == 0, run.output[-6000:]
     wait_for("the kubelets to say so", lambda: set(world.max_pods().values()) == {130})

@@ -12,7 +12,6 @@ import json
 import os
 import re
 import signal
-import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -68,19 +67,8 @@ class World:
 
     def upgrade(self, *options: str, **faults: Fault) -> outside.Run:
         """Upgrade; each fault happens once, when the output first names its task or play (with ``_`` for spaces)."""
-        command = [
-            str(outside.BIN / "ansible-playbook"),
-            "-i",
-            str(self.foundation),
-            "flotilla.kubernetes.cluster_upgrade",
-            *GATES,
-            *options,
-        ]
         began, run, left = time.monotonic(), Running(), dict(faults)
-        with subprocess.Popen(
-            command, cwd=outside.ROOT, env=outside.playbook_environment(), stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", start_new_session=True,
-        ) as process:  # fmt: skip
+        with outside.start("cluster_upgrade", self.foundation, *GATES, *options) as process:
             run.group = process.pid
             assert process.stdout
             for line in process.stdout:
@@ -117,10 +105,6 @@ class World:
         name = f"served-{time.monotonic_ns()}"
         self.kubectl("create", "configmap", name)
         self.kubectl("get", "configmap", name)
-
-
-def shell(machine: str, script: str, check: bool = True) -> str:
-    return outside.host("podman", "exec", machine, "sh", "-c", script, check=check)
 
 
 def serves(world: World) -> bool:
@@ -174,8 +158,10 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 
 def test_a_disk_that_fills_up_while_files_come_stops_it_before_anything_changes(world: World) -> None:
     worker = outside.machines(NAME, "workers")[0]
-    run = world.upgrade(Take_the_cluster=lambda _run: shell(worker, f"mkdir -p {BROUGHT} && mount -t tmpfs -o size=1m tmpfs {BROUGHT}"))
-    shell(worker, f"umount {BROUGHT}")
+    run = world.upgrade(
+        Take_the_cluster=lambda _run: outside.shell(worker, f"mkdir -p {BROUGHT} && mount -t tmpfs -o size=1m tmpfs {BROUGHT}")
+    )
+    outside.shell(worker, f"umount {BROUGHT}")
     assert run.status != 0 and "No space left on device" in run.output and worker in run.output, run.output[-6000:]
     assert set(world.servers().values()) == set(world.kubelets().values()) == {OLD}
     world.write()
@@ -215,14 +201,14 @@ def test_an_api_server_that_does_not_come_back_is_taken_back_by_kubeadm(world: W
 
     def break_image(_run: Running) -> None:
         for machine in broken:
-            shell(machine, f"{CTR} images tag --force {manifest['pause_image']} {SERVER}")
+            outside.shell(machine, f"{CTR} images tag --force {manifest['pause_image']} {SERVER}")
 
     bundle = outside.cache() / "bundles" / NEW
     manifest = json.loads((bundle / "manifest.json").read_text(encoding="utf-8"))
     run = world.upgrade(Upgrade=break_image)
     for machine in broken:
         outside.host("podman", "cp", str(bundle / "images/amd64/kube-apiserver.tar"), f"{machine}:/root/server.tar")
-        shell(machine, f"{CTR} images import --local /root/server.tar && rm /root/server.tar")
+        outside.shell(machine, f"{CTR} images import --local /root/server.tar && rm /root/server.tar")
     assert len(broken) == 2
     assert run.status != 0 and "kubeadm-upgrade.log" in run.output, run.output[-8000:]
     assert {world.servers()[machine] for machine in broken} == {OLD} and sorted(world.kubelets().values()).count(NEW) == 1
@@ -250,7 +236,7 @@ def test_one_whose_etcd_is_corrupt_is_replaced_amid_the_upgrade(world: World) ->
 
     def corrupt(run: Running) -> None:
         victims.append(run.order()[-1])
-        shell(
+        outside.shell(
             victims[0], "dd if=/dev/urandom of=/var/lib/etcd/member/snap/db bs=4096 count=200 conv=notrunc status=none && pkill -9 -x etcd"
         )
 
@@ -290,9 +276,11 @@ def test_a_worker_that_dies_while_it_is_upgraded_stops_it(world: World) -> None:
 def test_a_node_that_ssh_does_not_reach_any_more_stops_it(world: World) -> None:
     worker = outside.machines(NAME, "workers")[0]
     run = world.upgrade(
-        Take_over_what_the_cluster_records_for_nodes_of_this_version=lambda _run: shell(worker, "systemctl stop ssh; pkill sshd || true")
+        Take_over_what_the_cluster_records_for_nodes_of_this_version=lambda _run: outside.shell(
+            worker, "systemctl stop ssh; pkill sshd || true"
+        )
     )
-    shell(worker, "systemctl start ssh")
+    outside.shell(worker, "systemctl start ssh")
     assert run.status != 0 and worker in run.output, run.output[-6000:]
     assert len(world.ready()) == 5
 

@@ -36,8 +36,7 @@ def made(foundation: Path, name: str, network: str, workers: int = 1) -> Iterato
     try:
         module("local_network")
         module("local_machines")
-        label = '{{index .Config.Labels "flotilla-address"}}'
-        yield [outside.host("podman", "inspect", "--format", label, machine).strip() for machine in outside.machines(name)]
+        yield list(map(outside.address, outside.machines(name)))
     finally:
         if not os.environ.get("FLOTILLA_KEEP"):
             module("local_machines", state="absent")

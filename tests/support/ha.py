@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import statistics
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -62,8 +61,7 @@ def create(folder: Path, name: str, provider: str, cidr: str) -> Cluster:
     assert run.status == 0, run.output[-6000:]
     addresses = {}
     for machine in outside.machines(name, "control-plane"):
-        label = '{{index .Config.Labels "flotilla-address"}}'
-        addresses[machine] = outside.host("podman", "inspect", "--format", label, machine).strip()
+        addresses[machine] = outside.address(machine)
     return Cluster(folder, name, endpoint.get("address", f"{base}.3"), addresses)
 
 
@@ -168,17 +166,13 @@ def _lead(cluster: Cluster, victim: str) -> None:
 def _power_off_under_load(cluster: Cluster, victim: str, log: Path) -> tuple[float, int, int]:
     """Return the seconds until requests succeed again, and how many requests were made and failed."""
     log.parent.mkdir(parents=True, exist_ok=True)
-    asking = subprocess.Popen([sys.executable, prober.__file__, str(cluster.kubeconfig), str(log)])
-    try:
+    with prober.asking(cluster.kubeconfig, log):
         _wait("requests succeed", lambda: _quiet(log, time.monotonic() - SETTLED))
         moment = power_off(victim)
         time.sleep(SETTLED)
         _wait("requests succeed again", lambda: _quiet(log, moment + SETTLED))
-    finally:
-        asking.terminate()
-        asking.wait(30)
-    lines = log.read_text(encoding="utf-8").splitlines()
-    return prober.outage(log, moment), len(lines), sum(not line.endswith(" ok") for line in lines)
+    results = prober.results(log)
+    return prober.outage(log, moment), len(results), sum(result != "ok" for result in results)
 
 
 def _quiet(log: Path, since: float) -> bool:

@@ -17,7 +17,7 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import yaml
 
@@ -71,6 +71,15 @@ def command(program: str, *arguments: str, environment: dict[str, str] | None = 
     return Run(done.returncode, done.stdout, time.monotonic() - began)
 
 
+def start(name: str, inventory: Path, *options: str, output: IO[Any] | int = subprocess.PIPE) -> subprocess.Popen[str]:
+    """Start a playbook of the collection, with a group of processes of its own; all that it prints goes to ``output``."""
+    return subprocess.Popen(
+        [str(BIN / "ansible-playbook"), "-i", str(inventory), f"flotilla.kubernetes.{name}", *options],
+        cwd=ROOT, env=playbook_environment(), stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
+        text=True, errors="replace", start_new_session=True,
+    )  # fmt: skip
+
+
 def playbook_environment() -> dict[str, str]:
     """Return the environment of such a command: what it prints is for tests to read."""
     return {**os.environ, "ANSIBLE_NOCOLOR": "1", "ANSIBLE_STDOUT_CALLBACK": "ansible.builtin.default"}
@@ -121,6 +130,24 @@ def containers(cluster: str) -> dict[str, str]:
 def machines(cluster: str, pool: str = "") -> list[str]:
     """Return the names of a cluster's machines."""
     return sorted(name for name in containers(cluster) if name.startswith(f"{cluster}-{pool}"))
+
+
+def shell(machine: str, script: str, check: bool = True) -> str:
+    """Run a script of the shell on a machine of the local cloud and return what it printed."""
+    return host("podman", "exec", machine, "sh", "-c", script, check=check)
+
+
+def address(machine: str) -> str:
+    """Return the address of a machine of the local cloud."""
+    return host("podman", "inspect", "--format", '{{index .Config.Labels "flotilla-address"}}', machine).strip()
+
+
+def static_pods(machine: str) -> dict[str, str]:
+    """Return the process id and its start, in ticks, of each component that runs on a control plane."""
+    components = "etcd kube-apiserver kube-controller-manager kube-scheduler"
+    script = "for one in {}; do for pid in $(pidof $one); do echo $one $pid $(cut -d ' ' -f 22 /proc/$pid/stat); done; done"
+    lines = shell(machine, script.format(components)).splitlines()
+    return {line.split()[0]: " ".join(line.split()[1:]) for line in lines}
 
 
 def digests(container: str, paths: Iterable[str]) -> str:

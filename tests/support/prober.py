@@ -12,12 +12,15 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import re
 import signal
 import ssl
+import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TextIO
 
@@ -26,6 +29,22 @@ RATE = 50.0
 TIMEOUT = 2.0
 # Read from etcd with a quorum, so that it fails while there is none.
 PATH = "/api/v1/namespaces/kube-system"
+
+
+@contextlib.contextmanager
+def asking(kubeconfig: Path, log: Path, rate: float = RATE) -> Iterator[None]:
+    """Ask all the while, in a process of its own; ``log`` is whole afterwards."""
+    process = subprocess.Popen([sys.executable, __file__, str(kubeconfig), str(log), str(rate)])
+    try:
+        yield
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def results(log: Path) -> list[str]:
+    """Return what became of each request: ``ok`` or the error."""
+    return [line.split(" ", 2)[2] for line in log.read_text(encoding="utf-8").splitlines()]
 
 
 def outage(log: Path, since: float) -> float:

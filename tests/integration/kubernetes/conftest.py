@@ -58,15 +58,19 @@ def node(server: control_plane.ApiServer) -> Node:
 
 @pytest.fixture
 def ask(node: Node, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., dict[str, Any]]:
-    """Run a module as Ansible does, on the control plane; return what it prints."""
+    """Run a module as Ansible does, on the control plane; return what it prints and what it warns of."""
+    warnings: list[str] = []
     monkeypatch.setattr(Client, "short_lived", lambda address, user: node.client())
+    # Ansible shows warnings itself, and does not return them, in a process that has loaded its controller for any other test.
+    monkeypatch.setattr(basic.AnsibleModule, "warn", lambda _module, text: warnings.append(text))
     monkeypatch.setattr(basic, "_ANSIBLE_PROFILE", "legacy", raising=False)
 
     def run(module: Any, check_mode: bool = False, **arguments: Any) -> dict[str, Any]:
         given = {"address": "127.0.0.1", **arguments, "_ansible_check_mode": check_mode}
         monkeypatch.setattr(basic, "_ANSIBLE_ARGS", json.dumps({"ANSIBLE_MODULE_ARGS": given}).encode())
+        warnings.clear()
         with pytest.raises(SystemExit):
             module.main()
-        return json.loads(capsys.readouterr().out)
+        return {**json.loads(capsys.readouterr().out), "warnings": list(warnings)}
 
     return run

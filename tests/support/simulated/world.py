@@ -129,6 +129,9 @@ class World:
             },
         }
         settle(state)
+        for workload in state["workloads"].values():
+            for pod in workload["pods"].values():
+                pod["ready_at"] = 0.0  # It has run for long.
         cluster.write(state)
         self.clusters[name] = cluster
         existing = {"host_keys": "accept_new", "machines": machines}
