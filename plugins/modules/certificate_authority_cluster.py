@@ -58,7 +58,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 cluster_info:
-  description: The authorities that C(cluster-info) names.
+  description: The authorities that C(cluster-info) names; null where whoever hardened the cluster deleted it.
   returned: for O(step=look)
   type: list
   elements: str

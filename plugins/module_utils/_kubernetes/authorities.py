@@ -229,19 +229,22 @@ def half_done(client: Client, root: Path = Path("/")) -> list[str]:
     """
     pki = root / PKI.lstrip("/")
     found = {name for name, file in AUTHORITY_FILES.items() if len(blocks(_text(pki / f"{file}.crt"))) > 1}
-    try:
-        published = client.get(CLUSTER_INFO)["data"]["kubeconfig"]
-    except ApiError as error:
-        # Whoever hardens a cluster may have deleted what it tells everybody.
-        if error.status != 404:
-            raise
-        published = ""
-    if len(blocks(embedded_in_kubeconfig(published, "certificate-authority-data"))) > 1:
+    if len(blocks(embedded_in_kubeconfig(published(client), "certificate-authority-data"))) > 1:
         found.add(KUBERNETES)
     for name, file in AUTHORITY_FILES.items():
         if (root / ROTATION.lstrip("/") / f"{file}.crt").exists():
             found.add(name)
     return [name for name in AUTHORITY_FILES if name in found]
+
+
+def published(client: Client) -> str:
+    """Return the kubeconfig by which nodes join (`cluster-info`); empty where whoever hardened the cluster deleted it."""
+    try:
+        return str(client.get(CLUSTER_INFO)["data"]["kubeconfig"])
+    except ApiError as error:
+        if error.status != 404:
+            raise
+        return ""
 
 
 def period(moment: Mapping[str, Any]) -> str:

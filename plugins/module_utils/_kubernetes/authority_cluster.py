@@ -46,14 +46,15 @@ def look(client: Client, new: str) -> dict[str, Any]:
     """Return what the cluster says; it is data for `authority_plan`.
 
     :param new: id of the new authority of Kubernetes; empty when there is none.
-    :return: ``cluster_info`` and ``delegated`` (by name) ids, ``separate`` whether control planes that join sign with a file of their own,
+    :return: ``cluster_info`` (None where the cluster has none) and ``delegated`` (by name) ids, ``separate`` whether control planes that join sign with a file of their own,
         ``unpublished`` namespaces whose pods are not given the new authority, ``workloads`` with pods that read only the old one,
         ``webhooks`` that trust the old one only.
     """
     data = client.get(DELEGATED).get("data", {})
     published = dict(_published(client, new)) if new else {}
+    info = authorities.published(client)
     return {
-        "cluster_info": ids_of(embedded_in_kubeconfig(client.get(CLUSTER_INFO)["data"]["kubeconfig"], "certificate-authority-data")),
+        "cluster_info": ids_of(embedded_in_kubeconfig(info, "certificate-authority-data")) if info else None,
         "delegated": {name: ids_of(data.get(entry, "")) for name, entry in DELEGATED_ENTRIES.items()},
         "separate": authorities.recorded(client.get(RECORD)["data"]["ClusterConfiguration"]),
         "unpublished": sorted(namespace for namespace, since in published.items() if since is None),
@@ -189,9 +190,9 @@ def publish(client: Client) -> bool:
 
     https://kubernetes.io/docs/reference/setup-tools/kubeadm/implementation-details/#create-the-public-cluster-info-configmap
     """
-    found = client.get(CLUSTER_INFO)["data"]["kubeconfig"]
+    found = authorities.published(client)
     wanted = _trusted()
-    if ids_of(embedded_in_kubeconfig(found, "certificate-authority-data")) == ids_of("".join(wanted)):
+    if not found or ids_of(embedded_in_kubeconfig(found, "certificate-authority-data")) == ids_of("".join(wanted)):
         return False
     client.merge(CLUSTER_INFO, {"data": {"kubeconfig": authorities.with_authorities(found, wanted)}})
     return True

@@ -51,7 +51,7 @@ class Seen:
     def ids(self, name: str) -> set[str]:
         """Return the authorities of one name that somebody trusts, or is about to."""
         found = {key for key, one in self.known().items() if one["name"] == name}
-        return found | set(self.cluster.get("cluster_info", [])) if name == KUBERNETES else found
+        return found | set(self.cluster.get("cluster_info") or ()) if name == KUBERNETES else found
 
     def keys(self, name: str) -> set[str]:
         """Return the authorities of one name whose keys are on a control plane."""
@@ -202,9 +202,10 @@ def _of_cluster(seen: Seen, chosen: Mapping[str, str], rotating: Collection[str]
         return
     if KUBERNETES in rotating:
         new = chosen[KUBERNETES]
-        if new not in found["cluster_info"]:
+        named = found["cluster_info"]
+        if named is not None and new not in named:
             yield TRUST, "cluster-info, by which nodes join, does not name the new authority"
-        elif found["cluster_info"] != [new]:
+        elif named is not None and named != [new]:
             yield DROP, "cluster-info, by which nodes join, names the old authority"
         both = any(len(seen.nodes[node]["authorities"].get(KUBERNETES, {}).get("trusted", [])) > 1 for node in seen.control_planes)
         if both and not found["separate"]:

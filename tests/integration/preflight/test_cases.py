@@ -447,6 +447,17 @@ def a_conversion_that_nobody_does(world, broken):
     world.create("/apis/apiextensions.k8s.io/v1/customresourcedefinitions", {"metadata": {"name": "carts.example.com"}, "spec": spec})
 
 
+# Certificate authorities
+
+
+@case("UPGRADE_CA_ROTATION", "authority/kubernetes")
+def a_rotation_of_authorities_that_is_not_done(world, broken):
+    trusted = [world.authority(name).file.read_text() for name in ["hooks", *(["strangers"] if broken else [])]]
+    told = base64.b64encode("".join(trusted).encode()).decode()
+    kubeconfig = f"clusters:\n- cluster:\n    certificate-authority-data: {told}\n  name: ''\n"
+    world.create("/api/v1/namespaces/kube-public/configmaps", {"metadata": {"name": "cluster-info"}, "data": {"kubeconfig": kubeconfig}})
+
+
 # Workloads
 
 

@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
+from ..authorities import half_done
 from ..client import API_PORT, ApiError, Client
 from ..configuration import CONFIG_MAPS, RECORDS
 from ..disruption import Consent, budget_problems, single_replicas, unprotected_reason
@@ -88,6 +89,7 @@ def _through_api(client: Client, around: Surroundings) -> dict[str, Any]:
         **system,
         "nodes": [_node(node) for node in nodes],
         "daemon_sets": _daemon_sets(client),
+        "rotating": half_done(client),
         "records": {kind: _record(client, *place) for kind, place in RECORDS.items()},
         "written": apis.written(client, around.going),
         "helm": apis.helm_releases(client),

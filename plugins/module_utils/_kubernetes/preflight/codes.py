@@ -490,6 +490,12 @@ CODES: dict[str, Code] = {
         "A certificate authority expires soon, and with it everything that it signed; no upgrade renews it.",
         "Rotate the certificate authority (cluster_rotate_ca).",
     ),
+    "UPGRADE_CA_ROTATION": Code(
+        BLOCKER,
+        "authority/<name>",
+        "The rotation of a certificate authority is under way, and kubeadm would sign with whichever authority it finds first.",
+        "Run cluster_rotate_ca until it is done, then upgrade.",
+    ),
     # What the run itself needs.
     "UPGRADE_NO_BACKUP_STORE": Code(
         BLOCKER,

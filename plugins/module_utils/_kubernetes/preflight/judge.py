@@ -108,6 +108,9 @@ def cluster(observed: Mapping[str, Any], documents: Mapping[str, Any], wanted: W
             if name:
                 thing = f"configmap/kube-system/{name}"
                 findings.append(found("UPGRADE_KUBEADM_RECORD_MISSING", thing, f"The ConfigMap kube-system/{name} has no {kind}."))
+    for name in observed["rotating"]:
+        message = f"The authority {name} is trusted beside its successor: cluster_rotate_ca has begun, and is not done."
+        findings.append(found("UPGRADE_CA_ROTATION", f"authority/{name}", message))
     for watch in (_nodes, _system, _runtimes, _network_plugins, _webhooks, _workloads):
         findings += watch(observed, wanted)
     return findings, path

@@ -335,7 +335,7 @@ OBSERVED = {
     "api_servers": [{"node": "cp-1", "address": "10.0.0.11", "version": "1.34.4", "problem": ""}],
     "etcd": etcd(),
     **{name: [] for name in ("static_pods", "kube_proxies", "nodes", "system_pods", "daemon_sets", "requested", "stored", "written")},
-    **{name: [] for name in ("helm", "api_services", "webhooks", "conversions", "budgets", "unprotected", "single")},
+    **{name: [] for name in ("helm", "api_services", "webhooks", "conversions", "budgets", "rotating", "unprotected", "single")},
 }
 DOCUMENTS = {"ClusterConfiguration": {}, "KubeletConfiguration": {}, "KubeProxyConfiguration": None}
 ALONE = ("UPGRADE_CONTROL_PLANE_SINGLE", "cluster")
@@ -350,6 +350,7 @@ ALONE = ("UPGRADE_CONTROL_PLANE_SINGLE", "cluster")
         ({"etcd": etcd(version="3.4.30")}, [("UPGRADE_SKEW_ETCD", "etcd/cp-1")]),
         ({"etcd": etcd(size=1024**3, in_use=1024**2)}, [("UPGRADE_ETCD_FRAGMENTED", "etcd/cp-1")]),
         ({"etcd": etcd(size=1024**3, in_use=1024**3 - 1)}, []),
+        ({"rotating": ["etcd"]}, [("UPGRADE_CA_ROTATION", "authority/etcd")]),
         ({"requested": ["carts.example.com/v1/carts", "v1/endpoints"]}, []),
         (
             {
