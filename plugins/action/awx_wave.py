@@ -22,6 +22,7 @@ from ..module_utils._fleet.plan import NOTHING, fleets_of, make_plan
 from ..module_utils._fleet.rollout import DONE, FAILED, LEFT_OUT, Rollout, states_of, waves_of
 from ..module_utils._fleet.waves import STOP, Wave
 from ..module_utils._fleet.windows import Windows
+from ..module_utils._moments import parse
 from ..plugin_utils import _fleet
 from ..plugin_utils._controller import CONNECTION, Controller
 from ..plugin_utils._fleet_seen import seen_of
@@ -249,7 +250,7 @@ def _moment(text: Any) -> dt.datetime | None:
     if not text:
         return None
     try:
-        moment = dt.datetime.fromisoformat(str(text).strip().replace("Z", "+00:00"))
+        moment = parse(str(text).strip())
     except ValueError as error:
         raise FlotillaError(
             "AWX_WINDOW_END_INVALID", f"flotilla_window_end is {str(text)!r}.", "Write a moment like 2026-12-01T06:00:00+01:00.", error

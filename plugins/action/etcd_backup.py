@@ -14,6 +14,7 @@ from ansible.utils.display import Display
 
 from ..module_utils._backup.catalogue import Retention
 from ..module_utils._errors import FlotillaError, clear_os_errors
+from ..module_utils._moments import stamp
 from ..plugin_utils._backups import BackupAction, Transfer
 from ..plugin_utils._sliced import SlicedAction
 
@@ -45,11 +46,11 @@ class ActionModule(BackupAction, SlicedAction):
             answer = super().run(tmp, task_vars)
             if answer.get("failed") or answer.get("unreachable") or "manifest" not in answer:
                 return answer
-            now = time.gmtime()
+            now = time.time()
             manifest = {
                 **answer["manifest"],
-                "id": f"{time.strftime('%Y%m%dT%H%M%SZ', now)}-{secrets.token_hex(4)}",
-                "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", now),
+                "id": f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime(now))}-{secrets.token_hex(4)}",
+                "created": stamp(now),
                 "cluster": str(self._task.args["cluster"]),
                 "occasion": str(self._task.args.get("occasion", "manual")),
                 "node": host,

@@ -32,6 +32,7 @@ from ..module_utils._fleet.plan import NOTHING, changes_since, definition_digest
 from ..module_utils._fleet.rollout import DONE, LEFT_OUT, Rollout, State, states_of, waves_of
 from ..module_utils._fleet.waves import Fleet
 from ..module_utils._fleet.windows import Windows
+from ..module_utils._moments import parse
 from ..plugin_utils import _fleet
 from ..plugin_utils._fleet_run import driver, journal, place
 from ..plugin_utils._fleet_seen import seen_of
@@ -184,7 +185,7 @@ def _fresh(path: Path, present: Mapping[str, Any], folder: Path, now: dt.datetim
     again = "Run fleet_plan, read the plan, and give its file with -e flotilla_plan=<file>."
     try:
         plan = json.loads(path.read_text(encoding="utf-8"))
-        expires, waves = journal.moment(plan["expires"]), waves_of(plan)
+        expires, waves = parse(plan["expires"]), waves_of(plan)
     except FileNotFoundError as error:
         raise FlotillaError("FLEET_PLAN_MISSING", f"There is no plan in {path}.", again) from error
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -216,7 +217,7 @@ def _run_without_plan(folder: Path, playbook: str, plan: dict[str, Any], resume:
         same = order["playbook"] == playbook and order["plan"]["digest"] == plan["digest"] and not changes_since(order["plan"], plan)
         memory = journal.remember(journal.read(run / place.JOURNAL)[0])
         open_end = memory.end is None or memory.end["stopped"]
-        if resume in (run.name, "") and same and (resume or (open_end and now - journal.moment(order["plan"]["created"]) < LASTS)):
+        if resume in (run.name, "") and same and (resume or (open_end and now - parse(order["plan"]["created"]) < LASTS)):
             return run
         if resume == run.name:
             message = f"The run {resume} was another playbook, or definitions have changed since."

@@ -16,6 +16,7 @@ from ansible.plugins.action import ActionBase
 from ..module_utils._errors import FlotillaError
 from ..module_utils._files import write_atomically
 from ..module_utils._kubernetes.duration import format_duration
+from ..module_utils._moments import stamp
 from ..module_utils._paths import kubeconfig_path
 from ..plugin_utils import _kubeconfig
 
@@ -69,7 +70,7 @@ class ActionModule(ActionBase):
             if loose and not self._task.check_mode:
                 path.chmod(0o600)
             diff = {"before": {"mode": "other than 0600"}, "after": {"mode": "0600"}} if loose else {}
-            return {"changed": loose, **shown, "valid_until": _kubeconfig.stamp(found.until), "diff": diff}
+            return {"changed": loose, **shown, "valid_until": stamp(found.until.timestamp()), "diff": diff}
         diff = {
             "before_header": str(path),
             "after_header": str(path),
@@ -89,5 +90,5 @@ class ActionModule(ActionBase):
         until = _kubeconfig.read(path).until
         if (until - now).total_seconds() < wanted.ttl / 2:
             short = f"The cluster signs client certificates for less than {format_duration(wanted.ttl)}"
-            shown["warnings"] = [f"{short}; {path} ends {_kubeconfig.stamp(until)}."]
-        return {"changed": True, **shown, "valid_until": _kubeconfig.stamp(until), "diff": diff}
+            shown["warnings"] = [f"{short}; {path} ends {stamp(until.timestamp())}."]
+        return {"changed": True, **shown, "valid_until": stamp(until.timestamp()), "diff": diff}

@@ -19,6 +19,7 @@ import yaml
 
 from ..module_utils._errors import FlotillaError
 from ..module_utils._kubernetes.duration import format_duration, parse_duration
+from ..module_utils._moments import stamp
 
 try:
     from cryptography import x509
@@ -95,7 +96,7 @@ class Found:
     until: datetime
 
     def as_diff(self) -> dict[str, Any]:
-        return {"user": self.user, "groups": list(self.groups), "server": self.server, "valid_until": stamp(self.until)}
+        return {"user": self.user, "groups": list(self.groups), "server": self.server, "valid_until": stamp(self.until.timestamp())}
 
 
 def read(path: Path) -> Found | None:
@@ -157,7 +158,7 @@ def render(wanted: Wanted, server: str, ca: str, certificate: str, key: str) -> 
         "contexts": [{"name": name, "context": {"cluster": wanted.cluster, "user": name}}],
         "users": [{"name": name, "user": {"client-certificate-data": _encoded(certificate), "client-key-data": _encoded(key)}}],
     }
-    head = f"# Valid until {stamp(until)}; the playbooks flotilla.kubernetes.kubeconfig and cluster_apply renew it.\n"
+    head = f"# Valid until {stamp(until.timestamp())}; the playbooks flotilla.kubernetes.kubeconfig and cluster_apply renew it.\n"
     return head + yaml.safe_dump(content, sort_keys=False, width=1_000_000)
 
 
@@ -167,11 +168,6 @@ def certificate_end(certificate: x509.Certificate) -> datetime:
         return certificate.not_valid_after_utc
     except AttributeError:  # cryptography before 42
         return certificate.not_valid_after.replace(tzinfo=timezone.utc)
-
-
-def stamp(moment: datetime) -> str:
-    """Return a time as Kubernetes writes it."""
-    return moment.astimezone(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _encoded(text: str) -> str:

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._errors import clear_os_errors
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._files import write_atomically
+from ansible_collections.flotilla.kubernetes.plugins.module_utils._moments import stamp
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._paths import cache_dir
 
 
@@ -48,7 +48,7 @@ def write(cluster: str, asked: str, machines: list[dict[str, Any]]) -> None:
     """
     path = _path(cluster, asked)
     with clear_os_errors(path, "written"):
-        kept = {"time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "machines": machines}
+        kept = {"time": stamp(), "machines": machines}
         write_atomically(path, json.dumps(kept).encode(), 0o600)
 
 

@@ -12,9 +12,10 @@ import base64
 import hashlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
 from html import escape
 from typing import Any
+
+from ..module_utils._moments import parse
 
 # Text and its background have a contrast of at least 4.5, marks of at least 3: https://www.w3.org/TR/WCAG22/#contrast-minimum.
 LIGHT = {
@@ -156,7 +157,7 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 def seconds_of(moment: str) -> float:
     """Return a time like ``2026-11-23T07:03:11Z`` in seconds since the epoch."""
-    return datetime.fromisoformat(moment.replace("Z", "+00:00")).timestamp()
+    return parse(moment).timestamp()
 
 
 def clock(moment: str) -> str:

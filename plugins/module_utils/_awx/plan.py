@@ -21,6 +21,7 @@ from typing import Any
 
 from .._errors import FlotillaError
 from .._fleet.plan import BLOCKED, NOTHING, UNKNOWN, UPGRADE
+from .._moments import parse
 from .surveys import LATEST_PATCH
 
 ALL, CANARY = "all", "canary"
@@ -177,7 +178,7 @@ def planned(plan: Mapping[str, Any], name: str, definition_digest: str, target: 
 
 def is_expired(plan: Mapping[str, Any], now: dt.datetime) -> bool:
     """Return whether a plan is older than it was good for."""
-    return now >= dt.datetime.strptime(plan["expires"], "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=dt.timezone.utc)
+    return now >= parse(plan["expires"])
 
 
 def settled(waves: Iterable[Mapping[str, Any]], present: Mapping[str, Mapping[str, Any]]) -> tuple[list[dict[str, Any]], dict[str, str]]:

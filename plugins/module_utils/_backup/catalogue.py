@@ -13,12 +13,13 @@ import json
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from .._errors import FlotillaError
 from .._files import sha256_of
+from .._moments import parse
 from .directory import Directory
 from .retention import Kept, Retention, surplus
 from .s3 import S3
@@ -63,7 +64,7 @@ class Backup:
 
     @property
     def created(self) -> datetime:
-        return datetime.strptime(self.manifest["created"], "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=timezone.utc)
+        return parse(self.manifest["created"])
 
     def as_dict(self) -> dict[str, Any]:
         return {**self.manifest, "whole": self.whole}
@@ -164,10 +165,10 @@ class Backups:
 def _manifest(content: bytes) -> dict[str, Any] | None:
     try:
         found = json.loads(content)
-        datetime.strptime(found["created"], "%Y-%m-%dT%H:%M:%SZ")
-    except (ValueError, KeyError, TypeError):
+        dated = parse(found["created"]).tzinfo is not None
+    except (ValueError, KeyError, TypeError, AttributeError):
         return None
-    return found if found.get("format") == FORMAT else None
+    return found if dated and found.get("format") == FORMAT else None
 
 
 def _damaged(archive: Path) -> FlotillaError:

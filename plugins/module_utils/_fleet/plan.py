@@ -17,6 +17,7 @@ from .._definition.defaults import fill
 from .._definition.fleet_rules import ruled_by
 from .._definition.schema import file_schema
 from .._machines.roll import is_replaced, surge_of
+from .._moments import stamp
 from .waves import Fleet, Wave, fleet_of
 from .windows import Opening
 
@@ -73,8 +74,8 @@ def make_plan(
     digest = digest_of(definitions, seen or {})
     plan = {
         "digest": digest,
-        "created": _text(now),
-        "expires": _text(now + lasts),
+        "created": stamp(now.timestamp()),
+        "expires": stamp((now + lasts).timestamp()),
         "waves": stages,
         "left_out": left_out,
         "minutes": sum(stage["minutes"] for stage in stages),
@@ -131,7 +132,7 @@ def _cluster(definition: Mapping[str, Any], looked: Mapping[str, Any] | None, op
         "definition": definition_digest(definition),
         "digest": cluster_digest(definition, seen),
         "open": opening.open,
-        "changes": _text(opening.changes) if opening.changes else None,
+        "changes": stamp(opening.changes.timestamp()) if opening.changes else None,
         "closed_why": opening.why,
     }
 
@@ -216,10 +217,6 @@ def _together(taken: Iterable[float], lanes: int) -> float:
     for one in taken:
         heapq.heapreplace(ends, ends[0] + one)
     return max(ends)
-
-
-def _text(moment: dt.datetime) -> str:
-    return moment.astimezone(dt.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _hash(data: Any) -> str:

@@ -15,6 +15,7 @@ from .._bundle.catalogue import END_OF_LIFE, RELEASES
 from .._errors import FlotillaError
 from .._kubernetes.versions import Version
 from .._machines.plan import desired_groups
+from .._moments import stamp
 
 SCHEMA = 1
 CRITICAL, WARNING, NOTE = "critical", "warning", "note"
@@ -82,7 +83,7 @@ def fleet_status(definitions: Iterable[Mapping[str, Any]], seen: Mapping[str, Se
     counts = Counter(one["state"] for one in clusters)
     return {
         "schema": SCHEMA,
-        "created": _text(now),
+        "created": stamp(now.timestamp()),
         "counts": {state: counts[state] for state in STATES},
         "releases": releases((one["version"] for one in clusters), now.date()),
         "clusters": clusters,
@@ -266,7 +267,3 @@ def _order(version: str) -> tuple[Any, ...]:
     except FlotillaError:
         return (0, version)
     return (1, parsed)
-
-
-def _text(moment: dt.datetime) -> str:
-    return moment.astimezone(dt.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -20,6 +20,7 @@ from typing import Any
 
 from .._command import memory_file, run
 from .._errors import FlotillaError
+from .._moments import stamp
 from .certificates import (
     AUTHORITY_FILES,
     BLOCK,
@@ -28,7 +29,6 @@ from .certificates import (
     LEAVES,
     PKI,
     public_key_id,
-    stamp,
 )
 from .client import ApiError, Client, embedded_in_kubeconfig
 

@@ -12,14 +12,14 @@ import base64
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from datetime import datetime
 from typing import Any
 
 from .._errors import FlotillaError
+from .._moments import parse
 from . import authorities
 from .authorities import CLUSTER_INFO, FRONT_PROXY, KUBERNETES, blocks, describe, ids_of
 from .client import CA_FILE, ApiError, Client, embedded_in_kubeconfig
-from .configuration import CONFIG_MAPS
+from .configuration import CONFIG_MAPS, RESTARTED_AT, restart_pods
 
 RECORD = f"{CONFIG_MAPS}/kubeadm-config"
 # API servers gather here what extension API servers are to believe; they only ever add:
@@ -30,7 +30,6 @@ ROOT_CA = "kube-root-ca.crt"
 # Seconds after which the kubelet has brought a changed ConfigMap into the volume of a pod that runs: a sync of a minute, and its cache.
 # https://kubernetes.io/docs/concepts/configuration/configmap/#mounted-configmaps-are-updated-automatically
 PROJECTED_WITHIN = 180.0
-RESTARTED_AT = "kubectl.kubernetes.io/restartedAt"
 RESTARTABLE = {"Deployment": "deployments", "StatefulSet": "statefulsets", "DaemonSet": "daemonsets"}
 MIRROR = "kubernetes.io/config.mirror"
 # Lists with clients' configurations that hold a caBundle, and where in an object these are.
@@ -46,9 +45,9 @@ def look(client: Client, new: str) -> dict[str, Any]:
     """Return what the cluster says; it is data for `authority_plan`.
 
     :param new: id of the new authority of Kubernetes; empty when there is none.
-    :return: ``cluster_info`` (None where the cluster has none) and ``delegated`` (by name) ids, ``separate`` whether control planes that join sign with a file of their own,
-        ``unpublished`` namespaces whose pods are not given the new authority, ``workloads`` with pods that read only the old one,
-        ``webhooks`` that trust the old one only.
+    :return: ``cluster_info`` (None where the cluster has none) and ``delegated`` (by name) ids, ``separate`` whether control planes that
+        join sign with a file of their own, ``unpublished`` namespaces whose pods are not given the new authority, ``workloads`` with pods
+        that read only the old one, ``webhooks`` that trust the old one only.
     """
     data = client.get(DELEGATED).get("data", {})
     published = dict(_published(client, new)) if new else {}
@@ -80,12 +79,7 @@ def changed(found: Mapping[str, Any]) -> float:
     https://kubernetes.io/docs/reference/using-api/server-side-apply/#field-management
     """
     entries = found["metadata"].get("managedFields") or []
-    return max((seconds(entry["time"]) for entry in entries if entry.get("time")), default=time.time())
-
-
-def seconds(stamp: str) -> float:
-    """Return a time of the API, like ``2026-11-23T04:00:00Z``, in seconds since the epoch."""
-    return datetime.fromisoformat(stamp.replace("Z", "+00:00")).timestamp()
+    return max((parse(entry["time"]).timestamp() for entry in entries if entry.get("time")), default=time.time())
 
 
 def reads_authority(pod: Mapping[str, Any]) -> bool:
@@ -103,10 +97,10 @@ def knows(pod: Mapping[str, Any], since: float) -> bool:
     :param since: when pods of its namespace began to be given it.
     """
     status = pod.get("status", {})
-    if "startTime" not in status or seconds(status["startTime"]) > since:
+    if "startTime" not in status or parse(status["startTime"]).timestamp() > since:
         return True
     began = [((one.get("state") or {}).get("running") or {}).get("startedAt", "") for one in status.get("containerStatuses") or []]
-    return bool(began) and all(one and seconds(one) > since + PROJECTED_WITHIN for one in began)
+    return bool(began) and all(one and parse(one).timestamp() > since + PROJECTED_WITHIN for one in began)
 
 
 def _workloads(client: Client, published: Mapping[str, float | None]) -> Iterator[dict[str, Any]]:
@@ -250,8 +244,7 @@ def restart(client: Client, workload: str, since: float, timeout: float) -> bool
     told = ((found["spec"]["template"].get("metadata") or {}).get("annotations") or {}).get(RESTARTED_AT, "")
     again = not told or _moment(told) <= since
     if again:
-        stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-        client.merge(path, {"spec": {"template": {"metadata": {"annotations": {RESTARTED_AT: stamp}}}}})
+        restart_pods(client, path)
     deadline = time.monotonic() + timeout
     while problem := unfinished(client.get(path)):
         if time.monotonic() > deadline:
@@ -267,7 +260,7 @@ def restart(client: Client, workload: str, since: float, timeout: float) -> bool
 def _moment(stamp: str) -> float:
     """Return a time that anybody may have written, or the beginning of all times."""
     try:
-        return seconds(stamp)
+        return parse(stamp).timestamp()
     except ValueError:
         return 0.0
 

@@ -23,6 +23,7 @@ from .._command import run
 from .._errors import FlotillaError
 from .._files import write_atomically
 from .._locks import try_lock
+from .._moments import stamp
 from .._state import STATE_DIR
 from . import certificates
 from .certificates import KUBELET_CLIENT, KUBELET_SERVER, USERS, Certificate, Condition
@@ -123,8 +124,8 @@ def restarts_after(found: Look) -> list[str]:
 
 def shown(before: Look, after: Look | None) -> dict[str, str]:
     """Return a diff of the certificates that are renewed and of what is restarted; ``after`` is None in check mode."""
-    ends = {one.path: certificates.stamp(one.ends) for one in after.certificates} if after else {}
-    first = [f"{one.title}: {certificates.stamp(one.ends)} ({before.reasons[one.path]})" for one in before.due]
+    ends = {one.path: stamp(one.ends) for one in after.certificates} if after else {}
+    first = [f"{one.title}: {stamp(one.ends)} ({before.reasons[one.path]})" for one in before.due]
     then = [f"{one.title}: {ends.get(one.path, 'renewed')}" for one in before.due]
     first += [f"{name}: {why}" for name, why in before.restarts.items()]
     then += [f"{name}: restarted" for name in restarts_after(before)]

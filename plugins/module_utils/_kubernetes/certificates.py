@@ -14,7 +14,6 @@ import hashlib
 import re
 import socket
 import ssl
-import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +21,7 @@ from typing import Any
 
 from .._command import run
 from .._errors import FlotillaError
+from .._moments import stamp
 from .client import embedded_in_kubeconfig
 
 DAY = 86400.0
@@ -225,11 +225,6 @@ def as_dict(found: Certificate, reason: str, now: float) -> dict[str, Any]:
         "due": bool(reason),
         "reason": reason,
     }
-
-
-def stamp(seconds: float) -> str:
-    """Return a time like ``2026-11-23T04:00:00Z``."""
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
 
 
 def trusted_by(component: str, certificates: Iterable[Certificate]) -> list[Certificate]:

@@ -23,6 +23,7 @@ from .._command import run
 from .._config_files import Change, ConfigFile, ConfigFiles
 from .._errors import FlotillaError
 from .._files import scratch, write_atomically
+from .._moments import stamp
 from .._restart import Restart
 from .authorities import as_recorded
 from .client import CA_FILE, Client, as_json_documents, short_lived_kubeconfig
@@ -40,6 +41,7 @@ API_SERVER = "kube-apiserver"
 COMPONENTS = ("etcd", API_SERVER, "kube-controller-manager", "kube-scheduler")
 # https://kubernetes.io/docs/reference/networking/ports-and-protocols/
 HEALTH_PORTS = {"kube-controller-manager": 10257, "kube-scheduler": 10259}
+RESTARTED_AT = "kubectl.kubernetes.io/restartedAt"
 CONFIG_MAPS = "/api/v1/namespaces/kube-system/configmaps"
 CLOCK_STEP = 2.0  # seconds; the kernel tells when it booted, and so when processes started, in whole seconds
 GRACE = 30.0  # seconds, as kubelet gives a static pod of kubeadm
@@ -290,14 +292,8 @@ class ControlPlane:
                 _kubeadm("init", "phase", "upload-config", "all", f"--config={path}", f"--kubeconfig={kubeconfig}")
             if "KubeProxyConfiguration" in records:
                 _kubeadm("init", "phase", "addon", "kube-proxy", f"--config={path}", f"--kubeconfig={kubeconfig}")
-                self._restart_kube_proxy()
-
-    def _restart_kube_proxy(self) -> None:
-        """It reads its configuration once; the annotation is the one of ``kubectl rollout restart``."""
-        stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-        template = {"metadata": {"annotations": {"kubectl.kubernetes.io/restartedAt": stamp}}}
-        path = "/apis/apps/v1/namespaces/kube-system/daemonsets/kube-proxy"
-        self.client.merge(path, {"spec": {"template": template}})
+                # It reads its configuration once.
+                restart_pods(self.client, "/apis/apps/v1/namespaces/kube-system/daemonsets/kube-proxy")
 
     def _restart_api_server(self, restart: Restart) -> None:
         restart_component(API_SERVER, restart.owed_since, self._address, self._timeout)
@@ -355,6 +351,14 @@ def apply_kubelet(timeout: float) -> None:
     restart_kubelet()
     restart.pay()
     wait_for_kubelet(timeout)
+
+
+def restart_pods(client: Client, path: str) -> None:
+    """Have all pods of a workload made anew, as ``kubectl rollout restart`` does it.
+
+    :param path: of the workload in the API.
+    """
+    client.merge(path, {"spec": {"template": {"metadata": {"annotations": {RESTARTED_AT: stamp()}}}}})
 
 
 def wait_for_kubelet(timeout: float) -> None:

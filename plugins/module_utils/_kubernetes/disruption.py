@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from .._moments import parse
 from .snapshot import Budget, Owner, Pod, Snapshot, matches
 
 # How long after its grace a pod may still be there before something else must be the matter with it.
@@ -229,8 +230,7 @@ def unprotected_reason(pod: Pod, consent: Consent) -> tuple[str, str, str] | Non
 
 def is_stuck(pod: Pod, now: datetime) -> bool:
     """Tell whether a pod was deleted, and its grace is over for longer than it may take to end it."""
-    # fromisoformat() knows no Z before Python 3.11.
-    return pod.leaving and now - datetime.fromisoformat(pod.deleted.replace("Z", "+00:00")) > STUCK_AFTER
+    return pod.leaving and now - parse(pod.deleted) > STUCK_AFTER
 
 
 def describe_stuck(pod: Pod) -> tuple[str, str]:

@@ -20,6 +20,7 @@ from typing import Any
 from urllib.parse import quote
 
 from .._errors import FlotillaError
+from .._moments import stamp
 from .client import ApiError, Client
 from .disruption import Consent, budget_problem, describe_stuck, is_stuck, overlap, unprotected_reason
 from .duration import format_duration
@@ -284,7 +285,7 @@ class Drain:
         return classify(found["items"], self._options.consent)
 
     def _cordon(self, wanted: bool) -> None:
-        mark = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()) if wanted else None
+        mark = stamp() if wanted else None
         body = {"metadata": {"annotations": {DRAIN_ANNOTATION: mark}}, "spec": {"unschedulable": wanted or None}}
         self._client.merge(f"/api/v1/nodes/{self._node}", body)
 

@@ -8,7 +8,6 @@ Each gate reads the live cluster and returns findings; no finding means that it 
 
 from __future__ import annotations
 
-import calendar
 import http.client
 import re
 import socket
@@ -20,6 +19,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .._errors import Finding, FlotillaError
+from .._moments import parse
 from .client import API_PORT, CA_FILE, ApiError, Client
 from .etcd import CLIENT_PORT, Member, client_context, members_of
 
@@ -97,8 +97,8 @@ def nodes_ready(client: Client, expected: Expectation) -> list[Finding]:
 def _reported(condition: dict[str, Any]) -> float:
     """Return when a kubelet last reported a condition, in seconds since the epoch."""
     try:
-        return float(calendar.timegm(time.strptime(condition["lastHeartbeatTime"], "%Y-%m-%dT%H:%M:%SZ")))
-    except (KeyError, ValueError, TypeError):
+        return parse(condition["lastHeartbeatTime"]).timestamp()
+    except (KeyError, ValueError, AttributeError):
         return 0.0
 
 

@@ -14,12 +14,12 @@ import secrets
 import string
 import time
 from collections.abc import Sequence
-from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
 from .._command import memory_file, run
 from .._errors import FlotillaError
+from .._moments import stamp
 from . import encryption
 from .authorities import CROSS_FILE
 from .certificates import BLOCK, PKI
@@ -96,7 +96,7 @@ def create_join_secret(address: str, user: str, ttl_seconds: int, control_plane:
     https://kubernetes.io/docs/reference/access-authn-authz/bootstrap-tokens/#bootstrap-token-secret-format
     """
     token_id, token_secret = _random(6), _random(16)
-    expiration = (datetime.now(timezone.utc) + timedelta(seconds=ttl_seconds)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    expiration = stamp(time.time() + ttl_seconds)
     secret = {
         "apiVersion": "v1",
         "kind": "Secret",

@@ -30,6 +30,7 @@ from ...module_utils._files import write_atomically
 from ...module_utils._fleet.plan import definition_digest
 from ...module_utils._fleet.rollout import DONE, FAILED, LEFT_OUT, RUNNING, Rollout, states_of, waves_of
 from ...module_utils._fleet.windows import Windows
+from ...module_utils._moments import parse
 from . import journal, place
 
 # Seconds: between two looks, two lines of progress after something ended, two of them while nothing does, and two wishes to stop.
@@ -56,7 +57,7 @@ class Driver:
         memory.again()
         self._attempt = memory.attempt + 1
         self._attempts = memory.attempts
-        self._began = {one["cluster"]: journal.moment(one["at"]) for one in events if one["event"] == journal.BEGUN}
+        self._began = {one["cluster"]: parse(one["at"]) for one in events if one["event"] == journal.BEGUN}
         states = states_of(order["plan"], memory.states)
         self._news = {name: state for name, state in states.items() if name not in memory.states}
         waves = waves_of(order["plan"])

@@ -8,7 +8,6 @@ It is the run's memory, too: whoever goes on with a run reads from it what becam
 
 from __future__ import annotations
 
-import datetime as dt
 import itertools
 import json
 import os
@@ -19,6 +18,7 @@ from typing import Any
 
 from ...module_utils._fleet.rollout import DONE, FAILED, LEFT_OUT, RUNNING, State
 from ...module_utils._kubernetes.duration import format_duration
+from ...module_utils._moments import parse, precise
 
 ATTEMPT, BEGUN, PHASE, WAITING, STOPPING, PROGRESS, END = "attempt", "begun", "phase", "waiting", "stopping", "progress", "end"
 
@@ -41,7 +41,7 @@ class Journal:
 
         :param event: what happened, one of the names of this file or the phase of a `State`.
         """
-        at = dt.datetime.now(dt.timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        at = precise()
         # One write: the kernel keeps the appends of several processes apart.
         os.write(self._descriptor, f"{json.dumps({'at': at, 'event': event, **fields})}\n".encode())
         if event in (BEGUN, DONE, FAILED, END):
@@ -105,14 +105,9 @@ def remember(events: Iterable[Mapping[str, Any]]) -> Memory:
             memory.attempts[name] = int(event["attempt"])
             memory.states[name] = State(RUNNING)
         elif kind in (DONE, FAILED, LEFT_OUT):
-            ended = moment(event["ended"]) if event.get("ended") else None
+            ended = parse(event["ended"]) if event.get("ended") else None
             memory.states[name] = State(kind, ended, str(event.get("why", "")))
     return memory
-
-
-def moment(text: str) -> dt.datetime:
-    """Return a time of a journal."""
-    return dt.datetime.fromisoformat(text.replace("Z", "+00:00"))
 
 
 def lines(events: Iterable[Mapping[str, Any]]) -> Iterator[str]:
@@ -141,7 +136,7 @@ def _shown(event: Mapping[str, Any]) -> str:
         PROGRESS: lambda: _progress(event),
         END: lambda: f"Over{why}",
     }.get(kind, lambda: "")()
-    return f"{moment(event['at']).astimezone():%H:%M:%S}  {text}" if text else ""
+    return f"{parse(event['at']).astimezone():%H:%M:%S}  {text}" if text else ""
 
 
 def _took(event: Mapping[str, Any]) -> str:

@@ -7,18 +7,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime, timezone
 from typing import Any
+
+from ...module_utils._moments import precise
 
 # Of reports and of what they are made from.
 SCHEMA = 1
 DONE, FAILED, INTERRUPTED = "done", "failed", "interrupted"
 Record = Mapping[str, Any]
-
-
-def moment(seconds: float) -> str:
-    """Return a time as ``2026-11-23T07:03:11.250Z``."""
-    return datetime.fromtimestamp(seconds, timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def build(records: Sequence[Record], earlier: Sequence[tuple[str, Sequence[Record]]] = ()) -> dict[str, Any]:
@@ -39,8 +35,8 @@ def build(records: Sequence[Record], earlier: Sequence[tuple[str, Sequence[Recor
         "playbook": first["playbook"],
         "result": result_of(records),
         "check_mode": first["check_mode"],
-        "began": moment(began),
-        "ended": moment(ended),
+        "began": precise(began),
+        "ended": precise(ended),
         "seconds": round(ended - began, 3),
         "run": fence.get("run", ""),
         "generation": fence.get("generation", 0),
@@ -110,7 +106,7 @@ def _failures(results: Iterable[Record]) -> list[dict[str, Any]]:
             continue
         key = (one["title"], one["error"].get("code"), one["error"]["message"])
         entry = failures.setdefault(
-            key, {"at": moment(one["at"]), "step": one["title"], "phase": one["phase"], "nodes": [], **one["error"]}
+            key, {"at": precise(one["at"]), "step": one["title"], "phase": one["phase"], "nodes": [], **one["error"]}
         )
         if one["node"] not in entry["nodes"]:
             entry["nodes"].append(one["node"])
@@ -139,7 +135,7 @@ def _stop(records: Sequence[Record], failures: Sequence[dict[str, Any]]) -> dict
         return None
     unfinished = _unfinished(records)
     return {
-        "at": moment(records[-1]["at"]),
+        "at": precise(records[-1]["at"]),
         "step": unfinished[-1]["title"] if unfinished else "",
         "phase": unfinished[-1]["phase"] if unfinished else "",
         "nodes": sorted({one["node"] for one in unfinished}),
@@ -178,7 +174,7 @@ def _findings(results: Iterable[Record]) -> list[dict[str, Any]]:
 def _gates(attempts: Sequence[Sequence[Record]]) -> list[dict[str, Any]]:
     return [
         {
-            "at": moment(one["at"]),
+            "at": precise(one["at"]),
             "attempt": number,
             "step": one["title"],
             "node": one["node"],
@@ -195,7 +191,7 @@ def _gates(attempts: Sequence[Sequence[Record]]) -> list[dict[str, Any]]:
 def _checks(attempts: Sequence[Sequence[Record]]) -> list[dict[str, Any]]:
     return [
         {
-            "at": moment(one["at"]),
+            "at": precise(one["at"]),
             "attempt": number,
             "step": one["title"],
             "held": one["status"] == "ok" and not one["detail"].get("failures"),
@@ -211,7 +207,7 @@ def _checks(attempts: Sequence[Sequence[Record]]) -> list[dict[str, Any]]:
 
 def _evictions(attempts: Iterable[Sequence[Record]]) -> list[dict[str, Any]]:
     return [
-        {"at": moment(one["at"]), "node": one["node"], "pod": pod, "forced": pod in (one["detail"].get("forced") or ())}
+        {"at": precise(one["at"]), "node": one["node"], "pod": pod, "forced": pod in (one["detail"].get("forced") or ())}
         for one in _results(attempts)
         for pod in dict.fromkeys([*(one["detail"].get("evicted") or ()), *(one["detail"].get("forced") or ())])
     ]
@@ -220,7 +216,7 @@ def _evictions(attempts: Iterable[Sequence[Record]]) -> list[dict[str, Any]]:
 def _phases(records: Sequence[Record]) -> list[dict[str, Any]]:
     begins = [one for one in records if one["kind"] == "phase"]
     ends = [one["at"] for one in begins[1:]] + [records[-1]["at"]]
-    return [{"name": one["name"], "began": moment(one["at"]), "seconds": round(end - one["at"], 3)} for one, end in zip(begins, ends)]
+    return [{"name": one["name"], "began": precise(one["at"]), "seconds": round(end - one["at"], 3)} for one, end in zip(begins, ends)]
 
 
 def _nodes(attempts: Sequence[Sequence[Record]]) -> list[dict[str, Any]]:
@@ -237,8 +233,8 @@ def _nodes(attempts: Sequence[Sequence[Record]]) -> list[dict[str, Any]]:
                 "step": one["title"],
                 "kind": one["step_kind"],
                 "phase": one["phase"],
-                "began": moment(one["began"]),
-                "ended": moment(one["at"]),
+                "began": precise(one["began"]),
+                "ended": precise(one["at"]),
                 "seconds": round(one["at"] - one["began"], 3),
                 "result": one["status"],
                 "attempt": number,
@@ -256,8 +252,8 @@ def _as_earlier(name: str, records: Sequence[Record]) -> dict[str, Any]:
     return {
         "folder": name,
         "result": result_of(records),
-        "began": moment(records[0]["at"]),
-        "ended": moment(records[-1]["at"]),
+        "began": precise(records[0]["at"]),
+        "ended": precise(records[-1]["at"]),
         "seconds": round(records[-1]["at"] - records[0]["at"], 3),
         "stopped": _stop(records, _failures(one for one in records if one["kind"] == "result")),
     }

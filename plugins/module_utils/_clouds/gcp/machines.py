@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import dataclasses
-import datetime
 import hashlib
 import json
 import uuid
@@ -32,6 +31,7 @@ from ..._machines.model import (
 from ..._machines.plan import suffixes
 from ..._machines.retry import Caller
 from ..._machines.user_data import user_data
+from ..._moments import parse
 from .. import first_contact
 from .. import machines as fleet
 from ..machines import pool_of
@@ -379,7 +379,7 @@ class Gce:
 def _seconds(stamp: Any) -> float:
     """Return a time as Google writes it in seconds since the epoch."""
     try:
-        return datetime.datetime.fromisoformat(str(stamp).replace("Z", "+00:00")).timestamp()
+        return parse(str(stamp)).timestamp()
     except ValueError:
         return 0.0
 
