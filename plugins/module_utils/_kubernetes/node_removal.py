@@ -61,7 +61,9 @@ class NodeRemoval:
         nodes = json.loads(token) if token else self._begin()
         open_ones = [name for name, entry in nodes.items() if not entry["done"]]
         if not token:
+            notice = NOTICE if open_ones and self._is_reached_from_outside() else 0
             for name in open_ones:
+                nodes[name]["noticed"] = nodes[name]["began"] + notice
                 if nodes[name]["result"]["diff"]["before"]["schedulable"]:
                     self._drain(name).cordon()
                 set_taint(self._client, name, LEAVING_TAINT, True, "NoSchedule")
@@ -99,10 +101,8 @@ class NodeRemoval:
         nodes: dict[str, Any] = {}
         refused = []
         there = {node["metadata"]["name"]: node for node in self._client.items("/api/v1/nodes")}
-        served = any(one["spec"].get("type") in ("NodePort", "LoadBalancer") for one in self._client.items("/api/v1/services"))
         for name in self._nodes:
             entry: dict[str, Any] = {"done": False, "token": None, "began": time.monotonic(), "failure": None, "progress": []}
-            entry["noticed"] = entry["began"] + (NOTICE if served else 0)
             nodes[name] = {**entry, "done": True, "result": {"changed": False, "evicted": [], "diff": {"before": {}, "after": {}}}}
             if name in there and is_ready(there[name]):
                 node, plan = self._drain(name).look()
@@ -110,6 +110,9 @@ class NodeRemoval:
                 refused += plan.refused
         refuse(refused, "Nothing was drained")
         return nodes
+
+    def _is_reached_from_outside(self) -> bool:
+        return any(one["spec"].get("type") in ("NodePort", "LoadBalancer") for one in self._client.items("/api/v1/services"))
 
     def _advance(self, name: str, entry: dict[str, Any], until: float) -> None:
         """Bring one node further; what it leaves is in its entry."""
