@@ -20,6 +20,7 @@ from typing import Any
 
 import outside
 import pytest
+import workloads
 
 NAME = "test-leave"
 CIDR = "172.30.247.0/24"
@@ -132,42 +133,9 @@ def test_more_workers_are_planned_and_made(world: World) -> None:
     assert [(step["where"], step["action"]) for step in steps if step["where"] == "machines"] == [("machines", "create")] * 2
     world.play("cluster_apply")
     assert world.nodes() == outside.machines(NAME) and len(world.nodes()) == 7
-    pause = next(
-        name
-        for node in json.loads(world.kubectl("get", "nodes", "--output=json"))["items"]
-        for image in node["status"]["images"]
-        for name in image["names"]
-        if "/pause:" in name
-    )
-    pod = {
-        "containers": [
-            {"name": "main", "image": pause, "imagePullPolicy": "Never", "volumeMounts": [{"name": "scratch", "mountPath": "/x"}]}
-        ],
-        "volumes": [{"name": "scratch", "emptyDir": {}}],
-        "topologySpreadConstraints": [
-            {
-                "maxSkew": 1,
-                "topologyKey": "kubernetes.io/hostname",
-                "whenUnsatisfiable": "ScheduleAnyway",
-                "labelSelector": {"matchLabels": {"app": "web"}},
-            }
-        ],
-    }
-    labels = {"matchLabels": {"app": "web"}}
-    objects = [
-        {
-            "apiVersion": "apps/v1",
-            "kind": "Deployment",
-            "metadata": {"name": "web"},
-            "spec": {"replicas": REPLICAS, "selector": labels, "template": {"metadata": {"labels": {"app": "web"}}, "spec": pod}},
-        },
-        {
-            "apiVersion": "policy/v1",
-            "kind": "PodDisruptionBudget",
-            "metadata": {"name": "web"},
-            "spec": {"minAvailable": NEEDED, "selector": labels},
-        },
-    ]
+    container = {**workloads.waiting(VERSION), "volumeMounts": [{"name": "scratch", "mountPath": "/x"}]}
+    volumes = [{"name": "scratch", "emptyDir": {}}]
+    objects = workloads.protected("web", REPLICAS, container, {"minAvailable": NEEDED}, volumes=volumes)
     world.kubectl("apply", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": objects}))
     world.kubectl("rollout", "status", "deployment/web", "--timeout=200s")
 

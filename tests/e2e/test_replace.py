@@ -17,10 +17,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import outside
 import pytest
+import workloads
 from conftest import wait_for
 
 NAME, OLD, NEW = "test-replroll", "1.35.4", "1.36.3"
@@ -103,32 +103,6 @@ def started() -> list[str]:
     return [name for name in names if name.startswith(f"{NAME}-workers-")]
 
 
-def application() -> list[dict[str, Any]]:
-    """Return an application with a budget, spread over the nodes, of an image that new machines have from the beginning."""
-    manifest = json.loads((outside.cache() / "bundles" / NEW / "manifest.json").read_text(encoding="utf-8"))
-    labels = {"matchLabels": {"app": "web"}}
-    spread = {"maxSkew": 1, "topologyKey": "kubernetes.io/hostname", "whenUnsatisfiable": "ScheduleAnyway", "labelSelector": labels}
-    pod = {
-        "containers": [{"name": "main", "image": manifest["pause_image"], "imagePullPolicy": "Never"}],
-        "topologySpreadConstraints": [spread],
-    }
-    template = {"metadata": {"labels": {"app": "web"}}, "spec": pod}
-    return [
-        {
-            "apiVersion": "apps/v1",
-            "kind": "Deployment",
-            "metadata": {"name": "web"},
-            "spec": {"replicas": REPLICAS, "selector": labels, "template": template},
-        },
-        {
-            "apiVersion": "policy/v1",
-            "kind": "PodDisruptionBudget",
-            "metadata": {"name": "web"},
-            "spec": {"minAvailable": NEEDED, "selector": labels},
-        },
-    ]
-
-
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     foundation = tmp_path_factory.mktemp("replace-roll")
@@ -141,7 +115,8 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         outside.host("podman", "cp", str(outside.cache() / "bundles" / NEW / "images/amd64/pause.tar"), f"{machine}:/root/pause.tar")
         outside.host("podman", "exec", machine, "ctr", "--namespace=k8s.io", "images", "import", "/root/pause.tar")
     objects = tmp_path_factory.mktemp("inputs") / "objects.json"
-    objects.write_text(json.dumps({"apiVersion": "v1", "kind": "List", "items": application()}), encoding="utf-8")
+    items = workloads.protected("web", REPLICAS, workloads.waiting(NEW), {"minAvailable": NEEDED})
+    objects.write_text(json.dumps({"apiVersion": "v1", "kind": "List", "items": items}), encoding="utf-8")
     kubectl("apply", "--filename=-", stdin=objects)
     kubectl("rollout", "status", "deployment/web", "--timeout=200s")
     made = World(foundation, workers())

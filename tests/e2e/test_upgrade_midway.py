@@ -21,6 +21,7 @@ from typing import Any
 
 import outside
 import pytest
+import workloads
 from conftest import wait_for
 
 NAME, OLD, NEW = "test-midway", "1.35.4", "1.36.3"
@@ -117,25 +118,7 @@ def serves(world: World) -> bool:
 
 def never() -> list[dict[str, Any]]:
     """Return an application that no node can be drained of."""
-    manifest = json.loads((outside.cache() / "bundles" / NEW / "manifest.json").read_text(encoding="utf-8"))
-    labels = {"matchLabels": {"app": "never"}}
-    spread = {"maxSkew": 1, "topologyKey": "kubernetes.io/hostname", "whenUnsatisfiable": "DoNotSchedule", "labelSelector": labels}
-    pod = {
-        "containers": [{"name": "main", "image": manifest["pause_image"], "imagePullPolicy": "Never"}],
-        "topologySpreadConstraints": [spread],
-        "terminationGracePeriodSeconds": 1,
-    }
-    template = {"metadata": {"labels": {"app": "never"}}, "spec": pod}
-    meta = {"name": "never"}
-    return [
-        {
-            "apiVersion": "apps/v1",
-            "kind": "Deployment",
-            "metadata": meta,
-            "spec": {"replicas": 2, "selector": labels, "template": template},
-        },
-        {"apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": meta, "spec": {"maxUnavailable": 0, "selector": labels}},
-    ]
+    return workloads.protected("never", 2, workloads.waiting(NEW), {"maxUnavailable": 0}, apart=True, terminationGracePeriodSeconds=1)
 
 
 def control_planes() -> list[str]:

@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import outside
+import workloads
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._bundle import catalogue, toolchain
 from backing.podman import runtime
 
 APPLICATION, REPLICAS, NODE_PORT, FRONT_PORT = "shop", 6, 30080, 8080
 PROXY_HEALTH_PORT = 10256  # of kube-proxy
-_SELECTOR = {"app": APPLICATION}
 _HAPROXY = """\
 global
     maxconn 2000
@@ -66,32 +66,14 @@ def objects(image: str) -> list[dict[str, Any]]:
         "readinessProbe": {"httpGet": {"path": "/hostname", "port": 8080}, "periodSeconds": 1},
         "lifecycle": {"preStop": {"sleep": {"seconds": 10}}},
     }
-    spread = {
-        "maxSkew": 1,
-        "topologyKey": "kubernetes.io/hostname",
-        "whenUnsatisfiable": "ScheduleAnyway",
-        "labelSelector": {"matchLabels": _SELECTOR},
-    }
-    template = {"metadata": {"labels": _SELECTOR}, "spec": {"containers": [container], "topologySpreadConstraints": [spread]}}
     port = {"port": 80, "targetPort": 8080, "nodePort": NODE_PORT}
     return [
-        {
-            "apiVersion": "apps/v1",
-            "kind": "Deployment",
-            "metadata": {"name": APPLICATION},
-            "spec": {"replicas": REPLICAS, "selector": {"matchLabels": _SELECTOR}, "template": template},
-        },
-        {
-            "apiVersion": "policy/v1",
-            "kind": "PodDisruptionBudget",
-            "metadata": {"name": APPLICATION},
-            "spec": {"maxUnavailable": 2, "selector": {"matchLabels": _SELECTOR}},
-        },
+        *workloads.protected(APPLICATION, REPLICAS, container, {"maxUnavailable": 2}),
         {
             "apiVersion": "v1",
             "kind": "Service",
             "metadata": {"name": APPLICATION},
-            "spec": {"type": "NodePort", "selector": _SELECTOR, "ports": [port]},
+            "spec": {"type": "NodePort", "selector": {"app": APPLICATION}, "ports": [port]},
         },
     ]
 
