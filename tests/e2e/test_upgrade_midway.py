@@ -26,6 +26,7 @@ from conftest import wait_for
 
 NAME, OLD, NEW = "test-midway", "1.35.4", "1.36.3"
 BROUGHT = "/var/lib/flotilla/brought"
+INGEST = "/var/lib/containerd/io.containerd.content.v1.content/ingest"
 CTR = "ctr --namespace=k8s.io"
 SERVER = f"registry.k8s.io/kube-apiserver:v{NEW}"
 # Nobody waits ten minutes here for what does not come.
@@ -146,6 +147,15 @@ def test_a_disk_that_fills_up_while_files_come_stops_it_before_anything_changes(
     )
     outside.shell(worker, f"umount {BROUGHT}")
     assert run.status != 0 and "No space left on device" in run.output and worker in run.output, run.output[-6000:]
+    assert set(world.servers().values()) == set(world.kubelets().values()) == {OLD}
+    world.write()
+
+
+def test_images_that_can_not_be_imported_stop_it_before_anything_changes(world: World) -> None:
+    worker = outside.machines(NAME, "workers")[1]
+    run = world.upgrade(Take_the_cluster=lambda _run: outside.shell(worker, f"mount -t tmpfs -o size=1m tmpfs {INGEST}"))
+    outside.shell(worker, f"umount {INGEST}")
+    assert run.status != 0 and worker in run.output and "registry.k8s.io/" in run.output, run.output[-6000:]
     assert set(world.servers().values()) == set(world.kubelets().values()) == {OLD}
     world.write()
 
