@@ -22,6 +22,7 @@ import yaml
 from ..module_utils._definition import load
 from ..module_utils._definition.errors import DefinitionErrors, path_text
 from ..module_utils._definition.schema import PLUGIN, SCHEMA_VERSION
+from ..module_utils._definition.schema_parts import NODE_NAME, NODE_NAME_LENGTH
 from ..module_utils._errors import Finding
 
 API_PORT = 6443
@@ -210,11 +211,11 @@ def _match(cluster: Mapping[str, Any], machines: Sequence[Seen], adoption: Adopt
             refuse("ADOPT_ROLE_DIFFERS", machine.host, f"It is {there} of the cluster, and {here} in the inventory.", "Correct the groups.")
         if not any(re.fullmatch(r"[0-9]+([.][0-9]+){3}", address) for address in node["addresses"]):
             refuse("ADOPT_ADDRESS", node["name"], "The node has no IPv4 address.", "Clusters of IPv6 only can not be adopted.")
-        if not re.fullmatch(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", node["name"]):
+        if not re.fullmatch(NODE_NAME, node["name"]) or len(node["name"]) > NODE_NAME_LENGTH:
             refuse(
                 "ADOPT_NODE_NAME",
                 node["name"],
-                "The node's name is no DNS label, which the names of machines are in a definition.",
+                f"The node's name has more than {NODE_NAME_LENGTH} characters, or ends as hosts that the inventory makes do (.cluster).",
                 "A node can not be renamed: drain it, reset it and let it join with --node-name and a short name.",
             )
         found.append((node, machine))

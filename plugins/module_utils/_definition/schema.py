@@ -30,6 +30,8 @@ from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition.sc
     DNS_LABEL,
     HOST,
     LABEL_VALUE,
+    NODE_NAME,
+    NODE_NAME_LENGTH,
     PORT,
     QUALIFIED_NAME,
     mapping,
@@ -811,9 +813,9 @@ _PROPERTIES: dict[str, Any] = {
                         },
                         "node_name": {
                             "type": "string",
-                            "maxLength": 63,
-                            "pattern": pattern(DNS_LABEL),
-                            "x-allowed": "a DNS label of at most 63 characters",
+                            "maxLength": NODE_NAME_LENGTH,
+                            "pattern": pattern(NODE_NAME),
+                            "x-allowed": "a DNS name of at most 63 characters in small letters that does not end in .cluster or .new-<number>",
                             "description": "Name of the host and of the Node; `<cluster>-<pool>-<address with dashes>` when left out.",
                         },
                         "ssh_address": {

@@ -9,6 +9,10 @@ from typing import Any
 
 # https://kubernetes.io/docs/concepts/overview/working-with-objects/names/#dns-label-names
 DNS_LABEL = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
+# https://kubernetes.io/docs/concepts/overview/working-with-objects/names/#dns-subdomain-names; it is a label value, too, and the inventory
+# has hosts of its own with the endings that are left out.
+NODE_NAME = f"(?!.*[.](cluster|new-[0-9]+)$){DNS_LABEL}([.]{DNS_LABEL})*"
+NODE_NAME_LENGTH = 63
 # A zone becomes the label topology.kubernetes.io/zone, so it has to be a label value.
 LABEL_VALUE = "[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?"
 QUALIFIED_NAME = f"({DNS_LABEL}(\\.{DNS_LABEL})*/)?{LABEL_VALUE}"

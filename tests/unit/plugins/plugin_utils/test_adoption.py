@@ -99,6 +99,15 @@ def test_a_plain_cluster_becomes_a_definition_that_is_valid(tmp_path):
     assert definition["security"]["encryption_at_rest"] is False and definition["security"]["audit"]["enabled"] is False
 
 
+def test_nodes_keep_names_such_as_clouds_give_them(tmp_path):
+    adoption = adopted(tmp_path, node(1, name="ip-10-0-0-1.ec2.internal"), node(11, name="ip-10-0-0-11.ec2.internal"))
+    path = tmp_path / "clusters/shop.yml"
+    path.parent.mkdir()
+    path.write_text(adoption.text(), encoding="utf-8")
+    names = [machine["node_name"] for machine in load.load_file(path)["existing"]["machines"]]
+    assert names == ["ip-10-0-0-1.ec2.internal", "ip-10-0-0-11.ec2.internal"]
+
+
 def test_what_was_not_taken_over_stands_in_the_file(tmp_path):
     text = adopted(tmp_path, clusterName="kubernetes").text()
     assert "\n# ADOPT_CLUSTER_NAME name: The cluster calls itself kubernetes, its definition shop. " in text
@@ -171,7 +180,8 @@ def test_clusters_that_no_playbook_could_work_with_are_refused(tmp_path, change,
     [
         ({"os": "windows"}, "ADOPT_NODE_OS"),
         ({"runtime": "cri-o://1.35"}, "ADOPT_RUNTIME"),
-        ({"name": "ip-10-0-0-11.ec2.internal"}, "ADOPT_NODE_NAME"),
+        ({"name": "node-11.cluster"}, "ADOPT_NODE_NAME"),
+        ({"name": f"ip-10-0-0-11.{51 * 'x'}"}, "ADOPT_NODE_NAME"),
         ({"control_plane": True}, "ADOPT_ROLE_DIFFERS"),
     ],
 )
