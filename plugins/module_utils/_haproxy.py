@@ -10,7 +10,7 @@ from collections.abc import Sequence
 HEAD = "# Written by flotilla.kubernetes."
 SOCKET = "/run/haproxy/admin.sock"
 BACKEND = "control_planes"
-# Has every API server, whatever its health.
+# Has every API server, whatever its health; those that are out of service are so here, too.
 LAST_RESORT = "last_resort"
 # Where API servers listen, whatever port people use: kubeadm's own, which the roles keep.
 API_SERVER_PORT = 6443
@@ -54,7 +54,8 @@ def render(port: int, servers: Sequence[tuple[str, str, str]]) -> str:
         "    http-check expect status 200",
         "    default-server check check-ssl verify none inter 500ms fall 2 rise 2 on-marked-down shutdown-sessions",
     ]
-    lines += [f"    server {name} {address}:{API_SERVER_PORT}{f' {options}' if options else ''}" for name, address, options in servers]
+    named = [(f"    server {name} {address}:{API_SERVER_PORT}", options) for name, address, options in servers]
+    lines += [" ".join(filter(None, (server, options))) for server, options in named]
     lines += [f"backend {LAST_RESORT}", "    balance roundrobin"]
-    lines += [f"    server {name} {address}:{API_SERVER_PORT} no-check" for name, address, _options in servers]
+    lines += [" ".join(filter(None, (server, "no-check", options))) for server, options in named]
     return "\n".join(lines) + "\n"

@@ -20,6 +20,7 @@ from backing.podman import runtime
 
 APPLICATION, REPLICAS, NODE_PORT, FRONT_PORT = "shop", 6, 30080, 8080
 PROXY_HEALTH_PORT = 10256  # of kube-proxy
+_SHARES = Path("/sys/fs/cgroup/cpu/libpod_parent/cpu.shares")
 _HAPROXY = """\
 global
     maxconn 2000
@@ -133,11 +134,28 @@ class Report:
 
 
 @contextlib.contextmanager
+def machines_first() -> Iterator[None]:
+    """Have the processors of this host serve the machines of local clusters before its own processes.
+
+    Without systemd podman puts all of them below one group, which gets as much as a single process. A playbook, which runs on a machine of
+    its own in production, would take away what it is to find.
+    """
+    before = _SHARES.read_text(encoding="ascii") if _SHARES.exists() else ""
+    if before:
+        _SHARES.write_text(str(16 * 1024), encoding="ascii")
+    try:
+        yield
+    finally:
+        if before:
+            _SHARES.write_text(before, encoding="ascii")
+
+
+@contextlib.contextmanager
 def load(probe: Path, kubeconfig: Path, application: str, rate: float = 100.0) -> Iterator[Report]:
     """Load the API and the application while the block runs; the report is there after it, and printed."""
     report = Report()
-    command = [str(probe), f"-kubeconfig={kubeconfig}", f"-application={application}", f"-rate={rate}"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    command = ["nice", "-n", "-10", str(probe), f"-kubeconfig={kubeconfig}", f"-application={application}", f"-rate={rate}"]
+    with machines_first(), subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout
         assert process.stdout.readline().strip() == "ready", "the probe did not start"
         try:

@@ -815,7 +815,7 @@ _PROPERTIES: dict[str, Any] = {
                             "type": "string",
                             "maxLength": NODE_NAME_LENGTH,
                             "pattern": pattern(NODE_NAME),
-                            "x-allowed": "a DNS name of at most 63 characters in small letters that does not end in .cluster or .new-<number>",
+                            "x-allowed": "a DNS name of at most 63 characters that does not end in .cluster or .new-<number>",
                             "description": "Name of the host and of the Node; `<cluster>-<pool>-<address with dashes>` when left out.",
                         },
                         "ssh_address": {

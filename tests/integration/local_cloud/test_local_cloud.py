@@ -413,9 +413,20 @@ def test_load_balancer_passes_connections_to_the_healthy_member_only(machines):
         health = {item["id"]: item["health"] for item in ok("local_load_balancer", members=members)["members"]}
         return health == {members[0]["id"]: "healthy", members[1]["id"]: "unhealthy"}
 
+    def ask(path):
+        url = f"https://172.30.250.3:6443/{path}"
+        return subprocess.run(["curl", "-ksS", "-m", "5", url], capture_output=True, text=True, check=False).stdout.strip()
+
     assert probes.wait(healthy, 20)
-    done = subprocess.run(["curl", "-ksS", "-m", "5", "https://172.30.250.3:6443/readyz"], capture_output=True, text=True, check=False)
-    assert done.stdout.strip() == "ok", done
+    assert ask("readyz") == "ok"
+    # It says that it is dead and still listens: a last resort, but none when it is out of service.
+    assert machine_ssh(machine, "sudo mv /root/www/readyz /root/www/other").returncode == 0
+    assert probes.wait(lambda: ok("local_load_balancer", members=members)["members"][0]["health"] == "unhealthy", 20)
+    assert ask("other") == "ok"
+    ok("local_load_balancer", members=[{**members[0], "state": "drained"}, members[1]], drain_timeout=1)
+    assert ask("other") == ""
+    ok("local_load_balancer", members=members)
+    assert probes.wait(lambda: ask("other") == "ok", 20)
 
 
 def test_foreign_machine_under_our_name_is_refused_and_left_alone(machines):

@@ -13,7 +13,7 @@ from typing import Any, Callable
 
 from ... import _haproxy as haproxy
 from ..._errors import FlotillaError
-from ..._haproxy import BACKEND, SOCKET
+from ..._haproxy import BACKEND, LAST_RESORT, SOCKET
 from ..result import Result
 from . import containers, image, locking, network, probes
 from . import layout as names
@@ -96,7 +96,7 @@ def parse_members(config: str) -> list[Member]:
 
 def same_but_states(one: str, other: str) -> bool:
     """Tell whether two configurations differ in nothing but which members are drained: that needs no reload."""
-    pattern = re.compile(r"^(    server \S+ \S+) disabled$", re.MULTILINE)
+    pattern = re.compile(r"^(    server \S+ \S+(?: no-check)?) disabled$", re.MULTILINE)
     return pattern.sub(r"\1", one) == pattern.sub(r"\1", other)
 
 
@@ -105,16 +105,16 @@ def parse_stat(text: str) -> dict[str, Server]:
     start = text.find("# pxname")
     if start < 0:
         return {}
-    rows = csv.DictReader(text[start + 2 :].splitlines())
+    rows = [row for row in csv.DictReader(text[start + 2 :].splitlines()) if row.get("svname") not in (None, "FRONTEND", "BACKEND")]
     return {
         row["svname"]: Server(
             row.get("status") or "",
             (row.get("check_status") or "").lstrip("* "),
-            int(row.get("scur") or 0),
+            sum(int(one.get("scur") or 0) for one in rows if one["svname"] == row["svname"]),
             row.get("last_chk") or row.get("check_desc") or "",
         )
         for row in rows
-        if row.get("pxname") == BACKEND and row.get("svname") not in (None, "FRONTEND", "BACKEND")
+        if row.get("pxname") == BACKEND
     }
 
 
@@ -214,7 +214,7 @@ def _read(session: Session, place: names.Layout) -> tuple[str, dict[str, Server]
 
     In the middle of a reload the process that is going away may take the question and not answer it, so it is asked up to three times.
     """
-    script = f"cat {CONFIG_FILE}; echo 'show stat {BACKEND} 4 -1' | socat -t 2 - {SOCKET}"
+    script = f"cat {CONFIG_FILE}; echo 'show stat -1 4 -1' | socat -t 2 - {SOCKET}"
     config, stat = "", ""
     for _attempt in range(3):
         text = session.run(["podman", "exec", place.load_balancer, "sh", "-c", script], check=False).stdout
@@ -274,8 +274,9 @@ def _replace(session: Session, place: names.Layout, config: str, reload: bool) -
 
 def _switch(session: Session, place: names.Layout, drain: list[str], ready: list[str], drain_timeout: float) -> None:
     """Tell the running HAProxy to stop or to resume sending to members; connections get ``drain_timeout`` seconds to end."""
-    _command(session, place, [f"set server {BACKEND}/{member} state drain" for member in drain])
-    _command(session, place, [f"set server {BACKEND}/{member} state ready" for member in ready])
+    leaving, coming = ([f"{backend}/{member}" for backend in (BACKEND, LAST_RESORT) for member in members] for members in (drain, ready))
+    _command(session, place, [f"set server {server} state drain" for server in leaving])
+    _command(session, place, [f"set server {server} state ready" for server in coming])
     if drain:
 
         def idle() -> bool:
@@ -286,8 +287,7 @@ def _switch(session: Session, place: names.Layout, drain: list[str], ready: list
         _command(
             session,
             place,
-            [f"set server {BACKEND}/{member} state maint" for member in drain]
-            + [f"shutdown sessions server {BACKEND}/{member}" for member in drain],
+            [f"set server {server} state maint" for server in leaving] + [f"shutdown sessions server {server}" for server in leaving],
         )
 
 

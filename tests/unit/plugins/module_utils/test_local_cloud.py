@@ -798,6 +798,8 @@ control_planes,c,0,0,UP 1/2,L4CON,Connection refused,172.30.86.12:6443
 control_planes,d,0,0,DOWN,L4CON,Connection refused,172.30.86.13:6443
 control_planes,e,0,0,UP,INI,,172.30.86.14:6443
 control_planes,BACKEND,0,2,UP,,,
+last_resort,a,0,0,no check,,,172.30.86.10:6443
+last_resort,b,0,3,MAINT,,,172.30.86.11:6443
 """
 
 
@@ -822,7 +824,8 @@ def test_health_from_haproxy():
     assert {name: server.health for name, server in servers.items()} == {
         "a": "healthy", "b": "drained", "c": "unknown", "d": "unhealthy", "e": "unknown",
     }  # fmt: skip
-    assert servers["a"].sessions == 2 and servers["d"].detail == "Connection refused"
+    assert (servers["a"].sessions, servers["b"].sessions) == (2, 3), "those of the last resort, too"
+    assert servers["d"].detail == "Connection refused"
     assert load_balancer.parse_stat("") == {}
 
 
