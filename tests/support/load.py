@@ -128,7 +128,7 @@ class Report:
             for one in (self.seen["failures"] or [])[:20] + (self.seen["repeated"] or [])[:20]
         ]
         writes = f"{self.seen['lost_writes']} writes lost, {self.seen['unseen_writes']} not seen by the watch"
-        bursts = ", ".join(f"{when}: {count}" for when, count in sorted(self.seen["per_ten_seconds"].items()))
+        bursts = "".join(f"\n    {what}: {count}" for what, count in sorted(self.seen["per_ten_seconds"].items()))
         told.append(f"failures by ten seconds: {bursts or 'none'}")
         return "\n".join([f"{self.seen['seconds']:.0f} s: {kinds}; {writes}", *told])
 

@@ -18,10 +18,12 @@ import (
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"os"
 	"os/signal"
 	"regexp"
@@ -60,7 +62,7 @@ type book struct {
 	kinds    map[string]*tally
 	failures []failure
 	retries  []failure
-	perTen   map[string]int // failures by kind and ten seconds
+	perTen   map[string]int // failures by ten seconds, kind and error
 }
 
 func (b *book) of(kind string) *tally {
@@ -83,7 +85,7 @@ func (b *book) write(kind string, due time.Time, firstTry, final error) {
 	}
 	if final != nil {
 		one.Failed++
-		b.perTen[fmt.Sprintf("%s %s", due.Truncate(10*time.Second).Format(time.TimeOnly), kind)]++
+		b.perTen[fmt.Sprintf("%s %s: %s", due.Truncate(10*time.Second).Format(time.TimeOnly), kind, alike(final))]++
 		if len(b.failures) < kept {
 			b.failures = append(b.failures, failure{kind, seconds(due), final.Error()})
 		}
@@ -91,6 +93,17 @@ func (b *book) write(kind string, due time.Time, firstTry, final error) {
 	}
 	one.Succeeded++
 	one.took = append(one.took, float64(time.Since(due).Microseconds())/1000)
+}
+
+var addresses = regexp.MustCompile(`[0-9.]+:[0-9]+`)
+
+// alike returns what errors of the same cause have in common.
+func alike(err error) string {
+	var wrapped *url.Error
+	if errors.As(err, &wrapped) {
+		err = wrapped.Err
+	}
+	return addresses.ReplaceAllString(err.Error(), "*")
 }
 
 func seconds(at time.Time) float64 { return float64(at.UnixMilli()) / 1000 }
