@@ -15,7 +15,7 @@ description:
     container, with a health check of every member's C(/readyz) over HTTPS twice a second.
   - Its address is known before there is any machine, so it can be made first, with no members.
   - Changed members are loaded without closing connections to the others.
-  - Connections of a drained member that are still open after O(drain_timeout) are closed.
+  - Connections of a drained member that are still open after O(drain_timeout) are closed, unless O(close) is V(false).
 options:
   cluster:
     description:
@@ -23,6 +23,12 @@ options:
       - Used here are C(name), C(foundation), C(image.family), C(api_endpoint.port) and C(local).
     type: dict
     required: true
+  close:
+    description:
+      - Whether open connections of a member that is drained are waited for and closed.
+      - V(false) leaves them to its API server, which is restarted next and has its clients go elsewhere without an error.
+    type: bool
+    default: true
 extends_documentation_fragment: [flotilla.kubernetes.load_balancer]
 requirements:
   - podman on the host where the module runs
@@ -97,7 +103,8 @@ from ..module_utils._clouds.local.session import Session
 
 def main() -> None:
     """Run the module."""
-    run_load_balancer(AnsibleModule(argument_spec=LOAD_BALANCER, supports_check_mode=True), load_balancer, lambda _cluster: Session())
+    spec = {**LOAD_BALANCER, "close": {"type": "bool", "default": True}}
+    run_load_balancer(AnsibleModule(argument_spec=spec, supports_check_mode=True), load_balancer, lambda _cluster: Session())
 
 
 if __name__ == "__main__":

@@ -83,15 +83,16 @@ etcdctl() {
 haproxy() { echo "$1" | podman exec --interactive "$balancer" socat -t 5 - /run/haproxy/admin.sock; }
 server_of() { haproxy 'show servers state' | awk -v address="$(address "$1")" '$5 == address { print $4 }'; }
 column() { haproxy 'show stat' | awk -F, -v server="$1" -v column="$2" '$1 == "control_planes" && $2 == server { print $column }'; }
-idle() { [[ $(column "$1" 5) == 0 ]]; }
+restarted() { [[ " $2 " != *" $(podman exec "$1" pidof kube-apiserver) "* ]] && [[ $(kubectl "$1" get --raw=/readyz 2>/dev/null) == ok ]]; }
 serving() { [[ $(column "$1" 18) == UP ]]; }
 leads() { etcdctl "$1" endpoint status --write-out=json | python3 -c 'import json, sys; s = json.load(sys.stdin)[0]["Status"]; sys.exit(s["leader"] != s["header"]["member_id"])'; }
 out_of_service() {
-    local server tries=20
+    local server old
     server=$(server_of "$1")
-    haproxy "set server control_planes/$server state drain" >/dev/null
-    until idle "$server" || ((tries-- == 0)); do sleep 0.5; done
-    haproxy "set server control_planes/$server state maint; shutdown sessions server control_planes/$server" >/dev/null
+    haproxy "set server control_planes/$server state drain; disable health control_planes/$server" >/dev/null
+    old=$(podman exec "$1" pidof kube-apiserver)
+    podman exec "$1" kill "$old"
+    until_holds restarted "$1" "$old"
     if leads "$1"; then
         local other
         other=$(etcdctl "$(helper "$1")" endpoint status --write-out=json | python3 -c 'import json, sys; print("%x" % json.load(sys.stdin)[0]["Status"]["header"]["member_id"])')
@@ -101,7 +102,7 @@ out_of_service() {
 into_service() {
     local server
     server=$(server_of "$1")
-    haproxy "set server control_planes/$server state ready" >/dev/null
+    haproxy "enable health control_planes/$server; set server control_planes/$server state ready" >/dev/null
     until_holds serving "$server"
 }
 runs_new() { [[ $(kubectl "$(helper "$1")" get node "$1" --output='jsonpath={.status.nodeInfo.kubeletVersion} {.status.conditions[?(@.type=="Ready")].status}') == "v$version True" ]]; }

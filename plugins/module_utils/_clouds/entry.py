@@ -93,7 +93,7 @@ def run_network(module: AnsibleModule, cloud: Any, session_for: Callable[[dict[s
 
 
 def run_load_balancer(module: AnsibleModule, cloud: Any, session_for: Callable[[dict[str, Any]], Any]) -> None:
-    """Run a ``*_load_balancer`` module.
+    """Run a ``*_load_balancer`` module. Options of its own, next to those of all clouds, go to ``present``.
 
     :param cloud: the module ``load_balancer`` of the cloud's folder.
     """
@@ -106,7 +106,10 @@ def run_load_balancer(module: AnsibleModule, cloud: Any, session_for: Callable[[
             return cloud.observed(session, cluster)
         if params["state"] == "absent":
             return cloud.absent(session, cluster, check_mode)
-        made: Result = cloud.present(session, cluster, params["members"], drain_timeout=params["drain_timeout"], check_mode=check_mode)
+        own = {key: value for key, value in params.items() if key not in LOAD_BALANCER}
+        made: Result = cloud.present(
+            session, cluster, params["members"], drain_timeout=params["drain_timeout"], check_mode=check_mode, **own
+        )
         if params["wait_timeout"] and not check_mode:
             made.value["members"] = _healthy_members(lambda: cloud.observed(session, cluster).value, params["wait_timeout"])
         return made

@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -397,36 +399,69 @@ def test_load_balancer_follows_its_members(machines):
     assert [line.split()[0] for line in container_ids()] == [line.split()[0] for line in ids], "members change without a new container"
 
 
-def test_load_balancer_passes_connections_to_the_healthy_member_only(machines):
-    """A stand-in API server on one machine: HTTPS with /readyz 200."""
+STAND_IN = """
+import http.server, os, ssl
+os.chdir("/root/www")
+context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+context.load_cert_chain("/root/c.pem", "/root/k.pem")
+server = http.server.ThreadingHTTPServer(("", 6443), http.server.SimpleHTTPRequestHandler)
+server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+server.serve_forever()
+"""
+
+
+@pytest.fixture(scope="module")
+def stand_in(machines):
+    """An API server on one machine, as far as a load balancer sees it: HTTPS with /readyz."""
     machine = ok("local_machines")["machines"][0]
     script = (
         "openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=test -days 1 -keyout /root/k.pem -out /root/c.pem 2>/dev/null; "
-        "mkdir -p /root/www; echo ok > /root/www/readyz; cd /root/www; "
-        "systemd-run --quiet --unit standin --working-directory /root/www openssl s_server -accept 6443 -cert /root/c.pem "
-        "-key /root/k.pem -WWW"
+        f"mkdir -p /root/www; echo ok > /root/www/readyz; printf %s {shlex.quote(STAND_IN)} > /root/stand_in.py; "
+        "systemd-run --quiet --unit standin python3 /root/stand_in.py"
     )
-    assert machine_ssh(machine, f"sudo sh -c '{script}'").returncode == 0
+    assert machine_ssh(machine, f"sudo sh -c {shlex.quote(script)}").returncode == 0
+    return machine
+
+
+def balanced(members, first):
+    """Return whether the load balancer says so of the first of two members; nothing listens on the other one."""
+    found = ok("local_load_balancer", members=members)["members"]
+    return {item["id"]: item["health"] for item in found} == {members[0]["id"]: first, members[1]["id"]: "unhealthy"}
+
+
+def ask(path):
+    url = f"https://172.30.250.3:6443/{path}"
+    return subprocess.run(["curl", "-ksS", "-m", "5", url], capture_output=True, text=True, check=False).stdout.strip()
+
+
+def test_load_balancer_passes_connections_to_the_healthy_member_only(stand_in):
     members = [{"id": item["id"], "address": item["addresses"]["private"]} for item in ok("local_machines")["machines"][:2]]
-
-    def healthy():
-        health = {item["id"]: item["health"] for item in ok("local_load_balancer", members=members)["members"]}
-        return health == {members[0]["id"]: "healthy", members[1]["id"]: "unhealthy"}
-
-    def ask(path):
-        url = f"https://172.30.250.3:6443/{path}"
-        return subprocess.run(["curl", "-ksS", "-m", "5", url], capture_output=True, text=True, check=False).stdout.strip()
-
-    assert probes.wait(healthy, 20)
+    assert probes.wait(lambda: balanced(members, "healthy"), 20)
     assert ask("readyz") == "ok"
     # It says that it is dead and still listens: a last resort, but none when it is out of service.
-    assert machine_ssh(machine, "sudo mv /root/www/readyz /root/www/other").returncode == 0
-    assert probes.wait(lambda: ok("local_load_balancer", members=members)["members"][0]["health"] == "unhealthy", 20)
+    assert machine_ssh(stand_in, "sudo mv /root/www/readyz /root/www/other").returncode == 0
+    assert probes.wait(lambda: balanced(members, "unhealthy"), 20)
     assert ask("other") == "ok"
     ok("local_load_balancer", members=[{**members[0], "state": "drained"}, members[1]], drain_timeout=1)
     assert ask("other") == ""
-    ok("local_load_balancer", members=members)
-    assert probes.wait(lambda: ask("other") == "ok", 20)
+    assert machine_ssh(stand_in, "sudo mv /root/www/other /root/www/readyz").returncode == 0
+    assert probes.wait(lambda: balanced(members, "healthy"), 20)
+
+
+@pytest.mark.parametrize("close", [False, True])
+def test_open_connections_of_a_drained_member_are_its_own_to_end_where_that_is_asked_for(stand_in, close):
+    members = [{"id": item["id"], "address": item["addresses"]["private"]} for item in ok("local_machines")["machines"][:2]]
+    assert probes.wait(lambda: balanced(members, "healthy"), 20)
+    with socket.create_connection(("172.30.250.3", 6443), timeout=5) as kept:
+        ok("local_load_balancer", members=[{**members[0], "state": "drained"}, members[1]], drain_timeout=1, close=close)
+        assert machine_ssh(stand_in, "sudo mv /root/www/readyz /root/www/other").returncode == 0
+        try:
+            ended = kept.recv(1) == b""
+        except TimeoutError:
+            ended = False
+        assert machine_ssh(stand_in, "sudo mv /root/www/other /root/www/readyz").returncode == 0
+        assert ended == close
+    assert probes.wait(lambda: balanced(members, "healthy"), 20)
 
 
 def test_foreign_machine_under_our_name_is_refused_and_left_alone(machines):

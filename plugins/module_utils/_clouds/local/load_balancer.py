@@ -124,17 +124,21 @@ def present(
     items: list[dict[str, Any]],
     *,
     drain_timeout: float = 10,
+    close: bool = True,
     check_mode: bool = False,
 ) -> Result:
     """Bring the load balancer to these members, or with ``check_mode`` say what would be done.
 
     :param drain_timeout: seconds that open connections of a member get to end when it is drained; then they are closed.
+    :param close: whether they are closed at all, or left to the API server.
     """
     with locking.hold(definition, check_mode):
-        return _present(session, definition, items, drain_timeout, check_mode)
+        return _present(session, definition, items, drain_timeout if close else None, check_mode)
 
 
-def _present(session: Session, definition: dict[str, Any], items: list[dict[str, Any]], drain_timeout: float, check_mode: bool) -> Result:
+def _present(
+    session: Session, definition: dict[str, Any], items: list[dict[str, Any]], drain_timeout: float | None, check_mode: bool
+) -> Result:
     place = names.layout(definition)
     port = int((definition.get("api_endpoint") or {}).get("port") or 6443)
     members = to_members(items)
@@ -272,12 +276,16 @@ def _replace(session: Session, place: names.Layout, config: str, reload: bool) -
     )
 
 
-def _switch(session: Session, place: names.Layout, drain: list[str], ready: list[str], drain_timeout: float) -> None:
-    """Tell the running HAProxy to stop or to resume sending to members; connections get ``drain_timeout`` seconds to end."""
+def _switch(session: Session, place: names.Layout, drain: list[str], ready: list[str], drain_timeout: float | None) -> None:
+    """Tell the running HAProxy to stop or to resume sending to members; connections have ``drain_timeout`` seconds, or any time, to end."""
     leaving, coming = ([f"{backend}/{member}" for backend in (BACKEND, LAST_RESORT) for member in members] for members in (drain, ready))
     _command(session, place, [f"set server {server} state drain" for server in leaving])
+    _command(session, place, [f"enable health {BACKEND}/{member}" for member in ready])
     _command(session, place, [f"set server {server} state ready" for server in coming])
-    if drain:
+    if drain_timeout is None:
+        # HAProxy would close them all as soon as the API server says that it ends.
+        _command(session, place, [f"disable health {BACKEND}/{member}" for member in drain])
+    elif drain:
 
         def idle() -> bool:
             servers = _read(session, place)[1]
