@@ -142,7 +142,7 @@ def machines_first() -> Iterator[None]:
     """
     before = _SHARES.read_text(encoding="ascii") if _SHARES.exists() else ""
     if before:
-        _SHARES.write_text(str(16 * 1024), encoding="ascii")
+        _SHARES.write_text(str(4 * 1024), encoding="ascii")
     try:
         yield
     finally:
