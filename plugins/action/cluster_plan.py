@@ -23,7 +23,7 @@ from ..plugin_utils._table import table
 
 display = Display()
 
-CLOUD = {"__infrastructure_network": "network", "__infrastructure_load_balancer": "API load balancer"}
+CLOUD = {"__infrastructure_network": "network", "infrastructure_load_balancer": "API load balancer"}
 """What the cluster's own host registered -> what it would change."""
 
 NODE = {

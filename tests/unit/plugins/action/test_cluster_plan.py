@@ -71,7 +71,7 @@ def test_what_differs_is_named_and_never_shown():
     }
     made = plan(
         (),
-        {"__infrastructure_load_balancer": {"changed": True, "diff": {"before": {"members": 1}, "after": {"members": 2}}}},
+        {"infrastructure_load_balancer": {"changed": True, "diff": {"before": {"members": 1}, "after": {"members": 2}}}},
         {"m1": registered},
     )
     assert [(one["where"], one["object"], one["action"], one["reason"]) for one in made["steps"]] == [
