@@ -45,6 +45,9 @@ NODE = {
 CLUSTER = {"policies_result": "policies"}
 """What the cluster's own host registered -> what it would change inside of the cluster."""
 
+NOTICES = "network_plugin_running"
+"""What a control plane registered and people have to know, though a run changes nothing of it."""
+
 NEW = "is prepared and joins the cluster"
 GOING = "is drained and leaves the cluster, its Node is deleted"
 
@@ -86,7 +89,7 @@ class ActionModule(ActionBase):
 def make_plan(
     cluster: str, machine_plan: Mapping[str, Any], cluster_vars: Mapping[str, Any], machine_vars: Mapping[str, Mapping[str, Any]]
 ) -> dict[str, Any]:
-    """Return the plan: ``plan_id``, ``cluster`` and ``steps``, each with ``where``, ``object``, ``action`` and ``reason``.
+    """Return the plan: ``plan_id``, ``cluster``, ``notices`` and ``steps``, each with ``where``, ``object``, ``action`` and ``reason``.
 
     :param machine_plan: the fact ``flotilla_plan``.
     :param cluster_vars: variables of the cluster's own host.
@@ -108,7 +111,8 @@ def make_plan(
     steps += [_step("cluster", what, "change", detail) for what, detail in _changes(CLUSTER, cluster_vars)]
     for refused in (cluster_vars.get("policies_result") or {}).get("refused") or ():
         steps.append(_step("cluster", f"namespace {refused['namespace']}", "stop", refused_pods(refused)))
-    return {"plan_id": machine_plan.get("id", ""), "cluster": cluster, "steps": steps}
+    notices = [variables.get(NOTICES, {}).get("notice", "") for variables in machine_vars.values()]
+    return {"plan_id": machine_plan.get("id", ""), "cluster": cluster, "steps": steps, "notices": sorted({*notices} - {""})}
 
 
 def rolled(cluster: Mapping[str, Any], machines: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
@@ -121,7 +125,8 @@ def rolled(cluster: Mapping[str, Any], machines: Sequence[Mapping[str, Any]]) ->
 def shown(plan: Mapping[str, Any]) -> list[str]:
     """Return the lines that people see."""
     if not plan["steps"]:
-        return ["", f"Cluster {plan['cluster']} is as its definition says: cluster_apply would change nothing.", *_kept(plan), ""]
+        nothing = f"Cluster {plan['cluster']} is as its definition says: cluster_apply would change nothing."
+        return ["", nothing, *_kept(plan), *plan["notices"], ""]
     rows = [(step["where"].upper(), step["object"], step["action"], step["reason"]) for step in plan["steps"]]
     lines = ["", f"Cluster {plan['cluster']}: what cluster_apply would do", "", *table(("WHERE", "WHAT", "STEP", "WHY"), rows), ""]
     refused = ",".join(step["object"].split()[-1] for step in plan["steps"] if step["action"] == "stop")
@@ -129,7 +134,7 @@ def shown(plan: Mapping[str, Any]) -> list[str]:
         lines += [f"Pods that run would be refused. To agree to that: cluster_apply -e flotilla_policies_consent={refused}", ""]
     if any(step["where"] == "machines" and {"delete", "replace"} & set(step["action"].split()) for step in plan["steps"]):
         lines += [f"Machines that serve would go. To agree to that: cluster_apply -e flotilla_plan_id={plan['plan_id']}", ""]
-    return lines
+    return lines + [line for notice in plan["notices"] for line in (notice, "")]
 
 
 def _kept(plan: Mapping[str, Any]) -> list[str]:

@@ -43,7 +43,8 @@ options:
   directory:
     description:
       - The directory of the bundle.
-      - If not set, it is C(bundles/<version>) in the cache, E(FLOTILLA_CACHE) or C(~/.cache/flotilla).
+      - If not set, it is C(bundles/<version>) in the cache, E(FLOTILLA_CACHE) or C(~/.cache/flotilla), with another network plugin
+        than the default one C(bundles/<version>-<plugin>).
     type: path
   architectures:
     description:
@@ -52,6 +53,22 @@ options:
     elements: str
     choices: [amd64, arm64]
     default: [amd64]
+  network_plugin:
+    description:
+      - The network plugin of the clusters that the bundle is for; V(manifests) and V(none), which are the user's own, get the default one.
+    type: str
+    choices: [flannel, kube-router, antrea, ncp, manifests, none]
+    default: flannel
+  network_plugin_manifest:
+    description:
+      - The plugin's manifest on the controller, where it is the user's who gives it.
+    type: path
+  network_plugin_images:
+    description:
+      - Archives of the plugin's images on the controller, as C(docker save) writes them.
+    type: list
+    elements: path
+    default: []
   mirror:
     description:
       - The user's own servers, for O(source=mirror). The page C(docs/bundles.md) shows what has to be where.
@@ -189,6 +206,9 @@ manifest:
     source:
       description: Where the contents came from.
       type: str
+    network_plugin:
+      description: The network plugin of the clusters that it is for; not there in bundles of old, which are for C(flannel).
+      type: str
     key:
       description: Changes when this release of the collection would make another bundle.
       type: str
@@ -235,9 +255,11 @@ problems:
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._bundle.build import Request
+from ..module_utils._bundle.provided import Provided
 from ..module_utils._bundle.session import Session, Start
 from ..module_utils._bundle.source import Credentials, Mirror
 from ..module_utils._errors import FlotillaError
+from ..module_utils._kubernetes.network_plugins import table
 
 _SLICE = 10.0  # seconds
 
@@ -268,6 +290,8 @@ def _request(parameters: dict) -> Request:
         architectures=tuple(sorted(set(parameters["architectures"]))),
         mirror=Mirror(**parameters["mirror"]) if parameters["mirror"] else None,
         credentials=Credentials(**(parameters["credentials"] or {})),
+        network_plugin=table.bundled(parameters["network_plugin"]).name,
+        provided=Provided(parameters["network_plugin_manifest"] or "", tuple(parameters["network_plugin_images"])),
     )
 
 
@@ -279,6 +303,9 @@ def main() -> None:
             "source": {"type": "str", "choices": ["auto", "release", "mirror", "directory", "modules"], "default": "auto"},
             "directory": {"type": "path"},
             "architectures": {"type": "list", "elements": "str", "choices": ["amd64", "arm64"], "default": ["amd64"]},
+            "network_plugin": {"type": "str", "choices": list(table.CHOICES), "default": table.DEFAULT},
+            "network_plugin_manifest": {"type": "path"},
+            "network_plugin_images": {"type": "list", "elements": "path", "default": []},
             "mirror": {"type": "dict", "options": {"url": text, "registry": text, "ca_file": {"type": "path"}}},
             "credentials": {
                 "type": "dict",

@@ -67,6 +67,11 @@ steps:
     reason:
       description: Why.
       type: str
+notices:
+  description: What people have to know, though a run changes nothing of it, such as NetworkPolicies that nobody enforces.
+  returned: always
+  type: list
+  elements: str
 kept:
   description: Whether members of the cluster stay as somebody else made them (C(existing.settings=keep)), and were not compared.
   returned: always

@@ -18,6 +18,10 @@ options:
     description: The objects, as YAML or JSON.
     type: str
     required: true
+  secrets:
+    description: Further objects, of which nothing is shown but their names.
+    type: str
+    default: ""
   address:
     description: This control plane's own address, on which its API server listens.
     type: str
@@ -65,6 +69,7 @@ def main() -> None:
     module = FencedModule(
         argument_spec={
             "content": {"type": "str", "required": True},
+            "secrets": {"type": "str", "default": "", "no_log": True},
             "address": {"type": "str", "required": True},
             "user": {"type": "str", "default": "flotilla"},
             "timeout": {"type": "int", "default": 120},
@@ -73,13 +78,14 @@ def main() -> None:
     )
     params = module.params
     result = {"changed": False, "objects": []}
+    content = "\n---\n".join(part for part in (params["content"], params["secrets"]) if part)
     try:
         with short_lived_kubeconfig(params["address"], params["user"]) as kubeconfig:
-            shown = difference(params["content"], kubeconfig, params["timeout"])
+            shown = difference(content, kubeconfig, params["timeout"])
             if shown:
                 result.update(changed=True, objects=objects_of(shown), diff={"prepared": shown})
                 if not module.check_mode:
-                    apply(params["content"], kubeconfig, params["timeout"])
+                    apply(content, kubeconfig, params["timeout"])
     except FlotillaError as error:
         module.fail_json(**error.as_result())
     module.exit_json(**result)

@@ -13,8 +13,10 @@ from typing import Any
 from .. import _paths
 from .._errors import FlotillaError
 from .._files import appearing, sha256_of
+from .._kubernetes.network_plugins import table
 from . import catalogue, contents, manifest, release
 from .progress import Report
+from .provided import Provided
 from .source import Context, Credentials, Mirror, Source
 from .sources import create
 
@@ -26,6 +28,8 @@ class Request:
     :param source: ``release``, ``mirror``, ``modules``, ``directory`` or ``auto``.
     :param modules: folder of the wrapper modules, for the source that compiles.
     :param rebuild: make it again even if it is there.
+    :param network_plugin: the one of `table.PLUGINS` that the bundle is for.
+    :param provided: what the user gives of it.
     """
 
     version: str
@@ -37,12 +41,16 @@ class Request:
     architectures: tuple[str, ...] = ("amd64",)
     mirror: Mirror | None = None
     credentials: Credentials = Credentials()
+    network_plugin: str = table.DEFAULT
+    provided: Provided = Provided()
 
     @classmethod
     def of(cls, version: str, source: str, directory: str | None, modules: str, rebuild: bool = False, **more: Any) -> Request:
-        """Fill in what a user may leave out: the directory is ``<cache>/bundles/<version>``."""
+        """Fill in what a user may leave out: the directory is ``<cache>/bundles/<version>``, with the network plugin if it is an other."""
         cache = _paths.cache_dir()
-        place = Path(directory).expanduser() if directory else cache / "bundles" / version
+        plugin = more.get("network_plugin", table.DEFAULT)
+        name = version if plugin == table.DEFAULT else f"{version}-{plugin}"
+        place = Path(directory).expanduser() if directory else cache / "bundles" / name
         if source == "directory" and not directory:
             raise FlotillaError(
                 "BUNDLE_DIRECTORY_MISSING",
@@ -56,8 +64,19 @@ class Request:
 
         :raises FlotillaError: the version, the source or the machine's architecture is not known.
         """
-        known = catalogue.release(self.version)
-        context = Context(known, self.architectures, self.cache, self.modules, log, report, self.mirror, self.credentials)
+        known = catalogue.with_network_plugin(catalogue.release(self.version), self.network_plugin)
+        context = Context(
+            known,
+            self.architectures,
+            self.cache,
+            self.modules,
+            log,
+            report,
+            self.mirror,
+            self.credentials,
+            table.PLUGINS[self.network_plugin],
+            self.provided,
+        )
         return create(self.source, context)
 
 
@@ -85,6 +104,7 @@ def preflight(request: Request, source: Source) -> None:
             f"{request.directory} is not empty and is no bundle (it has no {manifest.NAME}); a bundle would replace what is in it.",
             "Choose another directory, or empty this one.",
         )
+    manifest.check_network_plugin(request.directory, request.network_plugin)
     request.cache.mkdir(parents=True, exist_ok=True)
     free, needed = shutil.disk_usage(request.cache).free, source.needed_bytes()
     if free < needed:
@@ -117,7 +137,8 @@ def build(request: Request, log: Path, report: Report) -> dict[str, Any]:
 
 
 def _assemble(request: Request, source: Source, staging: Path) -> dict[str, Any]:
-    specs = contents.files(request.architectures)
+    specs = contents.files(request.architectures, source.context.plugin)
+    provided = request.provided.images()
     source.put_files([(spec, _place(staging, spec.path)) for spec in specs])
     files, images = [], []
     for spec in specs:
@@ -134,7 +155,7 @@ def _assemble(request: Request, source: Source, staging: Path) -> dict[str, Any]
         )
     for image in source.images():
         path = _place(staging, image.path)
-        digest = source.put_image(image, path)
+        digest = request.provided.put(image, path) if image.name in provided else source.put_image(image, path)
         images.append(
             {
                 **_sums(path, image.path),
@@ -147,6 +168,7 @@ def _assemble(request: Request, source: Source, staging: Path) -> dict[str, Any]
     return {
         "schema": manifest.SCHEMA,
         "kubernetes_version": request.version,
+        "network_plugin": request.network_plugin,
         "architectures": list(request.architectures),
         "source": request.source,
         "key": source.key(),

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from .._errors import FlotillaError
+from .._kubernetes.network_plugins import table
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,7 @@ class Release:
 
     :param kubernetes: exact version without ``v``.
     :param go: the oldest Go that compiles everything in it (Kubernetes' own ``.go-version`` or newer).
-    :param components: component -> version; etcd and CoreDNS are checked against what this version's kubeadm asks for.
+    :param components: component -> version, of a bundle with the default network plugin; etcd and CoreDNS are checked against what this version's kubeadm asks for.
     """
 
     kubernetes: str
@@ -43,6 +44,11 @@ _NODE = {
     "cni-flannel": "0.9.1",
     "flannel": "0.28.10",
     "kube-vip": "0.9.1",
+}
+# What takes flannel's place in the bundle of a cluster with another network plugin, the same for every minor.
+NETWORK_PLUGINS = {
+    "antrea": "2.6.3",
+    "kube-router": "2.10.0",
 }
 
 # Newest first. crictl 1.35 has no Go module release; 1.36 speaks the same CRI v1.
@@ -76,6 +82,14 @@ def release(version: str) -> Release:
         f"Set kubernetes_version to {nearest(version)}, the nearest.",
         details={"known": [known.kubernetes for known in RELEASES], "nearest": nearest(version)},
     )
+
+
+def with_network_plugin(known: Release, name: str) -> Release:
+    """Return a release with the components that the bundle of a cluster with this network plugin has."""
+    if name == table.DEFAULT:
+        return known
+    kept = {part: version for part, version in known.components.items() if part not in table.PLUGINS[table.DEFAULT].components}
+    return replace(known, components={**kept, **{part: NETWORK_PLUGINS[part] for part in table.PLUGINS[name].components}})
 
 
 def nearest(version: str) -> str:

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .._errors import FlotillaError
+from .._kubernetes.network_plugins import table
+from .._kubernetes.network_plugins.model import NetworkPlugin
 from .catalogue import Release
 from .components import COMPONENTS
 
@@ -24,6 +26,9 @@ _BINARIES = {
     "crictl": ("crictl",),
 }
 _CONTROL_PLANE_IMAGES = ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "etcd", "kube-vip")
+# Where a Kubernetes manifest names an image.
+IMAGE_LINE = re.compile(r"^(?P<before>\s*(?:- )?image: [\"']?)(?P<name>[^\s\"']+)", re.MULTILINE)
+_DEFAULT_PLUGIN = table.PLUGINS[table.DEFAULT]
 # Static pods that roles write themselves: neither kubeadm nor a manifest of the bundle names these images.
 _OWN_IMAGES = {"kube-vip": "ghcr.io/kube-vip/kube-vip:v{version}"}
 
@@ -70,8 +75,8 @@ class ImageSpec:
         return ["control_plane"] if self.repository in _CONTROL_PLANE_IMAGES else ["control_plane", "worker"]
 
 
-def files(architectures: Iterable[str]) -> list[FileSpec]:
-    """Return the files of every bundle of these architectures."""
+def files(architectures: Iterable[str], plugin: NetworkPlugin = _DEFAULT_PLUGIN) -> list[FileSpec]:
+    """Return the files of every bundle of these architectures for clusters with this network plugin."""
     found = []
     for architecture in architectures:
         found += [
@@ -81,7 +86,7 @@ def files(architectures: Iterable[str]) -> list[FileSpec]:
         ]
         found += [FileSpec(f"cni/{architecture}/{name}", "cni-plugins", "cni", architecture) for name in COMPONENTS["cni-plugins"].commands]
     # Nodes get the plugin `flannel` from the init container of this manifest, not from a file.
-    return [*found, FileSpec("manifests/kube-flannel.yml", "flannel", "manifest", None, 0o644)]
+    return [*found, FileSpec(f"manifests/{plugin.manifest}", (*plugin.components, plugin.name)[0], "manifest", None, 0o644)]
 
 
 def images(release: Release, architectures: Iterable[str], kubeadm_list: Iterable[str], manifests: Iterable[str]) -> list[ImageSpec]:
@@ -103,9 +108,14 @@ def images(release: Release, architectures: Iterable[str], kubeadm_list: Iterabl
                 "This is a defect of flotilla.kubernetes; please report it.",
             )
     for text in manifests:
-        names += sorted(set(re.findall(r"^\s*(?:- )?image: [\"']?([^\s\"']+)", text, re.M)) - set(names))
+        names += sorted(set(image_names(text)) - set(names))
     names += [name.format(version=release.components[component]) for component, name in _OWN_IMAGES.items()]
     return [ImageSpec(name, architecture) for architecture in architectures for name in names]
+
+
+def image_names(manifest: str) -> list[str]:
+    """Return the images that a Kubernetes manifest names, in its order."""
+    return [found["name"] for found in IMAGE_LINE.finditer(manifest)]
 
 
 def kubeadm_images(kubeadm: Path, version: str) -> list[str]:

@@ -17,6 +17,7 @@ from typing import Any
 
 from .._errors import FlotillaError
 from .._files import sha256_of, write_atomically
+from .._kubernetes.network_plugins import table
 from . import contents
 
 NAME = "manifest.json"
@@ -83,10 +84,36 @@ def verify(directory: Path) -> list[Problem]:
     return _problems(directory, _present(directory))
 
 
-def check_wanted(directory: Path, manifest: dict[str, Any], version: str, architectures: Iterable[str]) -> None:
+def network_plugin(manifest: dict[str, Any]) -> str:
+    """Return the network plugin that a bundle is for."""
+    return str(manifest.get("network_plugin", table.DEFAULT))
+
+
+def check_network_plugin(directory: Path, wanted: str) -> None:
+    """Raise if there is a bundle for clusters with another network plugin, which would be lost.
+
+    :raises FlotillaError: ``BUNDLE_NETWORK_PLUGIN_OTHER``.
+    """
+    try:
+        found = read(directory)
+    except FlotillaError:
+        return
+    if found and network_plugin(found) != wanted:
+        raise FlotillaError(
+            "BUNDLE_NETWORK_PLUGIN_OTHER",
+            f"The bundle in {directory} is for clusters with the network plugin {network_plugin(found)}, wanted is one for {wanted}.",
+            "Set bundle.directory to another directory, or leave it out: each network plugin has its own then.",
+        )
+
+
+def check_wanted(
+    directory: Path, manifest: dict[str, Any], version: str, architectures: Iterable[str], plugin: str = table.DEFAULT
+) -> None:
     """Raise unless a bundle that was made elsewhere is of this version, for these architectures and complete.
 
-    :raises FlotillaError: ``BUNDLE_VERSION_WRONG``, ``BUNDLE_ARCHITECTURE_MISSING`` or ``BUNDLE_INCOMPLETE``.
+    :param plugin: the network plugin that it is to be for.
+    :raises FlotillaError: ``BUNDLE_VERSION_WRONG``, ``BUNDLE_NETWORK_PLUGIN_OTHER``, ``BUNDLE_ARCHITECTURE_MISSING`` or
+        ``BUNDLE_INCOMPLETE``.
     """
     if manifest["kubernetes_version"] != version:
         raise FlotillaError(
@@ -94,6 +121,7 @@ def check_wanted(directory: Path, manifest: dict[str, Any], version: str, archit
             f"The bundle in {directory} is of Kubernetes {manifest['kubernetes_version']}, wanted is {version}.",
             "Set bundle.directory to the bundle of that version, or change kubernetes_version.",
         )
+    check_network_plugin(directory, plugin)
     absent = sorted(set(architectures) - set(manifest["architectures"]))
     if absent:
         raise FlotillaError(
@@ -102,7 +130,7 @@ def check_wanted(directory: Path, manifest: dict[str, Any], version: str, archit
             f"Make it again with bundle.architectures: [{', '.join(sorted({*manifest['architectures'], *architectures}))}].",
         )
     has = {entry["path"] for entry in manifest["files"]}
-    lacks = [spec.path for spec in contents.files(architectures) if spec.path not in has]
+    lacks = [spec.path for spec in contents.files(architectures, table.PLUGINS[plugin]) if spec.path not in has]
     if lacks:
         raise FlotillaError(
             "BUNDLE_INCOMPLETE",

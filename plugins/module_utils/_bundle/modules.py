@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from .._errors import FlotillaError
+from .._kubernetes.network_plugins.flannel import FLANNEL
 from . import contents, image_archive, images
 from .components import COMPONENTS
 from .contents import FileSpec, ImageSpec
@@ -33,6 +34,7 @@ class ModulesSource(Source):
     """
 
     name = "modules"
+    fetches = False
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
@@ -43,7 +45,8 @@ class ModulesSource(Source):
 
     def key(self) -> str:
         parts = [self._compiler.key(COMPONENTS[name], version) for name, version in sorted(self._versions().items())]
-        return hashlib.sha256(json.dumps([BUNDLE_VERSION, self.name, self.context.architectures, parts]).encode()).hexdigest()[:16]
+        parts = [BUNDLE_VERSION, self.name, self.context.architectures, parts, *self.variant()]
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
     def missing_packages(self) -> list[str]:
         missing = {package for command, package in images.OS_COMMANDS.items() if not images.has_command(command)}
@@ -56,6 +59,7 @@ class ModulesSource(Source):
         return sorted(missing)
 
     def check(self) -> None:
+        super().check()
         foreign = [name for name in self.context.architectures if name != self._architecture]
         if foreign:
             raise FlotillaError(
@@ -87,15 +91,12 @@ class ModulesSource(Source):
 
     def images(self) -> list[ImageSpec]:
         listed = contents.kubeadm_images(self._binary("kubeadm"), self.context.release.kubernetes)
-        manifest = self._flannel_manifest().read_text(encoding="utf-8")
-        return contents.images(self.context.release, self.context.architectures, listed, [manifest])
+        return contents.images(self.context.release, self.context.architectures, listed, [self.plugin_manifest()])
 
     def put_files(self, wanted: list[tuple[FileSpec, Path]]) -> None:
         for spec, target in wanted:
             if spec.kind == "manifest":
-                text = self._flannel_manifest().read_text(encoding="utf-8")
-                # The flannel plugin that Go modules have speaks the CNI specification up to 0.4.0 and refuses a newer configuration.
-                target.write_text(re.sub(r'"cniVersion": "[0-9.]+"', '"cniVersion": "0.4.0"', text), encoding="utf-8")
+                target.write_text(self.plugin_manifest(), encoding="utf-8")
             else:
                 # Nothing writes into a bundle, and binaries are large: the cache and the bundle share them.
                 _link(self._built[spec.component].directory / spec.name, target)
@@ -111,16 +112,20 @@ class ModulesSource(Source):
 
     def notes(self) -> dict[str, Any]:
         left_out = {name: list(COMPONENTS[name].leave_out) for name in self._versions() if COMPONENTS[name].leave_out}
-        return {
+        found = {
             "go": {name: built.record["go"] for name, built in sorted(self._built.items())},
             "os_packages": images.package_versions(),
             "left_out": left_out,
-            "flannel-cni-plugin": f"The flannel plugin is the one of the CNI plugins {self.context.release.components['cni-flannel']}.",
         }
+        if "cni-flannel" in self._built:
+            version = self.context.release.components["cni-flannel"]
+            found["flannel-cni-plugin"] = f"The flannel plugin is the one of the CNI plugins {version}."
+        return found
 
     def _versions(self) -> dict[str, str]:
         # The small ones first: what is wrong with the machine shows before the long compile.
-        return {**self.context.release.components, "kubernetes": self.context.release.kubernetes}
+        compiled = {name: version for name, version in self.context.release.components.items() if name in COMPONENTS}
+        return {**compiled, "kubernetes": self.context.release.kubernetes}
 
     def _build(self, name: str, version: str) -> str:
         self._built[name], compiled = self._compiler.build(COMPONENTS[name], version)
@@ -140,8 +145,11 @@ class ModulesSource(Source):
     def _module(self, name: str) -> Path:
         return Path(self._compiler.source(COMPONENTS[name], self._versions()[name])["Dir"])
 
-    def _flannel_manifest(self) -> Path:
-        return self._module("flannel") / "Documentation" / "kube-flannel.yml"
+    def released_manifest(self) -> str:
+        plugin = self.context.plugin
+        text = (self._module(plugin.components[0]) / plugin.module_path).read_text(encoding="utf-8")
+        # The flannel plugin that Go modules have speaks the CNI specification up to 0.4.0 and refuses a newer configuration.
+        return re.sub(r'"cniVersion": "[0-9.]+"', '"cniVersion": "0.4.0"', text) if plugin is FLANNEL else text
 
     def _compile_pause(self, spec: ImageSpec, target: Path) -> None:
         """Compile Kubernetes' pause.c the way its Makefile does."""

@@ -92,6 +92,21 @@ OFFICIAL: dict[str, tuple[Official, ...]] = {
             sha256=(("0.28.10", "944a3c1f925f117727a1b7272a323c80965da642498397ec7e6ea9bef0f9e6c5"),),
         ),
     ),
+    "kube-router": (
+        Official(
+            "https://raw.githubusercontent.com/cloudnativelabs/kube-router/v{version}/daemonset/kubeadm-kuberouter.yaml",
+            command="kubeadm-kuberouter.yaml",
+            sha256=(("2.10.0", "847b9b7a47c31d8e10149f5b4d94c78ea214d1c1d70df1640744ae21b0b9121a"),),
+        ),
+    ),
+    # From the repository at the version's tag.
+    "antrea": (
+        Official(
+            "https://raw.githubusercontent.com/antrea-io/antrea/v{version}/build/yamls/antrea.yml",
+            command="antrea.yml",
+            sha256=(("2.6.3", "4389a15f125339185d74dc3cfb992217011364457142ab000527d84f87d01f01"),),
+        ),
+    ),
 }
 
 

@@ -50,9 +50,11 @@ class ReleaseSource(Source):
         release = self.context.release
         urls = sorted(official.of_all(release, self._specs()))
         parts = [BUNDLE_VERSION, self.name, release.kubernetes, release.components, self.context.architectures, urls, self._place()]
+        parts += self.variant()
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
     def check(self) -> None:
+        super().check()
         controller_architecture()
 
     def needed_bytes(self) -> int:
@@ -62,12 +64,18 @@ class ReleaseSource(Source):
         return [Step("kubeadm", self._ask_kubeadm), Step("files", self._fetch_files), Step("images", self._fetch_images)]
 
     def images(self) -> list[ImageSpec]:
-        manifests = [self._files[self._url(spec)].read_text(encoding="utf-8") for spec in self._specs() if spec.kind == "manifest"]
-        return contents.images(self.context.release, self.context.architectures, self._names, manifests)
+        return contents.images(self.context.release, self.context.architectures, self._names, [self.plugin_manifest()])
+
+    def released_manifest(self) -> str:
+        (spec,) = (spec for spec in self._specs() if spec.kind == "manifest")
+        return self._files[self._url(spec)].read_text(encoding="utf-8")
 
     def put_files(self, wanted: list[tuple[FileSpec, Path]]) -> None:
         archives: dict[str, dict[str, Path]] = {}
         for spec, target in wanted:
+            if spec.kind == "manifest":
+                target.write_text(self.plugin_manifest(), encoding="utf-8")
+                continue
             found = official.published(self.context.release, spec)
             if found.members:
                 archives.setdefault(found.url, {})[found.members[spec.name]] = target
@@ -110,7 +118,9 @@ class ReleaseSource(Source):
     # The work.
 
     def _specs(self) -> list[FileSpec]:
-        return contents.files(self.context.architectures)
+        """Return the files that are fetched."""
+        wanted = contents.files(self.context.architectures, self.context.plugin)
+        return [spec for spec in wanted if spec.kind != "manifest" or not self.context.provided.manifest]
 
     def _url(self, spec: FileSpec) -> str:
         return official.published(self.context.release, spec).url
@@ -133,7 +143,8 @@ class ReleaseSource(Source):
         return f"{len(wanted)} files"
 
     def _fetch_images(self) -> str:
-        specs = self.images()
+        has = self.context.provided.images()
+        specs = [spec for spec in self.images() if spec.name not in has]
         pulled = self._together(specs, lambda spec: self._registry.pull(spec.name, spec.architecture))
         self._pulled = {(spec.name, spec.architecture): image for spec, image in zip(specs, pulled)}
         return f"{len(specs)} images"

@@ -76,7 +76,7 @@ class Session:
         :raises FlotillaError: ``BUNDLE_DAMAGED`` with each bad file, ``BUNDLE_MISSING``, or what `manifest.check_wanted` raises.
         """
         found = manifest.require_all(self._request.directory)
-        manifest.check_wanted(self._request.directory, found, self._request.version, self._request.architectures)
+        self._check_wanted(found)
         return found
 
     def preflight(self) -> None:
@@ -99,6 +99,8 @@ class Session:
             found = None
         if found is None or found["source"] not in SOURCES or not set(request.architectures) <= set(found["architectures"]):
             return None
+        if manifest.network_plugin(found) != request.network_plugin:
+            return None
         request = replace(
             request, architectures=tuple(found["architectures"]), source=found["source"] if request.source == "auto" else request.source
         )
@@ -114,8 +116,12 @@ class Session:
                 "Leave bundle_rebuild out, or choose another bundle.source.",
             )
         found = manifest.require(self._request.directory)
-        manifest.check_wanted(self._request.directory, found, self._request.version, self._request.architectures)
+        self._check_wanted(found)
         return found
+
+    def _check_wanted(self, found: dict[str, Any]) -> None:
+        wanted = self._request
+        manifest.check_wanted(wanted.directory, found, wanted.version, wanted.architectures, wanted.network_plugin)
 
     def _decide(self) -> tuple[Request, list[str]]:
         """Return what is to be made: the source that `auto` means now, and the architectures that the bundle has already, too."""

@@ -13,9 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from .._errors import FlotillaError
+from .._kubernetes.network_plugins import table
+from .._kubernetes.network_plugins.model import NetworkPlugin, pinned
 from .catalogue import Release
 from .contents import FileSpec, ImageSpec
 from .progress import Report
+from .provided import Provided
 
 # Part of every key: raised when the same inputs give another bundle than before (other image contents, another layout ...).
 BUNDLE_VERSION = 2
@@ -64,6 +67,8 @@ class Context:
     report: Report
     mirror: Mirror | None = None
     credentials: Credentials = Credentials()
+    plugin: NetworkPlugin = table.PLUGINS[table.DEFAULT]
+    provided: Provided = Provided()
 
 
 @dataclass(frozen=True)
@@ -78,6 +83,7 @@ class Source(abc.ABC):
     """A way to get the files and images of a bundle."""
 
     name = ""
+    fetches = True  # images from registries
 
     def __init__(self, context: Context) -> None:
         self.context = context
@@ -86,9 +92,47 @@ class Source(abc.ABC):
     def key(self) -> str:
         """Return a text that changes when a bundle from this source has to be made again."""
 
-    @abc.abstractmethod
+    def variant(self) -> list[Any]:
+        """Return the part of the key that a network plugin other than the default one adds, and what the user provides."""
+        provided, name = self.context.provided, self.context.plugin.name
+        return [name, provided.digests()] if provided or name != table.DEFAULT else []
+
     def check(self) -> None:
         """Raise a FlotillaError for whatever can be known to be missing before the work starts."""
+        plugin, provided = self.context.plugin, self.context.provided
+        if plugin.provided and not provided.manifest:
+            raise FlotillaError(
+                "BUNDLE_PLUGIN_NOT_PROVIDED",
+                f"Nobody publishes manifest and image of the network plugin {plugin.name}; its maker gives them to its customers.",
+                "Name both files in bundle.network_plugin (manifest, image_archives).",
+            )
+        if not plugin.compiled and (plugin.provided or not self.fetches):
+            if not provided.manifest:
+                raise FlotillaError(
+                    "BUNDLE_PLUGIN_NOT_COMPILED",
+                    f"The network plugin {plugin.name} can not be compiled from Go modules by this release.",
+                    "Set bundle.source to release or mirror; or name its manifest and archives of its images in bundle.network_plugin.",
+                )
+            missing = provided.missing(self.plugin_manifest())
+            if missing:
+                raise FlotillaError(
+                    "BUNDLE_PLUGIN_IMAGE_MISSING",
+                    f"No archive of bundle.network_plugin has the image {' and '.join(missing)} of the network plugin {plugin.name}.",
+                    "Save it with 'docker save' or 'skopeo copy' and add the file to bundle.network_plugin.image_archives.",
+                    details={"images": missing},
+                )
+
+    def plugin_manifest(self) -> str:
+        """Return the manifest of the network plugin, with the names of images that the bundle has."""
+        plugin, provided = self.context.plugin, self.context.provided
+        text = provided.text() if provided.manifest else self.released_manifest()
+        if plugin.components:
+            text = pinned(plugin, text, self.context.release.components[plugin.components[0]])
+        return provided.named(text) if provided.archives else text
+
+    @abc.abstractmethod
+    def released_manifest(self) -> str:
+        """Return the manifest of the network plugin's release; after `steps` only."""
 
     @abc.abstractmethod
     def needed_bytes(self) -> int:

@@ -19,6 +19,7 @@ from typing import Any
 from .._errors import FlotillaError
 from .build import Request, build
 from .progress import Journal, Report
+from .provided import Provided
 from .source import Credentials, Mirror
 
 
@@ -53,7 +54,13 @@ def request_from(data: dict[str, Any]) -> Request:
     """Return the request that `request_as_json` gave."""
     paths = {name: Path(data[name]) for name in ("directory", "modules", "cache")}
     mirror = Mirror(**data["mirror"]) if data["mirror"] else None
-    more = {"architectures": tuple(data["architectures"]), "mirror": mirror, "credentials": Credentials(**data["credentials"])}
+    provided = Provided(data["provided"]["manifest"], tuple(data["provided"]["archives"]))
+    more = {
+        "architectures": tuple(data["architectures"]),
+        "mirror": mirror,
+        "credentials": Credentials(**data["credentials"]),
+        "provided": provided,
+    }
     return Request(**{**data, **paths, **more})
 
 

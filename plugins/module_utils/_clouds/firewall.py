@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from .._kubernetes.network_plugins import table
+from .._kubernetes.network_plugins.model import ANY, TCP, UDP
 from .._machines.model import CONTROL_PLANE, WORKER
 
 API_PORT = 6443
 ANYWHERE = "0.0.0.0/0"
-TCP, UDP, ANY = "tcp", "udp", "any"
 
 
 @dataclass(frozen=True)
@@ -42,10 +43,9 @@ def openings(network_plugin: str, hands_on: bool) -> list[Opening]:
     nodes = (CONTROL_PLANE, WORKER)
     found = []
     for role in nodes:
-        if network_plugin == "flannel":
-            found.append(Opening(role, "overlay", UDP, 8472, 8472, nodes, "pods reach each other through VXLAN of flannel"))
-        else:
-            found.append(Opening(role, "overlay", ANY, 0, 0, nodes, "the network plugin is yours and may use anything between nodes"))
+        found += [
+            Opening(role, part.name, part.protocol, part.first, part.last, nodes, part.reason) for part in table.traffic(network_plugin)
+        ]
         if hands_on:
             found.append(Opening(role, "bundle", TCP, 32768, 60999, nodes, "nodes hand files of the bundle on to each other"))
         found.append(Opening(role, "kubelet", TCP, 10250, 10250, (CONTROL_PLANE,), "API servers reach kubelets"))

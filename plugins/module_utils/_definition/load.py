@@ -310,6 +310,11 @@ def _files(definition: dict[str, Any]) -> Iterator[tuple[Any, str | int, tuple[s
     for index, mirror in enumerate(definition["site"]["registry_mirrors"]):
         if mirror is not None and "ca_file" in mirror:
             yield mirror, "ca_file", ("site", "registry_mirrors", index, "ca_file")
+    provided = definition["bundle"].get("network_plugin", {})
+    if "manifest" in provided:
+        yield provided, "manifest", ("bundle", "network_plugin", "manifest")
+    archives = provided.get("image_archives", [])
+    yield from ((archives, index, ("bundle", "network_plugin", "image_archives", index)) for index in range(len(archives)))
     if "ca_file" in definition["bundle"]["delivery"]:
         yield definition["bundle"]["delivery"], "ca_file", ("bundle", "delivery", "ca_file")
     if "recipient" in definition.get("backup_store", {}):

@@ -111,6 +111,34 @@ NSX = mapping(
             "description": "Whether a section of the distributed firewall is made: it lets in what Kubernetes needs and nothing else.",
             "default": True,
         },
+        "container_ip_blocks": {
+            "type": "array",
+            "items": {
+                "type": "string",
+                "pattern": pattern(f"{_PATH}|[A-Za-z0-9_.-]+"),
+                "x-allowed": "an id or a policy path such as /infra/ip-blocks/pods-a",
+            },
+            "uniqueItems": True,
+            "description": "With the network plugin `ncp`: IP blocks that networks of pods are taken from, which `network.pod_cidrs` has to "
+            "cover; none: NCP makes one of `network.pod_cidrs`.",
+            "default": [],
+        },
+        "ncp_options": {
+            "type": "object",
+            "description": "With the network plugin `ncp`: further options of its `ncp.ini`, section to option to value. They win.",
+            "x-entries": "sections of ncp.ini and their options",
+            "propertyNames": {"pattern": pattern("[a-z0-9_]{1,64}"), "x-allowed": "a section of ncp.ini such as nsx_v3"},
+            "additionalProperties": {
+                "type": "object",
+                "propertyNames": {"pattern": pattern("[a-z0-9_]{1,64}"), "x-allowed": "an option of ncp.ini such as subnet_prefix"},
+                "additionalProperties": {
+                    "type": ["string", "integer", "boolean"],
+                    "pattern": pattern("[^\\n]*"),
+                    "x-allowed": "a value of one line",
+                },
+            },
+            "default": {},
+        },
         "tags": {
             # https://techdocs.broadcom.com: a scope has at most 128 characters, a tag 256.
             "type": "object",

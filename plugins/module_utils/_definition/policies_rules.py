@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition.errors import nearest
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition.policies_schema import MODES
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._kubernetes import tables
+from ansible_collections.flotilla.kubernetes.plugins.module_utils._kubernetes.network_plugins import table
 
 if TYPE_CHECKING:
     from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition.rules import Report
@@ -19,8 +20,6 @@ Path = tuple["str | int", ...]
 
 # https://kubernetes.io/docs/reference/access-authn-authz/rbac/#user-facing-roles
 _BUILT_IN = ("cluster-admin", "admin", "edit", "view")
-# Exempt in any case, see the role kubernetes_control_plane.
-_EXEMPT = ("kube-system", "kube-flannel")
 # Who came without credentials.
 _NAMELESS = ("system:anonymous", "system:unauthenticated")
 _SUBJECTS = ("users", "groups", "service_accounts")
@@ -87,7 +86,8 @@ def _labels(path: Path, holder: dict[str, Any], report: Report) -> None:
 
 def _levels(path: Path, namespace: dict[str, Any], data: dict[str, Any], report: Report) -> None:
     levels = namespace.get("pod_security", {})
-    exempt = [*_EXEMPT, *data.get("security", {}).get("pod_security", {}).get("exempt_namespaces", [])]
+    plugin = data.get("network", {}).get("plugin") or table.DEFAULT
+    exempt = [*table.system_namespaces(plugin), *data.get("security", {}).get("pod_security", {}).get("exempt_namespaces", [])]
     if levels and namespace.get("name") in exempt:
         about = [("security", "pod_security", "exempt_namespaces")]
         report(path, f"has no effect: the namespace {namespace['name']} is exempt from pod security; remove it.", about=about)

@@ -110,7 +110,9 @@ repos:
 
 - Pool names are unique and not `control-plane`. Cluster names are unique in the fleet, and no two names give the same Ansible group.
 - Networks are written canonically and do not overlap. Each node takes a /24 of the pod network, which has between /8 and /24; the network
-  of Services has between /12 and /28. Two networks are dual stack, which `flannel` does not do in this release.
+  of Services has between /12 and /28. Two networks are dual stack, which no network plugin of the collection does in this release.
+- `network.plugin: ncp` is for clusters with the section `nsx`, whose `manager` is there and whose things are named by id or policy path. It
+  needs the files of `bundle.network_plugin`, as do `antrea` and `kube-router` with `bundle.source: modules`; flannel has none.
 - `local.network_cidr` has room for all machines from .10 up, and no two local clusters share addresses.
 - Labels of `kubernetes.io` and `k8s.io` are Kubernetes' own, but for `node.kubernetes.io` and `kubelet.kubernetes.io`. A node has one taint
   per key and effect.

@@ -21,12 +21,14 @@ from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition.er
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition.gcp_rules import gcp, subnet_room
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition.hosts import group_name
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition.made_rules import MADE, images, only_with_made_machines
+from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition.network_plugin_rules import network_plugin
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition.nsx_rules import nsx, segment_room
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition.policies_rules import policies
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition.schema import CLOUDS
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition.tree import Node
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition.vsphere_rules import vsphere
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._kubernetes import tables
+from ansible_collections.flotilla.kubernetes.plugins.module_utils._kubernetes.network_plugins.table import NONE, PLUGINS
 
 NODE_MASK = 24  # default of kube-controller-manager --node-cidr-mask-size-ipv4
 LOCAL_FIRST_HOST = 10  # first machine address in the network of the cloud `local`; gateway, services and balancer stand below it
@@ -361,12 +363,12 @@ def _families(networks: dict[tuple[str | int, ...], Any], data: dict[str, Any], 
         path: tuple[str | int, ...] = ("network", key)
         if len(found) == 2 and found[0] == found[1]:
             report(path, f"has two IPv{found[0]} networks; two networks mean dual stack: one IPv4 and one IPv6.")
-        elif len(found) == 2 and plugin == "flannel":
+        elif len(found) == 2 and plugin in PLUGINS:
             if key == "service_cidrs" and len(families["pod_cidrs"]) == 2:
                 continue  # said already
             report(
                 path,
-                "asks for dual stack, which the network plugin flannel does not do in this release; keep one network.",
+                f"asks for dual stack, which the network plugin {plugin} does not do in this release; keep one network.",
                 about=[("network", "plugin")],
             )
         elif cloud in ("local", *MADE) and 6 in found:
@@ -389,7 +391,7 @@ def manifests(data: dict[str, Any], report: Report) -> None:
         report(
             path, "is empty, but network.plugin is manifests; name the manifest files of the network plugin.", about=[("network", "plugin")]
         )
-    elif plugin in ("flannel", "none") and files:
+    elif plugin in (*PLUGINS, NONE) and files:
         report(path, f"needs plugin: manifests; the network plugin is {plugin}.", about=[("network", "plugin")])
 
 
@@ -562,6 +564,7 @@ RULES: tuple[Callable[[dict[str, Any], Report], None], ...] = (
     cidrs,
     allowed_networks,
     manifests,
+    network_plugin,
     node_labels,
     taints,
     extra_args,

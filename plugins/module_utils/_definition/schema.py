@@ -39,6 +39,7 @@ from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition.sc
     url,
 )
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition.vsphere_schema import VSPHERE
+from ansible_collections.flotilla.kubernetes.plugins.module_utils._kubernetes.network_plugins import table as network_plugins
 
 SCHEMA_VERSION = 1
 PLUGIN = "flotilla.kubernetes.cluster"
@@ -195,6 +196,9 @@ _ARGUMENTS = {
 def _cidrs(description: str, default: str) -> dict[str, Any]:
     return {"type": "array", "items": CIDR, "minItems": 1, "maxItems": 2, "description": description, "default": [default]}
 
+
+_PLUGINS = ", ".join(f"`{name}`" for name in network_plugins.PLUGINS)
+_ENFORCERS = ", ".join(f"`{name}`" for name, plugin in network_plugins.PLUGINS.items() if plugin.network_policy)
 
 _FILE_PATH = {
     "type": ["string", "null"],
@@ -474,10 +478,11 @@ _PROPERTIES: dict[str, Any] = {
             "service_cidrs": _cidrs("Addresses of Services.", "10.96.0.0/12"),
             "plugin": {
                 "type": "string",
-                "enum": ["flannel", "manifests", "none"],
-                "x-later": ["antrea", "calico", "canal", "cilium", "kube-router", "ncp", "ovn-kubernetes", "weave"],
-                "description": "Network plugin: `flannel`, your own `manifests`, or `none` (nodes stay NotReady until you install one).",
-                "default": "flannel",
+                "enum": list(network_plugins.CHOICES),
+                "x-later": ["calico", "canal", "cilium", "ovn-kubernetes", "weave"],
+                "description": f"Network plugin: {_PLUGINS}, your own `manifests`, or `none` (nodes stay NotReady until you install one). "
+                f"{_ENFORCERS} enforce NetworkPolicy; `ncp` is for clusters with the section `nsx`.",
+                "default": network_plugins.DEFAULT,
             },
             "manifests": {
                 "type": "array",
@@ -726,6 +731,19 @@ _PROPERTIES: dict[str, Any] = {
                 },
                 "Your own servers with files and images. Credentials are in the role variable `bundle_credentials`, never here.",
                 required=("url", "registry"),
+            ),
+            "network_plugin": mapping(
+                {
+                    "manifest": {**_FILE_NAME, "description": "Its manifest; left out: that of its release."},
+                    "image_archives": {
+                        "type": "array",
+                        "items": _FILE_NAME,
+                        "minItems": 1,
+                        "description": "Archives of its images, as `docker save` or `skopeo copy ... docker-archive:` writes them.",
+                    },
+                },
+                "Files of the network plugin that you give the bundle, relative to the file that names them: needed for `ncp`, and for "
+                "`antrea` and `kube-router` where the bundle is made from `modules`.",
             ),
             "architectures": {
                 "type": "array",

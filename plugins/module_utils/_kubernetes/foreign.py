@@ -28,6 +28,7 @@ NETWORK_PLUGINS = {
     "antrea-agent": "antrea",
     "weave-net": "weave",
     "kube-router": "kube-router",
+    "nsx-node-agent": "ncp",
     "kube-ovn-cni": "kube-ovn",
     "kindnet": "kindnet",
     "ovnkube-node": "ovn-kubernetes",
@@ -90,7 +91,7 @@ def describe(client: Client, manifests: Path = MANIFESTS) -> dict[str, Any]:
         "flags": {component: flags(component, manifests) for component in COMPONENTS},
         "nodes": [_node(node) for node in client.items("/api/v1/nodes")],
         "api_server_versions": versions,
-        "network_plugins": sorted(_network_plugins(client)),
+        "network_plugins": sorted(network_plugins(client)),
     }
 
 
@@ -112,7 +113,7 @@ def _node(node: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _network_plugins(client: Client) -> set[str]:
+def network_plugins(client: Client) -> set[str]:
     """Return the names of the network plugins whose DaemonSets there are."""
     found = set()
     for daemon_set in client.items("/apis/apps/v1/daemonsets"):

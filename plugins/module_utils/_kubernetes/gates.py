@@ -22,6 +22,7 @@ from .._errors import Finding, FlotillaError
 from .._moments import parse
 from .client import API_PORT, CA_FILE, ApiError, Client
 from .etcd import CLIENT_PORT, Member, client_context, members_of
+from .network_plugins.table import NAMESPACES
 
 KUBELET_PORT = 10250
 # Label that kubeadm gives to the static pods of a control plane.
@@ -33,7 +34,7 @@ CONTROL_PLANE_COMPONENTS = ("etcd", "kube-apiserver", "kube-controller-manager",
 # Time does not mend this one, so nobody waits for it.
 WITHOUT_MACHINE = "NODE_WITHOUT_MACHINE"
 # Where the pods and DaemonSets of the cluster itself are; the others are their owners' business.
-SYSTEM_NAMESPACES = ("kube-system", "kube-flannel")
+SYSTEM_NAMESPACES = tuple(dict.fromkeys(("kube-system", *NAMESPACES)))
 
 
 @dataclass(frozen=True)

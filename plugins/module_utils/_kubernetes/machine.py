@@ -17,13 +17,21 @@ from .._errors import FlotillaError
 from .._haproxy import HEAD
 from .._node import interfaces
 from .membership import KUBELET_KUBECONFIG, STATE_DIR, membership
+from .network_plugins.table import PLUGINS
 
 # In the order in which they say more: on a control plane the kubelet talks to its own API server, people do not.
 KUBECONFIGS = (Path("/etc/kubernetes/admin.conf"), KUBELET_KUBECONFIG)
 # Left by kubeadm reset: https://kubernetes.io/docs/reference/setup-tools/kubeadm/kubeadm-reset/
-FOLDERS = ("/etc/kubernetes", "/var/lib/kubelet", "/var/lib/cni", "/run/flannel", "/etc/cni/net.d", "/usr/local/lib/flotilla")
+FOLDERS = (
+    "/etc/kubernetes",
+    "/var/lib/kubelet",
+    "/var/lib/cni",
+    *(folder for plugin in PLUGINS.values() for folder in plugin.folders),
+    "/etc/cni/net.d",
+    "/usr/local/lib/flotilla",
+)
 EMPTIED = ("/var/lib/etcd",)
-LINKS = ("cni0", "flannel.1")
+LINKS = tuple(link for plugin in PLUGINS.values() for link in plugin.links)
 OWN_SERVICES = {
     "keepalived": "/etc/keepalived/keepalived.conf",
     "haproxy": "/etc/haproxy/haproxy.cfg",

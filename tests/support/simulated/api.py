@@ -28,6 +28,7 @@ EMPTY = (
     "/api/v1/configmaps",
     "/api/v1/namespaces/kube-system/secrets",
     "/apis/apps/v1/statefulsets",
+    "/apis/networking.k8s.io/v1/networkpolicies",
     "/apis/apiregistration.k8s.io/v1/apiservices",
     "/apis/apiextensions.k8s.io/v1/customresourcedefinitions",
     "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations",

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..._errors import FlotillaError
+from ..._kubernetes.network_plugins import table
 from ..._machines.model import CONTROL_PLANE, WORKER
 from .. import ownership
 from ..firewall import ANY, API_PORT, openings
@@ -156,7 +157,7 @@ def place(definition: dict[str, Any], subscription: str) -> Place:
         endpoint_port=int(endpoint.get("port") or API_PORT),
         allowed_cidrs=tuple(endpoint.get("allowed_cidrs") or ()),
         ssh_cidrs=tuple(access.get("allowed_cidrs") or ()),
-        network_plugin=str((definition.get("network") or {}).get("plugin") or "flannel"),
+        network_plugin=str((definition.get("network") or {}).get("plugin") or table.DEFAULT),
         hands_on=(((definition.get("bundle") or {}).get("delivery") or {}).get("method")) == "seed",
         tags={str(key): str(value) for key, value in (azure.get("tags") or {}).items()},
     )

@@ -13,8 +13,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..._errors import FlotillaError
+from ..._kubernetes.network_plugins import table
 from ..._machines.model import CONTROL_PLANE, WORKER
 from .. import ownership
+from ..firewall import ANY, openings
 
 TAG_CLUSTER = "flotilla-cluster"
 TAG_ROLE = "flotilla-role"
@@ -132,7 +134,7 @@ def place(definition: dict[str, Any]) -> Place:
         endpoint_port=int(endpoint.get("port") or API_PORT),
         allowed_cidrs=tuple(endpoint.get("allowed_cidrs") or ()),
         ssh_cidrs=tuple(access.get("allowed_cidrs") or ()),
-        network_plugin=str(network.get("plugin") or "flannel"),
+        network_plugin=str(network.get("plugin") or table.DEFAULT),
         hands_on=(((definition.get("bundle") or {}).get("delivery") or {}).get("method")) == "seed",
         labels={str(key): str(value) for key, value in (gcp.get("labels") or {}).items()},
     )
@@ -237,12 +239,7 @@ def rules(where: Place, subnet_cidrs: list[str], nat_addresses: list[str]) -> di
     :param nat_addresses: the public addresses from which the machines reach a public endpoint.
     """
     nodes, api = (CONTROL_PLANE, WORKER), {"tcp": (str(API_PORT),)}
-    between: dict[str, tuple[str, ...]] = {"udp": ("8472",)} if where.network_plugin == "flannel" else {"all": ()}
-    why = "Pods reach each other through VXLAN of flannel"
-    if where.network_plugin != "flannel":
-        why = "The network plugin is yours and may use anything between nodes"
-    elif where.hands_on:
-        between["tcp"], why = ("32768-60999",), f"{why}, and nodes hand files of the bundle on to each other"
+    between, why = _between(where)
     clients = [*subnet_cidrs, *where.allowed_cidrs, *(f"{address}/32" for address in nat_addresses if where.public_endpoint)]
     if where.public_endpoint and where.public_machines and ANYWHERE not in clients:
         raise FlotillaError(
@@ -260,6 +257,22 @@ def rules(where: Place, subnet_cidrs: list[str], nat_addresses: list[str]) -> di
         "ssh": Rule(tuple(dict.fromkeys((*subnet_cidrs, *where.ssh_cidrs))), nodes, {"tcp": ("22",)}, "Ansible comes by SSH"),
     }
     return {f"{where.cluster}-{name}": rule for name, rule in sorted(found.items())}
+
+
+def _between(where: Place) -> tuple[dict[str, tuple[str, ...]], str]:
+    """Return what nodes of both roles let in from each other, ports by protocol, and why."""
+    everyone = {CONTROL_PLANE, WORKER}
+    parts = [part for part in openings(where.network_plugin, where.hands_on) if part.role == WORKER and set(part.sources) == everyone]
+    parts = [part for part in parts if part.protocol == ANY] or parts
+    why = ", and ".join(part.reason for part in parts)
+    why = f"{why[0].upper()}{why[1:]}"
+    if parts[0].protocol == ANY:
+        return {"all": ()}, why
+    ports: dict[str, tuple[str, ...]] = {}
+    for part in parts:
+        text = f"{part.first}" if part.first == part.last else f"{part.first}-{part.last}"
+        ports[part.protocol] = (*ports.get(part.protocol, ()), text)
+    return ports, why
 
 
 def write_rule(where: Place, rule: Rule) -> dict[str, Any]:

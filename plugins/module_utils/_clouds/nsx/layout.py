@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..._errors import FlotillaError
+from ..._kubernetes.network_plugins import table
+from ..._kubernetes.network_plugins.ncp import NCP
 from ..._machines.model import CONTROL_PLANE, WORKER
 from .. import firewall, ownership
 from ..firewall import ANY, API_PORT, UDP, Opening
@@ -38,6 +40,7 @@ class Place:
     :param tier1: a Tier-1 of the user's; empty where one is made.
     :param ip_block: whence segments take their networks; empty where ``cidrs`` says them.
     :param sizes: role -> how many addresses its segment takes from the block.
+    :param routed_pod_cidrs: addresses of pods, where those are addresses in NSX and not behind the machines' own.
     :param tags: the user's own.
     """
 
@@ -65,6 +68,7 @@ class Place:
     ssh_cidrs: tuple[str, ...]
     firewall: bool
     network_plugin: str
+    routed_pod_cidrs: tuple[str, ...]
     hands_on: bool
     tags: dict[str, str] = field(default_factory=dict)
 
@@ -186,7 +190,8 @@ def place(definition: dict[str, Any]) -> Place:
         allowed_cidrs=tuple(endpoint.get("allowed_cidrs") or ()),
         ssh_cidrs=tuple((definition.get("access") or {}).get("allowed_cidrs") or ()),
         firewall=bool(nsx.get("firewall", True)),
-        network_plugin=str(network.get("plugin") or "flannel"),
+        network_plugin=str(network.get("plugin") or table.DEFAULT),
+        routed_pod_cidrs=tuple(network.get("pod_cidrs") or ()) if network.get("plugin") == NCP.name else (),
         hands_on=((definition.get("bundle") or {}).get("delivery") or {}).get("method") == "seed",
         tags={str(key): str(value) for key, value in (nsx.get("tags") or {}).items()},
     )
@@ -315,6 +320,8 @@ def rules(where: Place, transit: tuple[str, ...]) -> dict[str, Rule]:
         found["load-balancer"] = Rule(transit, (CONTROL_PLANE,), "tcp", api, "The load balancer's checks and what it passes on")
     elif where.allowed_cidrs:
         found["api-clients"] = Rule(where.allowed_cidrs, (CONTROL_PLANE,), "tcp", api, "Clients of the API")
+    if where.routed_pod_cidrs:
+        found["pods"] = Rule(where.routed_pod_cidrs, (CONTROL_PLANE,), "tcp", api, "Pods reach the API servers under addresses of their own")
     found["ssh"] = Rule((*groups, *where.ssh_cidrs), ROLES, "tcp", "22", "Ansible comes by SSH")
     if where.dhcp:
         found["dhcp"] = Rule((), ROLES, "udp", "68", "Answers of the DHCP server", source_ports="67")

@@ -23,7 +23,7 @@ def plan(steps=(), cluster_vars=None, machines=None):
 def test_nothing_to_do_is_said():
     unchanged = {"containerd_files": {"changed": False}, "kubernetes_control_plane_info": {"changed": False, "differs": []}}
     made = plan([step("keep", "m1", reason="it is as wanted")], {"__infrastructure_network": {"changed": False}}, {"m1": unchanged})
-    assert made == {"plan_id": "0a1b", "cluster": "demo", "steps": []}
+    assert made == {"plan_id": "0a1b", "cluster": "demo", "steps": [], "notices": []}
     assert "would change nothing" in shown(made)[1]
 
 
@@ -99,6 +99,14 @@ def test_policies_that_would_refuse_pods_stop_it_and_say_how_to_agree():
     ]
     assert made["steps"][0]["reason"] == "namespace/shop" and "web-1: privileged" in made["steps"][1]["reason"]
     assert any("cluster_apply -e flotilla_policies_consent=shop" in line for line in shown(made))
+
+
+def test_what_people_have_to_know_is_told_once_and_changes_nothing():
+    running = {"network_plugin_running": {"changed": False, "notice": "2 NetworkPolicies of the cluster have no effect."}}
+    made = plan((), {}, {"m1": running, "m2": running, "m3": {"network_plugin_running": {"skipped": True}}})
+    assert made["steps"] == [] and made["notices"] == ["2 NetworkPolicies of the cluster have no effect."]
+    for lines in (shown(made), shown({**made, "steps": plan([step("create")])["steps"]})):
+        assert lines.count("2 NetworkPolicies of the cluster have no effect.") == 1
 
 
 def test_what_the_plan_reads_is_what_the_roles_register():

@@ -8,24 +8,32 @@ The stand-in answers the four Go commands that are used, writes what it is asked
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
 import signal
 import sys
+import tarfile
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._bundle import build, catalogue, images, manifest, modules
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._bundle.components import COMPONENTS
+from ansible_collections.flotilla.kubernetes.plugins.module_utils._bundle.contents import ImageSpec
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._bundle.gomodule import strip_source
+from ansible_collections.flotilla.kubernetes.plugins.module_utils._bundle.image_archive import Entry, Image, write
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._bundle.progress import Report
+from ansible_collections.flotilla.kubernetes.plugins.module_utils._bundle.provided import Provided, full_name
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._bundle.session import Session, Start
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._errors import FlotillaError
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._files import sha256_of
 
+# Components of the default bundle.
+COMPILED = len(catalogue.RELEASES[0].components) + 1
 COLLECTIONS = next(path.parent for path in Path(build.__file__).absolute().parents if path.name == "ansible_collections")
 
 FAKE_GO = """#!{python}
@@ -99,8 +107,8 @@ class Bench:
         names += [f"coredns/coredns:v{known.components['coredns']}", "pause:3.10", f"etcd:{known.components['etcd']}-0"]
         (self.go / "kubeadm-list").write_text("".join(f"registry.k8s.io/{name}\n" for name in names), encoding="utf-8")
 
-    def session(self, version: str = "1.36.3", directory: str | None = None, rebuild: bool = False) -> Session:
-        request = build.Request.of(version, "modules", directory, str(self.modules), rebuild)
+    def session(self, version: str = "1.36.3", directory: str | None = None, rebuild: bool = False, **more: Any) -> Session:
+        request = build.Request.of(version, "modules", directory, str(self.modules), rebuild, **more)
         return Session(request, Start(str(self.path / "worker"), str(COLLECTIONS)))
 
     def builds(self) -> list[tuple[str, str]]:
@@ -156,12 +164,12 @@ def test_a_bundle_is_made_once_and_then_found(bench):
     assert "registry.k8s.io/etcd:3.6.8-0" in names and "ghcr.io/flannel-io/flannel:v0.28.10" in names
     assert made["pause_image"] == "registry.k8s.io/pause:3.10"
     assert sorted(bench.builds()) == sorted({**catalogue.release("1.36.3").components, "kubernetes": "1.36.3"}.items())
-    last = len(COMPONENTS) + 1
+    last = COMPILED + 1
     assert lines[1].startswith(f"bundle 1.36.3: 1/{last} containerd: ")
     assert lines[-1].startswith(f"bundle 1.36.3: {last}/{last} bundle: ready in ")
     assert bench.leftovers() == []
     assert bench.session().present() == made
-    assert len(bench.builds()) == len(COMPONENTS), "nothing is compiled twice"
+    assert len(bench.builds()) == COMPILED, "nothing is compiled twice"
 
 
 def test_binaries_are_stamped_stripped_and_pinned(bench):
@@ -199,7 +207,7 @@ def test_a_killed_build_leaves_no_half_bundle_and_is_resumed(bench):
     finish(bench.session())
     assert manifest.verify(bench.cache / "bundles/1.36.3") == []
     assert bench.builds().count(("kubernetes", "1.36.3")) == 2
-    assert len(bench.builds()) == len(COMPONENTS) + 1, "what was compiled before the kill is used"
+    assert len(bench.builds()) == COMPILED + 1, "what was compiled before the kill is used"
     assert bench.leftovers() == []
 
 
@@ -226,7 +234,7 @@ def test_two_runs_at_once_share_one_worker(bench):
     for thread in threads:
         thread.join()
     assert len(answers) == 4 and all(answer == answers[0] for answer in answers)
-    assert len(bench.builds()) == len(COMPONENTS)
+    assert len(bench.builds()) == COMPILED
 
 
 def test_two_directories_at_once_compile_each_component_once(bench):
@@ -246,7 +254,7 @@ def test_another_minor_shares_what_is_the_same(bench):
     finish(bench.session())
     bench.release("1.35.4")
     finish(bench.session("1.35.4"))
-    again = [name for name, _version in bench.builds()[len(COMPONENTS) :]]
+    again = [name for name, _version in bench.builds()[COMPILED :]]
     assert sorted(again) == ["coredns", "etcd", "kubernetes"]
 
 
@@ -255,7 +263,7 @@ def test_changed_pins_compile_that_component_again(bench):
     (bench.modules / "runc/1.3.6/go.sum").write_text("other sums\n", encoding="utf-8")
     assert bench.session().present() is None, "the bundle is not the one that would be made now"
     finish(bench.session())
-    assert bench.builds()[len(COMPONENTS) :] == [("runc", "1.3.6")]
+    assert bench.builds()[COMPILED :] == [("runc", "1.3.6")]
     assert bench.session().present()
 
 
@@ -283,7 +291,7 @@ def test_a_compiler_error_is_shown_with_its_log(bench):
     assert result["code"] == "BUNDLE_COMPILE_FAILED"
     assert result["msg"].startswith("runc 1.3.6 did not compile (exit status 1).") and result["msg"].endswith(f"{result['log']}.")
     assert "./main.go:3:1: syntax error: unexpected }" in result["cause"]
-    assert any(f"2/{len(COMPONENTS) + 1} runc: fetching" in line for line in lines + result["progress"])
+    assert any(f"2/{COMPILED + 1} runc: fetching" in line for line in lines + result["progress"])
     assert not (bench.cache / "bundles/1.36.3").exists() and bench.leftovers() == []
 
 
@@ -327,6 +335,148 @@ def test_missing_packages_are_named(monkeypatch, tmp_path):
     with pytest.raises(FlotillaError) as caught:
         source.check()
     assert caught.value.as_result()["packages"] == ["gcc", "libc6-dev", "libseccomp-dev", "nftables", "pkgconf"]
+
+
+def kube_router(folder: Path) -> dict[str, Any]:
+    """Return what asks for a bundle with kube-router, whose files the user gives."""
+    text = "  - image: docker.io/cloudnativelabs/kube-router\n    image: docker.io/cloudnativelabs/kube-router\n"
+    (folder / "kube-router.yaml").write_text(text, encoding="utf-8")
+    write(Image("cloudnativelabs/kube-router:v2.10.0", ()), folder / "kube-router.tar")
+    provided = Provided(str(folder / "kube-router.yaml"), (str(folder / "kube-router.tar"),))
+    return {"network_plugin": "kube-router", "provided": provided}
+
+
+def test_another_network_plugin_has_a_bundle_of_its_own_and_leaves_the_default_one_alone(bench):
+    default = finish(bench.session())
+    other = kube_router(bench.path)
+    made = finish(bench.session(**other))
+    place = bench.cache / "bundles/1.36.3-kube-router"
+    assert made["network_plugin"] == "kube-router" and manifest.verify(place) == []
+    names = {image["name"] for image in made["images"]}
+    assert "docker.io/cloudnativelabs/kube-router:v2.10.0" in names and not any("flannel" in name for name in names)
+    (text,) = (place / "manifests").glob("*")
+    assert text.name == "kubeadm-kuberouter.yaml" and text.read_text(encoding="utf-8").count("kube-router:v2.10.0\n") == 2
+    assert len(bench.builds()) == COMPILED, "what both need is compiled once"
+    assert bench.session().present() == default and bench.session(**other).present() == made
+
+
+def test_a_bundle_of_before_is_one_for_the_default_network_plugin(bench):
+    made = finish(bench.session())
+    place = bench.cache / "bundles/1.36.3/manifest.json"
+    place.write_text(json.dumps({key: value for key, value in made.items() if key != "network_plugin"}), encoding="utf-8")
+    assert bench.session().present()["key"] == made["key"]
+
+
+def test_a_bundle_for_another_network_plugin_is_not_replaced(bench):
+    place = str(bench.path / "mine")
+    finish(bench.session(directory=place))
+    other = bench.session(directory=place, **kube_router(bench.path))
+    assert other.present() is None
+    with pytest.raises(FlotillaError) as caught:
+        other.advance(None, 0.1)
+    assert caught.value.code == "BUNDLE_NETWORK_PLUGIN_OTHER"
+    assert "for clusters with the network plugin flannel, wanted is one for kube-router" in caught.value.message
+    assert bench.session(directory=place).present()
+
+
+def archives(folder: Path, *names: str, architecture: str = "amd64") -> tuple[str, ...]:
+    for number, name in enumerate(names):
+        write(Image(name, (), architecture), folder / f"{number}.tar")
+    return tuple(str(folder / f"{number}.tar") for number in range(len(names)))
+
+
+def test_manifest_and_image_that_nobody_publishes_come_from_the_user(bench):
+    given = bench.path / "ncp-ubuntu-policy.yaml"
+    given.write_text("  - image: nsx-ncp\n    image: nsx-ncp\n", encoding="utf-8")
+    provided = Provided(str(given), archives(bench.path, "registry.local/4.2.1/nsx-ncp-ubuntu:latest"))
+    made = finish(bench.session(network_plugin="ncp", provided=provided))
+    place = bench.cache / "bundles/1.36.3-ncp"
+    name = "registry.local/4.2.1/nsx-ncp-ubuntu:latest"
+    assert (place / "manifests/ncp.yaml").read_text(encoding="utf-8") == f"  - image: {name}\n    image: {name}\n"
+    (image,) = (image for image in made["images"] if image["name"] == name)
+    assert image["roles"] == ["control_plane", "worker"] and image["config_digest"].startswith("sha256:")
+    with tarfile.open(place / image["path"]) as archive:
+        (entry,) = json.load(archive.extractfile("manifest.json"))
+        assert entry["RepoTags"] == [name] and {entry["Config"], *entry["Layers"]} <= set(archive.getnames())
+    # Another file makes another bundle.
+    given.write_text("  - image: nsx-ncp\n", encoding="utf-8")
+    assert bench.session(network_plugin="ncp", provided=provided).present() is None
+
+
+@pytest.mark.parametrize(
+    ("plugin", "names", "code", "message"),
+    [
+        ("ncp", None, "BUNDLE_PLUGIN_NOT_PROVIDED", "Nobody publishes manifest and image of the network plugin ncp"),
+        ("antrea", None, "BUNDLE_PLUGIN_NOT_COMPILED", "The network plugin antrea can not be compiled from Go modules"),
+        (
+            "antrea",
+            ["antrea/antrea-agent-ubuntu:v2.6.3"],
+            "BUNDLE_PLUGIN_IMAGE_MISSING",
+            "has the image docker.io/antrea/antrea-controller-ubuntu:v2.6.3 of the network plugin antrea",
+        ),
+    ],
+)
+def test_what_can_not_be_made_is_said_before_anything_is_compiled(tmp_path, plugin, names, code, message):
+    text = "  image: antrea/antrea-agent-ubuntu:latest\n  image: antrea/antrea-controller-ubuntu:latest\n"
+    (tmp_path / "plugin.yml").write_text(text, encoding="utf-8")
+    provided = Provided(str(tmp_path / "plugin.yml"), archives(tmp_path, *names)) if names else Provided()
+    request = build.Request.of("1.36.3", "modules", None, str(tmp_path), network_plugin=plugin, provided=provided)
+    with pytest.raises(FlotillaError) as caught:
+        request.open(tmp_path / "log", Report(lambda event: None, "")).check()
+    assert caught.value.code == code and message in caught.value.message
+    assert "bundle.network_plugin" in caught.value.remedy
+
+
+def test_files_of_the_user_that_can_not_be_used_are_named(tmp_path):
+    with pytest.raises(FlotillaError, match="manifest.yml of bundle.network_plugin is not on this machine") as caught:
+        Provided(str(tmp_path / "manifest.yml")).text()
+    assert caught.value.code == "BUNDLE_PROVIDED_MISSING"
+    (tmp_path / "image.tar").write_bytes(b"no archive")
+    with pytest.raises(FlotillaError, match="image.tar of bundle.network_plugin can not be used") as caught:
+        Provided(archives=(str(tmp_path / "image.tar"),)).images()
+    assert caught.value.code == "BUNDLE_ARCHIVE_WRONG" and "docker save" in caught.value.remedy
+    provided = Provided(archives=archives(tmp_path, "example.com/x:1", architecture="arm64"))
+    with pytest.raises(FlotillaError, match="is for arm64, wanted is amd64") as caught:
+        provided.put(ImageSpec("example.com/x:1", "amd64"), tmp_path / "out.tar")
+    assert caught.value.code == "BUNDLE_ARCHITECTURE_MISSING"
+
+
+@pytest.mark.parametrize(
+    ("name", "full"),
+    [
+        ("busybox", "docker.io/library/busybox:latest"),
+        ("antrea/antrea-agent-ubuntu:v2", "docker.io/antrea/antrea-agent-ubuntu:v2"),
+        ("registry.local/4.2/nsx-ncp-ubuntu", "registry.local/4.2/nsx-ncp-ubuntu:latest"),
+        ("localhost/x:1", "localhost/x:1"),
+        ("host:5000/x", "host:5000/x:latest"),
+    ],
+)
+def test_names_of_images_are_completed_as_containerd_does(name, full):
+    assert full_name(name) == full
+
+
+def test_an_archive_of_several_images_gives_each_its_own(tmp_path):
+    parts = [tmp_path / "a.tar", tmp_path / "b.tar"]
+    for number, part in enumerate(parts):
+        write(Image(f"example.com/i{number}:1", (Entry(f"f{number}", data=bytes([number])),)), part)
+    both, entries = tmp_path / "both.tar", []
+    with tarfile.open(both, "w") as archive:
+        for part in parts:
+            with tarfile.open(part) as source:
+                entries += json.load(source.extractfile("manifest.json"))
+                for member in source:
+                    if member.name != "manifest.json":
+                        archive.addfile(member, source.extractfile(member))
+        text = json.dumps(entries).encode()
+        header = tarfile.TarInfo("manifest.json")
+        header.size = len(text)
+        archive.addfile(header, io.BytesIO(text))
+    provided = Provided(archives=(str(both),))
+    assert sorted(provided.images()) == ["example.com/i0:1", "example.com/i1:1"]
+    provided.put(ImageSpec("example.com/i1:1", "amd64"), tmp_path / "one.tar")
+    with tarfile.open(tmp_path / "one.tar") as archive:
+        (entry,) = json.load(archive.extractfile("manifest.json"))
+        assert entry == entries[1] and sorted(archive.getnames()) == sorted(["manifest.json", entry["Config"], *entry["Layers"]])
 
 
 def test_a_package_that_is_left_out_takes_its_requirements_along(tmp_path):

@@ -13,6 +13,7 @@ import yaml
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._bundle import catalogue, contents, official
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._bundle.components import COMPONENTS
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._errors import FlotillaError
+from ansible_collections.flotilla.kubernetes.plugins.module_utils._kubernetes.network_plugins.table import PLUGINS
 
 MODULES = Path(catalogue.__file__).parents[3] / "roles/bundle/files/modules"
 
@@ -115,14 +116,16 @@ def test_bundles_hold_what_the_roles_install(release, architecture):
         wanted |= set(_variables("kubernetes_binaries")[name])
     assert len(wanted) >= 10
     assert {("bin", name) for name in wanted} <= has
-    manifests = {name for path in ROLES.glob("*/vars/*.yml") for name in re.findall(r"'/manifests/([\w.-]+)'", path.read_text())}
-    assert manifests == {"kube-flannel.yml"}
-    assert {("manifest", name) for name in manifests} <= has
     # For every command of it there is an official file, with a checksum that is published or pinned.
-    for spec in contents.files([architecture]):
-        found = official.published(release, spec)
-        assert found.checksums_url or found.sha256, spec
-        assert "{" not in found.url + found.checksums_url + "".join(found.members.values())
+    for plugin in PLUGINS.values():
+        specs = contents.files([architecture], plugin)
+        assert [spec.name for spec in specs if spec.kind == "manifest"] == [plugin.manifest]
+        for spec in specs:
+            if spec.kind == "manifest" and plugin.provided:
+                continue
+            found = official.published(catalogue.with_network_plugin(release, plugin.name), spec)
+            assert found.checksums_url or found.sha256, spec
+            assert "{" not in found.url + found.checksums_url + "".join(found.members.values())
 
 
 @pytest.mark.parametrize("release", catalogue.RELEASES, ids=lambda release: release.kubernetes)
@@ -139,6 +142,16 @@ def test_bundles_hold_the_images_that_roles_name(release):
     assert {name for name in used if "." in name.partition("/")[0]} <= has | {"registry.k8s.io", "ghcr.io"}, used - has
 
 
-def test_the_pinned_manifest_is_of_the_version_of_the_catalogue():
-    (manifest,) = official.OFFICIAL["flannel"]
-    assert {version for version, _sha256 in manifest.sha256} == {release.components["flannel"] for release in catalogue.RELEASES}
+@pytest.mark.parametrize("plugin", [plugin for plugin in PLUGINS.values() if not plugin.provided], ids=lambda plugin: plugin.name)
+def test_the_pinned_manifest_is_of_the_version_of_the_catalogue(plugin):
+    component = plugin.components[0]
+    (manifest,) = official.OFFICIAL[component]
+    releases = [catalogue.with_network_plugin(release, plugin.name) for release in catalogue.RELEASES]
+    assert {version for version, _sha256 in manifest.sha256} == {release.components[component] for release in releases}
+
+
+def test_a_bundle_has_the_components_of_its_network_plugin():
+    default = catalogue.release("1.36.3")
+    assert catalogue.with_network_plugin(default, "flannel") is default
+    other = catalogue.with_network_plugin(default, "kube-router").components
+    assert set(default.components) - set(other) == {"flannel", "cni-flannel"} and set(other) - set(default.components) == {"kube-router"}

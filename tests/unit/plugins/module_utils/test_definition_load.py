@@ -224,12 +224,40 @@ def test_two_definitions_share_no_default():
         (
             "plugin: flannel\n",
             "plugin: cilium\n",
-            "demo.yml:12: network.plugin: is cilium, which is not in this release yet; allowed: flannel, manifests or none.",
+            "demo.yml:12: network.plugin: is cilium, which is not in this release yet; allowed: flannel, kube-router, antrea, ncp, manifests or none.",
         ),
         (
             "plugin: flannel\n",
             "plugin: flanel\n",
-            'demo.yml:12: network.plugin: is flanel; allowed: flannel, manifests or none. Did you mean "flannel"?',
+            'demo.yml:12: network.plugin: is flanel; allowed: flannel, kube-router, antrea, ncp, manifests or none. Did you mean "flannel"?',
+        ),
+        (
+            "plugin: flannel\n",
+            "plugin: ncp\n",
+            "demo.yml:12: network.plugin: is ncp, which is for clusters with a network in NSX; name a network profile with the section nsx, "
+            "or take flannel.",
+        ),
+        (
+            "plugin: flannel\n",
+            "plugin: flannel\nbundle: {network_plugin: {manifest: /etc/passwd}}\n",
+            "demo.yml:13: bundle.network_plugin: is for network plugins whose files you give; flannel needs none. Remove it.",
+        ),
+        (
+            "plugin: flannel\n",
+            "plugin: antrea\nbundle:\n  source: modules\n  network_plugin: {manifest: /etc/passwd}\n",
+            "demo.yml:15: bundle.network_plugin.image_archives: is missing: the images of the network plugin antrea, as bundle.source: modules "
+            "can not compile them.",
+        ),
+        (
+            "plugin: flannel\n",
+            "plugin: antrea\nbundle: {source: directory, directory: /b, network_plugin: {manifest: /etc/passwd}}\n",
+            "demo.yml:13: bundle.network_plugin: is there, and bundle.source: directory takes a bundle that was made before; remove one.",
+        ),
+        (
+            "plugin: flannel\n",
+            "plugin: antrea\n  pod_cidrs: [10.244.0.0/16, 'fd00:1::/56']\n  service_cidrs: [10.96.0.0/12, 'fd00:2::/112']\n",
+            "demo.yml:13: network.pod_cidrs: asks for dual stack, which the network plugin antrea does not do in this release; "
+            "keep one network.",
         ),
         (
             "plugin: flannel\n",
@@ -533,9 +561,9 @@ def test_an_error_carries_its_parts_as_data():
             "file": "/foundation/clusters/demo.yml",
             "line": 12,
             "path": "network.plugin",
-            "message": 'is flanel; allowed: flannel, manifests or none. Did you mean "flannel"?',
+            "message": 'is flanel; allowed: flannel, kube-router, antrea, ncp, manifests or none. Did you mean "flannel"?',
             "value": "flanel",
-            "allowed": "flannel, manifests or none",
+            "allowed": "flannel, kube-router, antrea, ncp, manifests or none",
             "suggestion": "flannel",
         }
     ]

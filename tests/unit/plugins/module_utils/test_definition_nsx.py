@@ -6,10 +6,11 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 from pathlib import Path
 
 import pytest
-from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition import defaults, load, nsx_rules, schema
+from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition import defaults, load, network_plugin_rules, nsx_rules, schema
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition.errors import DefinitionErrors, path_text
 
 PROFILE = """\
@@ -76,6 +77,8 @@ def test_what_was_left_out_has_its_default():
         "dns_servers": [],
         "outbound": "snat",
         "firewall": True,
+        "container_ip_blocks": [],
+        "ncp_options": {},
         "tags": {},
     }
 
@@ -175,6 +178,50 @@ def test_the_room_of_a_segment_with_a_network_of_its_own():
     ]
 
 
-def test_network_plugins_that_need_nsx_are_known_and_not_there_yet():
-    lines = errors(PROFILE.replace("pod_cidrs: [10.244.0.0/16]", "plugin: ncp"))
-    assert lines and "ncp" in lines[0] and "not in this release" in lines[0]
+def ncp_problems(nsx=(), plugin="ncp", provided=("manifest", "image_archives"), source="auto"):
+    """Return what the rules of network plugins say about a good definition whose section `nsx` has other values."""
+    bundle = {"source": source, **({"network_plugin": dict.fromkeys(provided, ["x"])} if provided else {})}
+    section = {**GOOD["nsx"], "manager": "nsx.example.com", **dict(nsx)}
+    data = {**GOOD, "kubernetes_version": "1.36.3", "network": {"plugin": plugin}, "bundle": bundle, "nsx": section}
+    found = []
+    network_plugin_rules.network_plugin(data, lambda path, message, *_rest, **_more: found.append(f"{path_text(path)}: {message}"))
+    return found
+
+
+def test_ncp_may_stand_in_a_network_profile():
+    profile(PROFILE.replace("pod_cidrs: [10.244.0.0/16]", "plugin: ncp") + "  container_ip_blocks: [pods-a]\n")
+
+
+def test_ncp_needs_what_it_can_not_know_itself():
+    assert ncp_problems() == []
+    assert ncp_problems({"manager": None}) == ["nsx.manager: is missing: NCP does not know the controller's environment."]
+    assert ncp_problems({"tier0": "Tenant A"}) == [
+        "nsx.tier0: is Tenant A, a display name, and NCP reads ids only; write its id or policy path."
+    ]
+    assert ncp_problems({"tier0": "/infra/tier-0s/tenant-a"}) == []
+    assert ncp_problems(provided=()) == [
+        "bundle.network_plugin.manifest: is missing: the manifest of the network plugin ncp, as nobody publishes them.",
+        "bundle.network_plugin.image_archives: is missing: the images of the network plugin ncp, as nobody publishes them.",
+    ]
+    assert ncp_problems(provided=(), source="directory") == []
+
+
+def test_no_secret_of_ncp_stands_in_a_definition():
+    found = ncp_problems({"ncp_options": {"nsx_v3": {"nsx_api_password": "s3cret", "subnet_prefix": 25}}})
+    assert found == [
+        "nsx.ncp_options.nsx_v3.nsx_api_password: would be read by everybody; NCP logs in with network_plugin_credentials."
+    ]
+
+
+def test_what_only_ncp_reads_is_refused_with_another_plugin():
+    assert ncp_problems({"container_ip_blocks": ["pods"]}, plugin="flannel", provided=()) == [
+        "nsx.container_ip_blocks: is for the network plugin ncp; the cluster has flannel. Remove it."
+    ]
+
+
+def test_a_plugin_is_not_for_a_kubernetes_that_is_older_than_its_makers_say(monkeypatch):
+    newer = dataclasses.replace(network_plugin_rules.PLUGINS["flannel"], since="1.37")
+    monkeypatch.setitem(network_plugin_rules.PLUGINS, "flannel", newer)
+    assert ncp_problems(plugin="flannel", provided=()) == [
+        "network.plugin: is flannel, whose makers support Kubernetes 1.37 or newer; the cluster has 1.36.3."
+    ]

@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 import yaml
 from ansible.errors import AnsibleFilterError
-from ansible_collections.flotilla.kubernetes.plugins.filter.flannel_manifest import flannel_manifest
+from ansible_collections.flotilla.kubernetes.plugins.filter.network_plugin import network_plugin
+from ansible_collections.flotilla.kubernetes.plugins.filter.network_plugin_manifest import network_plugin_manifest
+from ansible_collections.flotilla.kubernetes.plugins.filter.network_plugin_secrets import network_plugin_secrets
 
 MANIFEST = """---
 kind: Namespace
@@ -49,6 +51,10 @@ spec:
 """
 
 
+def flannel_manifest(text: str, pod_cidr: str, api_endpoint: dict[str, Any] | None = None) -> str:
+    return network_plugin_manifest(text, "flannel", {"pod_cidr": pod_cidr, "api_endpoint": api_endpoint or {}})
+
+
 def by_kind(text: str) -> dict[str, Any]:
     return {entry["kind"]: entry for entry in yaml.safe_load_all(text)}
 
@@ -85,3 +91,26 @@ def test_flannel_asks_the_stable_address_of_the_api() -> None:
 def test_what_is_no_manifest_of_flannel_is_said(text: str) -> None:
     with pytest.raises(AnsibleFilterError, match=r"no manifest of flannel .* playbook bundle_build"):
         flannel_manifest(text, "10.244.0.0/16")
+
+
+def test_what_is_known_of_a_plugin_and_of_the_users_own() -> None:
+    assert network_plugin("flannel") == {
+        "manifest": "kube-flannel.yml",
+        "network_policy": False,
+        "has_secrets": False,
+        "system_namespaces": ["kube-system", "kube-flannel"],
+    }
+    assert network_plugin("ncp")["system_namespaces"] == ["kube-system", "kube-flannel", "nsx-system"] and network_plugin("ncp")["has_secrets"]
+    assert network_plugin("none")["network_policy"] is None and network_plugin("none")["system_namespaces"] == ["kube-system", "kube-flannel"]
+    with pytest.raises(AnsibleFilterError, match="no network plugin flanel in this release; take one of flannel, kube-router"):
+        network_plugin("flanel")
+
+
+def test_secrets_are_made_of_credentials_and_what_is_missing_is_named_without_the_rest() -> None:
+    credentials = {"certificate": "CERT", "private_key": "KEY", "authority": "CA"}
+    (secret,) = yaml.safe_load_all(network_plugin_secrets(credentials, "ncp"))
+    assert secret["kind"] == "Secret" and secret["data"] == {"tls.crt": "Q0VSVA==", "tls.key": "S0VZ", "tls.ca": "Q0E="}
+    assert network_plugin_secrets({}, "flannel") == ""
+    with pytest.raises(AnsibleFilterError, match="network_plugin_credentials has no authority") as caught:
+        network_plugin_secrets({"certificate": "CERT", "private_key": "s3cret"}, "ncp")
+    assert "s3cret" not in str(caught.value) and caught.value.__cause__ is None
