@@ -85,7 +85,9 @@ def network_plugin_manifest(manifest: str, name: str, settings: Mapping[str, Any
         objects = [entry for entry in yaml.safe_load_all(manifest) if entry]
         plugin.render(objects, Settings(**settings))
     except (yaml.YAMLError, KeyError, TypeError, ValueError) as error:
-        remedy = "Name another one in bundle.network_plugin.manifest." if plugin.provided else "Build it again with the playbook bundle_build."
+        remedy = (
+            "Name another one in bundle.network_plugin.manifest." if plugin.provided else "Build it again with the playbook bundle_build."
+        )
         raise AnsibleFilterError(f"{plugin.manifest} of the bundle is no manifest of {name} ({error!r}). {remedy}") from error
     return yaml.safe_dump_all(objects, sort_keys=False)
 

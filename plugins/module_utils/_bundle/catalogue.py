@@ -22,7 +22,8 @@ class Release:
 
     :param kubernetes: exact version without ``v``.
     :param go: the oldest Go that compiles everything in it (Kubernetes' own ``.go-version`` or newer).
-    :param components: component -> version, of a bundle with the default network plugin; etcd and CoreDNS are checked against what this version's kubeadm asks for.
+    :param components: component -> version, of a bundle with the default network plugin; etcd and CoreDNS are checked against what this
+        version's kubeadm asks for.
     """
 
     kubernetes: str

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from .._kubernetes.network_plugins import table
-from .._kubernetes.network_plugins.model import ANY, TCP, UDP
+from .._kubernetes.network_plugins.model import TCP
 from .._machines.model import CONTROL_PLANE, WORKER
 
 API_PORT = 6443

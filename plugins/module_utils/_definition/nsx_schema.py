@@ -119,8 +119,8 @@ NSX = mapping(
                 "x-allowed": "an id or a policy path such as /infra/ip-blocks/pods-a",
             },
             "uniqueItems": True,
-            "description": "With the network plugin `ncp`: IP blocks that networks of pods are taken from, which `network.pod_cidrs` has to "
-            "cover; none: NCP makes one of `network.pod_cidrs`.",
+            "description": "With the network plugin `ncp`: IP blocks that networks of pods are taken from, which `network.pod_cidrs` has "
+            "to cover; none: NCP makes one of `network.pod_cidrs`.",
             "default": [],
         },
         "ncp_options": {

@@ -13,9 +13,10 @@ from typing import Any
 
 from ..._errors import FlotillaError
 from ..._kubernetes.network_plugins import table
+from ..._kubernetes.network_plugins.model import ANY
 from ..._machines.model import CONTROL_PLANE, WORKER
 from .. import ownership
-from ..firewall import ANY, ANYWHERE, API_PORT, openings
+from ..firewall import ANYWHERE, API_PORT, openings
 
 TAG_CLUSTER = "flotilla-cluster"
 TAG_ROLE = "flotilla-role"

@@ -14,9 +14,10 @@ from typing import Any
 
 from ..._errors import FlotillaError
 from ..._kubernetes.network_plugins import table
+from ..._kubernetes.network_plugins.model import ANY
 from ..._machines.model import CONTROL_PLANE, WORKER
 from .. import ownership
-from ..firewall import ANY, openings
+from ..firewall import openings
 
 TAG_CLUSTER = "flotilla-cluster"
 TAG_ROLE = "flotilla-role"

@@ -11,10 +11,11 @@ from typing import Any
 
 from ..._errors import FlotillaError
 from ..._kubernetes.network_plugins import table
+from ..._kubernetes.network_plugins.model import ANY, UDP
 from ..._kubernetes.network_plugins.ncp import NCP
 from ..._machines.model import CONTROL_PLANE, WORKER
 from .. import firewall, ownership
-from ..firewall import ANY, API_PORT, UDP, Opening
+from ..firewall import API_PORT, Opening
 
 TAG_CLUSTER = "flotilla-cluster"
 TAG_ROLE = "flotilla-role"
@@ -321,7 +322,9 @@ def rules(where: Place, transit: tuple[str, ...]) -> dict[str, Rule]:
     elif where.allowed_cidrs:
         found["api-clients"] = Rule(where.allowed_cidrs, (CONTROL_PLANE,), "tcp", api, "Clients of the API")
     if where.routed_pod_cidrs:
-        found["pods"] = Rule(where.routed_pod_cidrs, (CONTROL_PLANE,), "tcp", api, "Pods reach the API servers under addresses of their own")
+        found["pods"] = Rule(
+            where.routed_pod_cidrs, (CONTROL_PLANE,), "tcp", api, "Pods reach the API servers under addresses of their own"
+        )
     found["ssh"] = Rule((*groups, *where.ssh_cidrs), ROLES, "tcp", "22", "Ansible comes by SSH")
     if where.dhcp:
         found["dhcp"] = Rule((), ROLES, "udp", "68", "Answers of the DHCP server", source_ports="67")

@@ -24,8 +24,8 @@ def look(client: Client, wanted: str) -> dict[str, Any]:
     if plugin and running and wanted not in running:
         raise FlotillaError(
             "NETWORK_PLUGIN_OTHER",
-            f"The network plugin of this cluster is {' and '.join(running)}, and its definition says {wanted}: it is not changed in place, as"
-            " pods would lose their network.",
+            f"The network plugin of this cluster is {' and '.join(running)}, and its definition says {wanted}: it is not changed in place,"
+            " as pods would lose their network.",
             f"Set network.plugin back to {running[0]}; or make a new cluster with {wanted} and move the workloads there, as"
             " docs/network_plugins.md shows.",
             details={"network_plugins": running},

@@ -100,8 +100,13 @@ def test_what_is_known_of_a_plugin_and_of_the_users_own() -> None:
         "has_secrets": False,
         "system_namespaces": ["kube-system", "kube-flannel"],
     }
-    assert network_plugin("ncp")["system_namespaces"] == ["kube-system", "kube-flannel", "nsx-system"] and network_plugin("ncp")["has_secrets"]
-    assert network_plugin("none")["network_policy"] is None and network_plugin("none")["system_namespaces"] == ["kube-system", "kube-flannel"]
+    assert (
+        network_plugin("ncp")["system_namespaces"] == ["kube-system", "kube-flannel", "nsx-system"] and network_plugin("ncp")["has_secrets"]
+    )
+    assert network_plugin("none")["network_policy"] is None and network_plugin("none")["system_namespaces"] == [
+        "kube-system",
+        "kube-flannel",
+    ]
     with pytest.raises(AnsibleFilterError, match="no network plugin flanel in this release; take one of flannel, kube-router"):
         network_plugin("flanel")
 

@@ -254,7 +254,7 @@ def test_another_minor_shares_what_is_the_same(bench):
     finish(bench.session())
     bench.release("1.35.4")
     finish(bench.session("1.35.4"))
-    again = [name for name, _version in bench.builds()[COMPILED :]]
+    again = [name for name, _version in bench.builds()[COMPILED:]]
     assert sorted(again) == ["coredns", "etcd", "kubernetes"]
 
 
@@ -263,7 +263,7 @@ def test_changed_pins_compile_that_component_again(bench):
     (bench.modules / "runc/1.3.6/go.sum").write_text("other sums\n", encoding="utf-8")
     assert bench.session().present() is None, "the bundle is not the one that would be made now"
     finish(bench.session())
-    assert bench.builds()[COMPILED :] == [("runc", "1.3.6")]
+    assert bench.builds()[COMPILED:] == [("runc", "1.3.6")]
     assert bench.session().present()
 
 

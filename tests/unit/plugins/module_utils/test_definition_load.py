@@ -224,18 +224,20 @@ def test_two_definitions_share_no_default():
         (
             "plugin: flannel\n",
             "plugin: cilium\n",
-            "demo.yml:12: network.plugin: is cilium, which is not in this release yet; allowed: flannel, kube-router, antrea, ncp, manifests or none.",
+            "demo.yml:12: network.plugin: is cilium, which is not in this release yet; allowed: flannel, kube-router, antrea, "
+            "ncp, manifests or none.",
         ),
         (
             "plugin: flannel\n",
             "plugin: flanel\n",
-            'demo.yml:12: network.plugin: is flanel; allowed: flannel, kube-router, antrea, ncp, manifests or none. Did you mean "flannel"?',
+            "demo.yml:12: network.plugin: is flanel; allowed: flannel, kube-router, antrea, ncp, manifests or none. "
+            'Did you mean "flannel"?',
         ),
         (
             "plugin: flannel\n",
             "plugin: ncp\n",
-            "demo.yml:12: network.plugin: is ncp, which is for clusters with a network in NSX; name a network profile with the section nsx, "
-            "or take flannel.",
+            "demo.yml:12: network.plugin: is ncp, which is for clusters with a network in NSX; name a network profile with the section "
+            "nsx, or take flannel.",
         ),
         (
             "plugin: flannel\n",
@@ -245,8 +247,8 @@ def test_two_definitions_share_no_default():
         (
             "plugin: flannel\n",
             "plugin: antrea\nbundle:\n  source: modules\n  network_plugin: {manifest: /etc/passwd}\n",
-            "demo.yml:15: bundle.network_plugin.image_archives: is missing: the images of the network plugin antrea, as bundle.source: modules "
-            "can not compile them.",
+            "demo.yml:15: bundle.network_plugin.image_archives: is missing: the images of the network plugin antrea, as bundle.source: "
+            "modules can not compile them.",
         ),
         (
             "plugin: flannel\n",

@@ -208,9 +208,7 @@ def test_ncp_needs_what_it_can_not_know_itself():
 
 def test_no_secret_of_ncp_stands_in_a_definition():
     found = ncp_problems({"ncp_options": {"nsx_v3": {"nsx_api_password": "s3cret", "subnet_prefix": 25}}})
-    assert found == [
-        "nsx.ncp_options.nsx_v3.nsx_api_password: would be read by everybody; NCP logs in with network_plugin_credentials."
-    ]
+    assert found == ["nsx.ncp_options.nsx_v3.nsx_api_password: would be read by everybody; NCP logs in with network_plugin_credentials."]
 
 
 def test_what_only_ncp_reads_is_refused_with_another_plugin():

@@ -51,8 +51,17 @@ def test_what_nodes_send_each_other_is_let_in_and_nothing_else():
 def test_google_gets_one_rule_for_what_goes_between_nodes():
     def between(plugin, method="push"):
         bundle = {"delivery": {"method": method}}
-        where = gcp.place({"name": "demo", "foundation": "f", "gcp": {"project": "p", "region": "r1"}, "bundle": bundle,
-                           "control_plane": {"zones": ["r1-a"]}, "pools": [], "network": {"plugin": plugin}})
+        where = gcp.place(
+            {
+                "name": "demo",
+                "foundation": "f",
+                "gcp": {"project": "p", "region": "r1"},
+                "bundle": bundle,
+                "control_plane": {"zones": ["r1-a"]},
+                "pools": [],
+                "network": {"plugin": plugin},
+            }
+        )
         rule = gcp.rules(where, ["10.20.0.0/20"], [])["demo-nodes"]
         return rule.allowed, rule.reason
 
@@ -149,9 +158,7 @@ spec:
 
 def test_antrea_asks_the_stable_address_and_starts_anew_when_that_changes():
     config, agent, controller = rendered("antrea", ANTREA, api_endpoint=ENDPOINT)
-    assert config["data"]["antrea-agent.conf"] == (
-        '# comment\nkubeAPIServerOverride: "10.0.0.5:6443"\ntrafficEncapMode: "encap"\n'
-    )
+    assert config["data"]["antrea-agent.conf"] == ('# comment\nkubeAPIServerOverride: "10.0.0.5:6443"\ntrafficEncapMode: "encap"\n')
     assert config["data"]["antrea-controller.conf"] == 'kubeAPIServerOverride: "10.0.0.5:6443"\n'
     sums = {each["spec"]["template"]["metadata"]["annotations"]["checksum/config"] for each in (agent, controller)}
     other = rendered("antrea", ANTREA, api_endpoint={**ENDPOINT, "port": 443})[1]
@@ -210,7 +217,11 @@ NCP_MANIFEST = [
             }
         },
     },
-    {"kind": "ConfigMap", "metadata": {"name": "nsx-node-agent-config"}, "data": {"ncp.ini": "[coe]\n[k8s]\n[nsx_node_agent]\n#mtu = 1500\n"}},
+    {
+        "kind": "ConfigMap",
+        "metadata": {"name": "nsx-node-agent-config"},
+        "data": {"ncp.ini": "[coe]\n[k8s]\n[nsx_node_agent]\n#mtu = 1500\n"},
+    },
     {"kind": "DaemonSet", "metadata": {"name": "nsx-node-agent"}},
 ]
 NSX = {
