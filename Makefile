@@ -54,7 +54,7 @@ unit: setup ## Run the unit tests (ARGS for pytest)
 integration: setup-tests ## Run the tests of modules and plugins against real programs
 	@tools/gates integration -- $(ARGS)
 
-integration-slow: setup-tests ## Run those that take minutes: runs over fleets that are killed and stopped, and clusters on segments of NSX
+integration-slow: setup-tests ## Run those that take minutes: runs over fleets that are killed and stopped, simulated clusters, and clusters on segments of NSX
 	@tools/gates integration-slow -- $(ARGS)
 
 acceptance-awx: setup-tests ## Build everything on the AWX of CONTROLLER_HOST, twice, and use it (FLOTILLA_AWX_VARIABLES: docs/awx.md)

@@ -14,6 +14,7 @@ import hashlib
 import ipaddress
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -304,8 +305,27 @@ class World:
         assert output or self.process.returncode < 0, problem
         return json.loads(output) if output else {}
 
+    def start(self, playbook: str, *options: str, log: Path) -> subprocess.Popen[bytes]:
+        """Start a playbook in a session of its own; ``log`` gets what it prints."""
+        with log.open("ab") as output:
+            return subprocess.Popen(
+                self.argv(playbook, *options),
+                cwd=outside.ROOT,
+                env=self.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+
 
 # What a cluster is, and what happened to it
+
+
+def kill(process: subprocess.Popen[bytes]) -> None:
+    """Kill a playbook with its workers and modules; what outlives them on machines goes on."""
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
 
 
 def age(cluster: Cluster, seconds: float = 120) -> None:
