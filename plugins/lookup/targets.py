@@ -94,6 +94,7 @@ from typing import Any
 from ansible import context
 from ansible.errors import AnsibleError
 from ansible.inventory.manager import InventoryManager
+from ansible.plugins.loader import filter_loader
 from ansible.plugins.lookup import LookupBase
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition import hosts, load
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition.errors import DefinitionErrors, Problem, nearest
@@ -106,6 +107,9 @@ _NOT_A_RUN = ("syntax", "listhosts", "listtasks", "listtags")
 
 class LookupModule(LookupBase):
     def run(self, terms: list[str], variables: dict[str, Any] | None = None, **kwargs: Any) -> list[str]:
+        # A task that uses one of our filters imports all of them, and Ansible compiles plugins of collections at each import. Tasks run in
+        # processes that come from this one and end with the task: what is imported here they need not import again.
+        filter_loader.get("flotilla.kubernetes.machines_group")
         self.set_options(var_options=variables, direct=kwargs)
         for term in terms:
             if term not in TERMS:

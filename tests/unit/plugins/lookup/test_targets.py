@@ -11,7 +11,8 @@ from ansible import constants, context
 from ansible.errors import AnsibleError
 from ansible.module_utils.common.collections import ImmutableDict
 from ansible.parsing.dataloader import DataLoader
-from ansible_collections.flotilla.kubernetes.plugins.lookup.targets import DOCUMENTATION, LookupModule
+from ansible_collections.flotilla.kubernetes.plugins.filter.hosts import FilterModule
+from ansible_collections.flotilla.kubernetes.plugins.lookup.targets import DOCUMENTATION, LookupModule, filter_loader
 from ansible_collections.flotilla.kubernetes.plugins.plugin_utils import _fleet
 
 DEMO = """\
@@ -29,6 +30,14 @@ local: {{network_cidr: {network}}}
 def clean(monkeypatch):
     monkeypatch.setattr(context, "CLIARGS", ImmutableDict())
     monkeypatch.setattr(_fleet, "FAILURES", {})
+
+
+@pytest.fixture(autouse=True)
+def imported(monkeypatch):
+    """Return the filters that were asked for; Ansible finds those of collections in a run only."""
+    names = []
+    monkeypatch.setattr(filter_loader, "get", names.append)
+    return names
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -59,6 +68,13 @@ def targets(*terms, sources=(), clusters=(), run_limit=None, variables=None, **o
     plugin = LookupModule(loader=DataLoader())
     plugin._load_name = "flotilla.kubernetes.targets"
     return plugin.run(list(terms), every, **options)
+
+
+def test_filters_are_imported_before_ansible_forks(fleet, imported):
+    targets("cluster", sources=[fleet], clusters=["a-b", "small"], of="all")
+    (name,) = imported
+    collection, _dot, filter_name = name.rpartition(".")
+    assert collection == "flotilla.kubernetes" and filter_name in FilterModule().filters()
 
 
 def test_who_only_looks_goes_on_without_the_clusters_of_a_cloud_that_is_silent(fleet):
