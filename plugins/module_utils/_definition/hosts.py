@@ -98,6 +98,8 @@ def machine_host(definition: dict[str, Any], machine: dict[str, Any], private_ke
         "ansible_user": definition["access"]["ssh_user"],
         "ansible_ssh_private_key_file": private_key_file,
         "ansible_ssh_args": SSH_ARGS,
+        # One command of ssh for a module instead of four; Ansible's default is for a sudo that wants a terminal, as none does by itself.
+        "ansible_pipelining": True,
         "ansible_ssh_common_args": " ".join([_host_keys(definition, known_hosts_file), *_bastion(definition, private_key_file)]),
         "flotilla_node_name": machine["name"],
         "flotilla_machine": machine,

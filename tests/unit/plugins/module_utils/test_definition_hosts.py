@@ -63,6 +63,7 @@ def test_the_host_of_a_worker(definition):
         "ansible_ssh_private_key_file": "/key",
         "ansible_ssh_args": "-o ControlMaster=auto -o ControlPersist=60s -o ServerAliveInterval=15 -o ServerAliveCountMax=4",
         "ansible_ssh_common_args": "-o StrictHostKeyChecking=yes -o UserKnownHostsFile=/known",
+        "ansible_pipelining": True,
         "flotilla_node_name": "my-demo-web-a-456789ab",
         "flotilla_machine": machine(),
         "flotilla_cluster": definition,
