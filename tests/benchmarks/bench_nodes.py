@@ -3,15 +3,16 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """How the controller's CPU time of an upgrade grows with the number of workers, which are simulated by local connections.
 
-The modules that would run on machines run on the controller here, and count. What they would do there is simulated, see
-tests/support/simulated/world.py. FLOTILLA_BENCH_NODES=5,50 measures other numbers of workers, and FLOTILLA_BENCH_ROLLOUT=1 one rollout
-only, for work on the benchmark itself.
+What the modules do there belongs to machines and is taken off; what is simulated says tests/support/simulated/world.py.
+FLOTILLA_BENCH_NODES=5,50 measures other numbers of workers, and FLOTILLA_BENCH_ROLLOUT=one only one rollout, for work on the benchmark
+itself.
 """
 
 from __future__ import annotations
 
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +48,7 @@ def measure(folder: Path) -> list[Figure]:
 
 
 def upgrade(folder: Path, name: str, max_unavailable: Any, workers: int) -> Spent:
-    """Upgrade a simulated cluster by one minor and return what that took."""
+    """Upgrade a simulated cluster by one minor and return what that took the controller."""
     from simulated.world import NEW, World, versions
 
     place = folder / f"{name}-{workers}"
@@ -59,5 +60,6 @@ def upgrade(folder: Path, name: str, max_unavailable: Any, workers: int) -> Spen
     spent = spend(world.argv("cluster_upgrade"), log, world.environment, outside.ROOT)
     if spent.status != 0 or versions(cluster) != {NEW}:
         raise RuntimeError(f"the upgrade of {workers} workers failed:\n{spent.output[-5000:]}")
+    on_machines = world.spent()
     shutil.rmtree(place)
-    return spent
+    return replace(spent, cpu=spent.cpu - on_machines)

@@ -8,24 +8,26 @@ What happened is read from the clusters' own journals, not from what the run say
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import random
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import outside
 import pytest
 import yaml
-from simulated.world import NEW, World, age, done, overlaps, untouched, versions
+from simulated.world import NEW, World, age, done, kill, overlaps, untouched, versions
 
-# Clusters of the long cases; the issue asks for 100.
+# Of the long cases; these are what has to hold. Fewer are for work on the tests.
 MANY = int(os.environ.get("FLOTILLA_SIMULATED_CLUSTERS", "100"))
 KILLS = int(os.environ.get("FLOTILLA_SIMULATED_KILLS", "50"))
+# Journal lines of all clusters that may pass between two kills, at most.
+SPREAD = 40
 
 
 class Fleet:
@@ -74,11 +76,26 @@ class Fleet:
     def changed(self) -> list[str]:
         return [name for name, cluster in zip(self.names, self.clusters) if not untouched(cluster)]
 
+    def ended(self) -> int:
+        """Return how many runs of clusters the driver has seen end."""
+        return sum(one["event"] in ("done", "failed") for one in self.events())
+
+    def lines(self) -> int:
+        """Return how many lines the journals of all clusters have."""
+        return sum(path.read_bytes().count(b"\n") for path in self.folder.glob("clusters/*/journal.jsonl"))
+
+    def let_time_pass(self) -> None:
+        """Let what is not at work any more be dead for everybody."""
+        working = {path.name.split("-")[1] for path in locked(self.folder, "playbook")}
+        for name, cluster in zip(self.names, self.clusters):
+            if name not in working:
+                age(cluster)
+
     def all_upgraded_once(self) -> None:
         for name, cluster in zip(self.names, self.clusters):
             assert versions(cluster) == {NEW}, name
             assert sorted(done(cluster, "kubeadm upgrade")) == [(f"{name}-{node}", NEW) for node in ("cp-1", "w-1", "w-2")], name
-            assert overlaps(cluster) == [], name
+            assert overlaps(cluster, "cluster_upgrade:") == [], name
 
 
 def wait(condition: Callable[[], object], seconds: float = 300, log: Path | None = None) -> None:
@@ -91,15 +108,16 @@ def wait(condition: Callable[[], object], seconds: float = 300, log: Path | None
 @pytest.fixture
 def fleet_of(world: World) -> Iterator[Callable[..., Fleet]]:
     yield lambda size, **terms: Fleet(world, size, **terms)
-    for path in (world.folder / "cache/fleet").glob("*.lock"):
-        # Whatever a failed test has left at work: the file names its process as long as that has the lock.
-        with path.open() as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            except BlockingIOError:
-                os.kill(json.load(lock)["pid"], signal.SIGKILL)
+    # Whatever a failed test has left at work.
+    kill_all(held(world.folder))
 
 
+def test_a_failed_canary_leaves_the_other_untouched(fleet_of: Callable[..., Fleet]) -> None:
+    """The short one of them, for CI."""
+    failed_canary(fleet_of(2))
+
+
+@pytest.mark.slow
 def test_three_clusters_are_upgraded_and_the_canary_comes_first(fleet_of: Callable[..., Fleet]) -> None:
     fleet = fleet_of(3)
     fleet.plan()
@@ -114,9 +132,13 @@ def test_three_clusters_are_upgraded_and_the_canary_comes_first(fleet_of: Callab
 
 @pytest.mark.slow
 def test_a_failed_canary_leaves_all_others_untouched(fleet_of: Callable[..., Fleet]) -> None:
-    fleet = fleet_of(20)
+    failed_canary(fleet_of(20), at="kubeadm upgrade node")
+
+
+def failed_canary(fleet: Fleet, at: str = "bring files") -> None:
+    """Let the canary fail at an act, the first one of an upgrade if none is named."""
     fleet.plan()
-    fleet.clusters[0].fault("kubeadm upgrade node")
+    fleet.clusters[0].fault(at)
     run = fleet.upgrade()
     assert run.status != 0 and "FLEET_INCOMPLETE" in run.output, run.output[-5000:]
     assert fleet.changed() == ["c000"]
@@ -143,7 +165,7 @@ def test_nothing_new_starts_after_the_budget_is_spent(fleet_of: Callable[..., Fl
     # Mended, the same command does the rest, and nothing of what is done again.
     for cluster in fleet.clusters:
         cluster.mend()
-        age(cluster)
+    fleet.let_time_pass()
     again = fleet.upgrade()
     assert again.status == 0, again.output[-5000:]
     fleet.all_upgraded_once()
@@ -162,73 +184,87 @@ def test_a_hundred_clusters(fleet_of: Callable[..., Fleet]) -> None:
 
 @pytest.mark.slow
 def test_killed_at_many_points_in_a_chain_and_gone_on_with(fleet_of: Callable[..., Fleet]) -> None:
-    """Kill the driver, or a cluster's own processes, or both, again and again; only time passes in between."""
-    fleet = fleet_of(20, max_clusters_in_flight=3, failure_budget="100%")
+    """Kill what is at work again and again; only time passes in between."""
+    fleet = fleet_of(max(3, KILLS // 3), max_clusters_in_flight=3, failure_budget="100%")
     fleet.plan()
     chance = random.Random(1)
-    killed = 0
-    for number in range(KILLS):
-        for cluster in fleet.clusters:
-            age(cluster)
-        process = fleet.start()
-        # A point is a number of further acts, anywhere in the fleet.
-        point = acts_of(fleet) + chance.randrange(1, 25)
-        wait(lambda at=point, running=process: acts_of(fleet) >= at or running.poll() is not None, log=fleet.folder / "output")
-        if process.poll() is not None:
-            assert process.returncode == 0, (fleet.folder / "output").read_text()[-5000:]
+    killed: list[str] = []
+    while len(killed) < KILLS:
+        kind = KINDS[len(killed) % len(KINDS)]
+        if not kill_once(fleet, kind, chance):
             break
-        kind = ("driver", "cluster", "both")[number % 3]
-        killed += kill_some(fleet, kind, chance)
-        # The playbook ends with its driver; without a driver it is nobody's.
-        if kind == "cluster":
-            process.send_signal(signal.SIGINT)
-        process.wait(300)
-        if kind == "cluster":
-            wait(lambda: not held(fleet, "fleet"), 300)
-    for cluster in fleet.clusters:
-        age(cluster)
+        killed.append(kind)
+    # What a killed driver has left goes on, and what went wrong by a kill is tried again.
     for _attempt in range(3):
+        fleet.let_time_pass()
         run = fleet.upgrade()
         if run.status == 0:
             break
-        for cluster in fleet.clusters:
-            age(cluster)
     assert run.status == 0, run.output[-5000:]
     fleet.all_upgraded_once()
     assert set(fleet.results().values()) == {"done"}
-    print(f"kills={killed}")
-    assert killed >= min(KILLS, 10)
+    print(f"kills={len(killed)} clusters={len(fleet.names)}")
+    assert len(killed) == KILLS, "the clusters were done before: give it more of them"
 
 
-def acts_of(fleet: Fleet) -> int:
-    """Return how many lines the journals of all clusters have."""
-    return sum(path.read_bytes().count(b"\n") for path in fleet.folder.glob("clusters/*/journal.jsonl"))
+KINDS = ("driver", "playbook", "terminal", "all")
 
 
-def held(fleet: Fleet, kind: str) -> list[int]:
-    """Return the processes that hold the locks of a kind: ``fleet``, ``cluster`` or ``playbook``."""
+def kill_once(fleet: Fleet, kind: str, chance: random.Random) -> bool:
+    """Go on with the upgrade and kill something of it: its driver, the playbook of one cluster, the terminal, or everything.
+
+    :return: whether there was something to kill; if not, all clusters are done.
+    """
+    for _attempt in range(5):
+        fleet.let_time_pass()
+        process = fleet.start()
+        wait(lambda running=process: held(fleet.folder, "fleet") or running.poll() is not None, log=fleet.folder / "output")
+        # A point is a number of further looks and acts, anywhere in the fleet.
+        point = fleet.lines() + chance.randrange(1, SPREAD)
+        wait(lambda at=point, running=process: fleet.lines() >= at or running.poll() is not None, log=fleet.folder / "output")
+        if process.poll() is None:
+            break
+        if process.returncode == 0:
+            return False
+        # A driver that nobody followed any more has ended what was begun, and stopped there.
+    else:
+        raise AssertionError((fleet.folder / "output").read_text()[-5000:])
+    drivers, playbooks = held(fleet.folder, "fleet"), held(fleet.folder, "playbook")
+    if kind == "playbook" and playbooks:
+        # Its driver sees that, and is killed, too: it would go on until all others have failed or are done.
+        ended = fleet.ended()
+        kill_all([chance.choice(playbooks)])
+        wait(lambda: fleet.ended() > ended or not held(fleet.folder, "fleet"), log=fleet.folder / "output")
+        kill_all(held(fleet.folder, "fleet"))
+    elif kind == "terminal":
+        kill(process)
+    else:
+        kill_all([*drivers, *(held(fleet.folder) if kind == "all" else [])])
+    process.wait(300)
+    return True
+
+
+def locked(folder: Path, kind: str = "*") -> list[Path]:
+    """Return the locks of a kind that somebody has: of a ``fleet``, of a ``cluster``, or of the ``playbook`` in it.
+
+    To try a lock would take it for a moment, and be in somebody's way: the kernel is asked.
+    """
+    lines = Path("/proc/locks").read_text(encoding="utf-8").splitlines()
+    inodes = {line.split()[-3].rpartition(":")[2] for line in lines if " FLOCK " in line}
+    return [path for path in (folder / "cache/fleet").glob(f"{kind}-*.lock") if str(path.stat().st_ino) in inodes]
+
+
+def held(folder: Path, kind: str = "*") -> list[int]:
+    """Return the processes that have locks of a kind."""
     found = []
-    for path in (fleet.folder / "cache/fleet").glob(f"{kind}-*.lock"):
-        with path.open() as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            except BlockingIOError:
-                try:
-                    found.append(json.load(lock)["pid"])
-                except ValueError:
-                    continue
+    for path in locked(folder, kind):
+        # Whoever has just taken it has not yet written who it is.
+        with suppress(ValueError, KeyError):
+            found.append(int(json.loads(path.read_text(encoding="utf-8"))["pid"]))
     return found
 
 
-def kill_some(fleet: Fleet, kind: str, chance: random.Random) -> int:
-    """Kill the driver, or the processes of one cluster's run, or both; return how many."""
-    pids = held(fleet, "fleet") if kind in ("driver", "both") else []
-    if kind in ("cluster", "both"):
-        running = held(fleet, "playbook")
-        pids += [chance.choice(running)] if running else []
+def kill_all(pids: Iterable[int]) -> None:
     for pid in pids:
-        try:
+        with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
-        except ProcessLookupError:
-            continue
-    return bool(pids)

@@ -244,6 +244,11 @@ class World:
 
     # Playbooks
 
+    def spent(self) -> float:
+        """Return the seconds of the CPU that went into what real machines would have done themselves, as far as Ansible waited for it."""
+        path = self.folder / "spent"
+        return sum(map(float, path.read_text(encoding="utf-8").split())) if path.exists() else 0.0
+
     @property
     def environment(self) -> dict[str, str]:
         """Return the environment of a playbook over these clusters."""
@@ -354,14 +359,17 @@ def done(cluster: Cluster, act: str) -> list[tuple[str, str]]:
     return [(one["node"], one["detail"]) for one in cluster.journal() if one["what"] == DONE and one["act"].startswith(act)]
 
 
-def overlaps(cluster: Cluster) -> list[tuple[str, str]]:
+def overlaps(cluster: Cluster, playbook: str = "") -> list[tuple[str, str]]:
     """Return the runs that were in a cluster at the same time.
 
     A run is there from its first look or act to its last one; the end of a kubeadm that outlived its run is none.
+
+    :param playbook: only runs of this one: a fleet's own looks at its clusters may come at any time.
     """
     spans: dict[str, list[float]] = {}
     for one in cluster.journal():
-        if one["run"] and not (one["what"] == DONE and one["act"].startswith("kubeadm")):
+        outlived = one["what"] == DONE and one["act"].startswith("kubeadm")
+        if one["run"] and one["run"].startswith(playbook) and not outlived:
             spans.setdefault(one["run"], []).append(one["at"])
     ordered = sorted((min(times), max(times), run) for run, times in spans.items())
     return [(one[2], other[2]) for number, one in enumerate(ordered) for other in ordered[number + 1 :] if other[0] <= one[1]]
