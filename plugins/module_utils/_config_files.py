@@ -85,11 +85,12 @@ class ConfigFiles:
         left = [self._removal(Path(path), entry) for path, entry in reversed(self._known.items()) if path not in paths]
         return [change for change in (*found, *left) if change]
 
-    def apply(self, changes: Sequence[Change]) -> None:
+    def apply(self, changes: Sequence[Change], stay: Sequence[Path] = ()) -> None:
         """Make the changes, and remember the files also when there are none.
 
         What is about to be written is remembered first, so that the next run knows what a killed one left.
 
+        :param stay: files of an earlier run that stay for now although they are no longer wanted.
         :raises FlotillaError: a file can not be written or removed.
         """
         wanted = {str(entry.path): {"kind": entry.kind, "tag": entry.tag} for entry in self._files}
@@ -98,8 +99,9 @@ class ConfigFiles:
         for change in changes:
             with clear_os_errors(change.path, "removed" if change.after is None else "written"):
                 self._make(change)
-        if list(self._known.items()) != list(wanted.items()):
-            self._remember(wanted)
+        left = {path: entry for path, entry in self._known.items() if Path(path) in stay and path not in wanted}
+        if list(self._known.items()) != [*left.items(), *wanted.items()]:
+            self._remember({**left, **wanted})
 
     def _change(self, wanted: ConfigFile) -> Change | None:
         before = _read(wanted.path)

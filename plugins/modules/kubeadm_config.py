@@ -39,7 +39,9 @@ options:
     elements: str
     default: []
   files:
-    description: Files that are written first, whatever O(apply) says. Not for secrets; their content shows in diffs.
+    description:
+      - Files that are written first, whatever O(apply) says. Not for secrets; their content shows in diffs.
+      - One of an earlier run that is no longer among them goes; while a flag of the machine's API server still names it, it stays.
     type: list
     elements: dict
     default: []
@@ -56,6 +58,27 @@ options:
         description: Permissions, octal.
         type: str
         default: "0644"
+      restarts:
+        description: What reads the file only when it starts, C(kube-apiserver) or the name of O(service).
+        type: str
+  secret_files:
+    description: Files like O(files) whose content is shown nowhere, neither in diffs nor in output.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      dest:
+        description: Absolute path on the machine.
+        type: str
+        required: true
+      content:
+        description: The whole content.
+        type: str
+        required: true
+      mode:
+        description: Permissions, octal.
+        type: str
+        default: "0600"
       restarts:
         description: What reads the file only when it starts, C(kube-apiserver) or the name of O(service).
         type: str
@@ -169,6 +192,7 @@ from ..module_utils._kubernetes.configuration import (
     apply_kubelet,
     ensure_service,
     kubelet_difference,
+    named_by_api_server,
     recorded_kubelet_configuration,
     restart_due,
 )
@@ -178,9 +202,13 @@ from ..module_utils._kubernetes.presence import look
 from ..module_utils._restart import Restart
 
 
-def wanted_files(entries: list[dict[str, Any]]) -> ConfigFiles:
-    """Return the files; those of an earlier release that are no longer among them go."""
-    files = [ConfigFile(Path(entry["dest"]), entry["content"], int(entry["mode"], 8), tag=entry["restarts"] or "") for entry in entries]
+def wanted_files(params: dict[str, Any]) -> ConfigFiles:
+    """Return the files; those of an earlier run that are no longer among them go."""
+    files = [
+        ConfigFile(Path(entry["dest"]), entry["content"], int(entry["mode"], 8), secret=kind == "secret_files", tag=entry["restarts"] or "")
+        for kind in ("files", "secret_files")
+        for entry in params[kind]
+    ]
     return ConfigFiles("control-plane", files)
 
 
@@ -189,10 +217,15 @@ def write(files: ConfigFiles, may_serve: bool) -> list[Change]:
 
     :param may_serve: whether there may be an API server that has read the files; where there is none, kubeadm is yet to start it.
     """
-    changes = files.changes()
-    for tag in sorted({change.tag for change in changes} - {""} - (set() if may_serve else {API_SERVER})):
+    found = files.changes()
+    # An API server that starts anew with the flag, before its settings are changed, would end at once without the file.
+    named = named_by_api_server([change.path for change in found if change.after is None])
+    changes = [change for change in found if change.path not in named]
+    # One that goes is named by no flag any more, so the API server has started anew without it.
+    tags = {change.tag for change in changes if change.after is not None or change.tag != API_SERVER}
+    for tag in sorted(tags - {""} - (set() if may_serve else {API_SERVER})):
         Restart(tag).owe()
-    files.apply(changes)
+    files.apply(changes, stay=named)
     return changes
 
 
@@ -216,7 +249,7 @@ def converge(params: dict[str, Any], check_mode: bool) -> dict[str, Any]:
     member = found["membership"] == "member"
     if params["keep"] and member:
         return kept(found, params)
-    files = wanted_files(params["files"]) if params["files"] else None
+    files = wanted_files(params) if params["files"] or params["secret_files"] else None
     control_plane = None
     if found["api_ready"]:
         control_plane = ControlPlane(params["config"], params["address"], params["peers"], params["user"], params["timeout"])
@@ -244,6 +277,9 @@ def converge(params: dict[str, Any], check_mode: bool) -> dict[str, Any]:
             diff += [{"before_header": name, "after_header": name, "before": before, "after": after} for name, before, after in texts]
             if change and differs:
                 complete = control_plane.apply(records, pods)
+                # What only the former flags named.
+                for key, more in results(write(files, member) if files else []).items():
+                    result[key] += more
             wanted = result["kubelet_configuration"] = control_plane.kubelet_configuration
         else:
             wanted = params["kubelet_configuration"] or recorded_kubelet_configuration()
@@ -272,6 +308,18 @@ def main() -> None:
                     "dest": {"type": "str", "required": True},
                     "content": {"type": "str", "required": True},
                     "mode": {"type": "str", "default": "0644"},
+                    "restarts": {"type": "str"},
+                },
+            },
+            "secret_files": {
+                "type": "list",
+                "elements": "dict",
+                "default": [],
+                "no_log": False,
+                "options": {
+                    "dest": {"type": "str", "required": True},
+                    "content": {"type": "str", "required": True, "no_log": True},
+                    "mode": {"type": "str", "default": "0600"},
                     "restarts": {"type": "str"},
                 },
             },

@@ -341,6 +341,15 @@ def _security(cluster: Mapping[str, Any], adoption: Adoption) -> dict[str, Any]:
                 "Write them as authentication.oidc before existing.settings becomes manage, or these people are locked out.",
             )
         )
+    if "audit-webhook-config-file" in flags:
+        adoption.findings.append(
+            Finding(
+                "ADOPT_AUDIT_WEBHOOK_KEPT",
+                "security.audit.webhook",
+                f"Audit events go where {flags['audit-webhook-config-file'][0]} says, which is not taken over.",
+                "Write it as security.audit.webhook before existing.settings becomes manage, or that server gets no events any more.",
+            )
+        )
     levels = dict.fromkeys(("enforce", "warn", "audit"), "privileged")
     return {
         "encryption_at_rest": "encryption-provider-config" in flags,

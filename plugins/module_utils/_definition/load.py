@@ -322,6 +322,9 @@ def _files(definition: dict[str, Any]) -> Iterator[tuple[Any, str | int, tuple[s
     for index, issuer in enumerate(definition["authentication"]["oidc"]):
         if issuer is not None and "ca_file" in issuer:
             yield issuer, "ca_file", ("authentication", "oidc", index, "ca_file")
+    webhook = definition["security"]["audit"].get("webhook", {})
+    if "ca_file" in webhook:
+        yield webhook, "ca_file", ("security", "audit", "webhook", "ca_file")
 
 
 def load_file(path: str | os.PathLike[str]) -> dict[str, Any] | None:

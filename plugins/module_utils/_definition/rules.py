@@ -46,6 +46,9 @@ _FLAG_PLACES = {
     "audit-log-maxage": "security.audit.max_age_days",
     "audit-log-maxbackup": "security.audit.max_backups",
     "audit-log-maxsize": "security.audit.max_size_mib",
+    "audit-webhook-batch-max-wait": "security.audit.webhook.max_delay",
+    "audit-webhook-config-file": "security.audit.webhook",
+    "audit-webhook-initial-backoff": "security.audit.webhook.initial_backoff",
     "authentication-config": "authentication.oidc",
     "cluster-cidr": "network.pod_cidrs",
     "encryption-provider-config": "security.encryption_at_rest",
@@ -536,6 +539,13 @@ def oidc(data: dict[str, Any], report: Report) -> None:
         seen.add(url)
 
 
+def audit_webhook(data: dict[str, Any], report: Report) -> None:
+    """A server gets events only where there are any."""
+    audit, place = data.get("security", {}).get("audit", {}), ("security", "audit")
+    if "webhook" in audit and audit.get("enabled") is False:
+        report((*place, "webhook"), "gets no events: security.audit.enabled is false; leave one of them out.", about=[(*place, "enabled")])
+
+
 def bundle_source(data: dict[str, Any], report: Report) -> None:
     """Each source of the bundle has what it needs."""
     bundle = data.get("bundle", {})
@@ -572,6 +582,7 @@ RULES: tuple[Callable[[dict[str, Any], Report], None], ...] = (
     site,
     delivery,
     oidc,
+    audit_webhook,
     bundle_source,
     backup_store,
     policies,

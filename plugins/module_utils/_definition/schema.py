@@ -28,6 +28,7 @@ from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition.ro
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition.schema_parts import (
     CIDR,
     DNS_LABEL,
+    DURATION,
     HOST,
     LABEL_VALUE,
     NODE_NAME,
@@ -368,6 +369,38 @@ _AUTHENTICATION = mapping(
     default={},
 )
 
+# With no wait at all API servers would wait until a list is full.
+_PAUSE = {**DURATION, "pattern": pattern("(?=.*[1-9])([0-9]+h)?([0-9]+m)?([0-9]+s)?"), "x-allowed": "a duration such as 10s or 1m, not 0s"}
+_AUDIT_WEBHOOK = mapping(
+    {
+        "server": {
+            **url("https", "https://audit.example.com/kubernetes"),
+            "x-allowed": "an https URL without user name and password such as https://audit.example.com/kubernetes",
+            "description": "Where API servers post lists of events (`audit.k8s.io/v1`).",
+        },
+        "ca_file": {
+            **_FILE_NAME,
+            "description": "Certificates (PEM) of the server's certificate authority, relative to the file that names it; "
+            "without it those that API servers trust anyway.",
+        },
+        "authentication": {
+            "type": "string",
+            "enum": ["token", "password", "certificate", "none"],
+            "description": "How API servers say who they are. The secret itself is the role variable "
+            "`kubernetes_control_plane_audit_webhook_credentials`.",
+            "default": "token",
+        },
+        "max_delay": {**_PAUSE, "description": "How long an event waits for others that are sent with it.", "default": "30s"},
+        "initial_backoff": {
+            **_PAUSE,
+            "description": "After how long a list that was not taken is sent again; the next waits are longer.",
+            "default": "10s",
+        },
+    },
+    "A server that gets every event besides. API servers go on while it is away; what they can not keep until then is in their files only.",
+    required=("server",),
+)
+
 _PROPERTIES: dict[str, Any] = {
     "plugin": {
         "type": "string",
@@ -663,6 +696,7 @@ _PROPERTIES: dict[str, Any] = {
                         "description": "Size in MiB at which a new file is begun.",
                         "default": 100,
                     },
+                    "webhook": _AUDIT_WEBHOOK,
                 },
                 "The record of calls of the API, `/var/log/kubernetes/audit/audit.log` on each control plane.",
                 default={},

@@ -91,6 +91,16 @@ def arguments(manifest: str) -> set[str]:
     return {line.strip()[2:] for line in manifest.splitlines() if re.match(r"\s+- --", line)}
 
 
+def named_by_api_server(paths: Sequence[Path]) -> list[Path]:
+    """Return which of these files a flag of this machine's API server names, as its static pod says it."""
+    try:
+        manifest = (MANIFESTS / f"{API_SERVER}.yaml").read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return []
+    named = {flag.partition("=")[2] for flag in arguments(manifest)}
+    return [path for path in paths if str(path) in named]
+
+
 def processes(component: str, proc: Path = Path("/proc")) -> Iterator[tuple[int, set[str], float]]:
     """Yield process id, flags and start (seconds since the epoch) of each process of ``component``."""
     try:

@@ -503,6 +503,38 @@ def test_two_definitions_share_no_default():
             "authentication: {oidc: [{issuer_url: 'https://a', audiences: [k], ca_file: ca.pem}]}\nlocal:",
             "demo.yml:13: authentication.oidc[0].ca_file: is ca.pem, but there is no file ca.pem.",
         ),
+        (
+            "local:",
+            "security: {audit: {webhook: {server: 'http://audit.example.com'}}}\nlocal:",
+            "demo.yml:13: security.audit.webhook.server: is http://audit.example.com; must be an https URL without user name and password "
+            "such as https://audit.example.com/kubernetes.",
+        ),
+        (
+            "local:",
+            "security: {audit: {webhook: {authentication: none}}}\nlocal:",
+            "demo.yml:13: security.audit.webhook.server: is missing: where API servers post lists of events (`audit.k8s.io/v1`).",
+        ),
+        (
+            "local:",
+            "security: {audit: {webhook: {server: 'https://a', ca_file: ca.pem}}}\nlocal:",
+            "demo.yml:13: security.audit.webhook.ca_file: is ca.pem, but there is no file ca.pem.",
+        ),
+        (
+            "local:",
+            "security: {audit: {webhook: {server: 'https://a', token: abc}}}\nlocal:",
+            "demo.yml:13: security.audit.webhook.token: unknown key. "
+            "Known here: authentication, ca_file, initial_backoff, max_delay, server.",
+        ),
+        (
+            "local:",
+            "security: {audit: {webhook: {server: 'https://a', max_delay: 0s}}}\nlocal:",
+            "demo.yml:13: security.audit.webhook.max_delay: is 0s; must be a duration such as 10s or 1m, not 0s.",
+        ),
+        (
+            "local:",
+            "security: {audit: {enabled: false, webhook: {server: 'https://a'}}}\nlocal:",
+            "demo.yml:13: security.audit.webhook: gets no events: security.audit.enabled is false; leave one of them out.",
+        ),
         ("name: demo", "name: demo\nname: demo", "demo.yml:4: name: is written twice, first in line 3."),
         ("name: demo", "name: [demo", "demo.yml:4: is not valid YAML: expected ',' or ']', but got ':'."),
         ("name: demo", "name: !vault demo", "demo.yml:3: name: the YAML tag !vault is not allowed; definitions are plain data."),
@@ -865,6 +897,10 @@ def test_flags_of_components_are_taken():
         (
             "{kube-apiserver: {oidc-issuer-url: https://login.example.com}}",
             "kube-apiserver.oidc-issuer-url: is what authentication.oidc sets; write it there.",
+        ),
+        (
+            "{kube-apiserver: {audit-webhook-config-file: /etc/kubernetes/sink.yml}}",
+            "kube-apiserver.audit-webhook-config-file: is what security.audit.webhook sets; write it there.",
         ),
         (
             '{kube-apiserver: {anonymous-auth: "true"}}',

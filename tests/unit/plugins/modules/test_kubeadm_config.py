@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import pytest
 from ansible.module_utils import basic
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._config_files import Change
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._errors import FlotillaError
-from ansible_collections.flotilla.kubernetes.plugins.module_utils._kubernetes import presence
+from ansible_collections.flotilla.kubernetes.plugins.module_utils._kubernetes import configuration, presence
 from ansible_collections.flotilla.kubernetes.plugins.modules import kubeadm_config
 
 POD = Change(Path("/m/kube-apiserver.yaml"), "old\n", "new\n", 0o600, "file", True, "kube-apiserver")
@@ -44,6 +45,7 @@ class Machine:
         self.records: dict[str, tuple[str, str]] = {}
         self.pods: list[Change] = []
         self.done: list[str] = []
+        self.apply: Callable[[], object] = lambda: None
 
 
 @pytest.fixture
@@ -63,6 +65,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
 
         def apply(self, records: Any, pods: Any) -> bool:
             made.done.append("control plane")
+            made.apply()
             return True
 
     class Restart:
@@ -160,6 +163,37 @@ def test_a_control_plane_owes_a_restart_before_its_files_change(machine: Machine
     files = [{"dest": str(machine.folder / "admission.json"), "content": "{}", "restarts": "kube-apiserver"}]
     run(monkeypatch, files=files, apply=False, **CONTROL_PLANE)
     assert machine.done[0] == "owe kube-apiserver"
+
+
+def test_a_secret_file_is_for_root_only_and_shown_nowhere(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = machine.folder / "audit-webhook.json"
+    for content in ("planted-secret", "another-secret"):
+        files = [{"dest": str(path), "content": content, "restarts": "kube-apiserver"}]
+        for check in (True, False):
+            answer = run(monkeypatch, check, secret_files=files, apply=False, **CONTROL_PLANE)
+            assert (answer["changed"], answer["written"]) == (True, [str(path)])
+            assert content not in str(answer) and answer["diff"][0]["after"] != answer["diff"][0]["before"]
+        assert path.read_text() == content and path.stat().st_mode & 0o777 == 0o600
+        assert machine.done.pop() == "owe kube-apiserver"
+
+
+def test_a_file_stays_as_long_as_the_api_server_names_it(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, manifest = machine.folder / "audit-webhook.json", machine.folder / "kube-apiserver.yaml"
+    monkeypatch.setattr(configuration, "MANIFESTS", machine.folder)
+    others = [{"dest": str(machine.folder / "admission.json"), "content": "{}"}]
+    run(monkeypatch, files=others, secret_files=[{"dest": str(path), "content": "x", "restarts": "kube-apiserver"}], **CONTROL_PLANE)
+    machine.done.clear()
+    manifest.write_text(f"spec:\n    - --audit-webhook-config-file={path}\n")
+    for _run in range(2):
+        answer = run(monkeypatch, files=others, apply=False, **CONTROL_PLANE)
+        assert (answer["removed"], path.exists()) == ([], True)
+    assert run(monkeypatch, True, files=others, **CONTROL_PLANE)["removed"] == [str(path)]
+    # Its settings change, and then it goes in the same run.
+    machine.pods, machine.apply = [POD], lambda: manifest.write_text("spec:\n")
+    answer = run(monkeypatch, files=others, **CONTROL_PLANE)
+    assert (answer["removed"], path.exists(), machine.done) == ([str(path)], False, ["control plane"])
+    machine.pods = []
+    assert run(monkeypatch, files=others, **CONTROL_PLANE)["changed"] is False
 
 
 def test_what_can_not_be_changed_is_refused_before_anything_is_done(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
