@@ -45,6 +45,8 @@ _NAMED: Mapping[str, tuple[str, ...]] = {
     "notification_templates_error": ("notification_template",),
     "notification_templates_approvals": ("notification_template",),
 }
+# What AWX says of a playbook that its last update of the project did not bring.
+_UNSEEN = "Playbook not found"
 _SECRET = {"credential": "inputs", "notification_template": "notification_configuration"}
 
 
@@ -55,14 +57,15 @@ class ActionModule(ActionBase):
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         result = super().run(tmp, task_vars)
         arguments = self._task.args
-        controller = Controller(self, task_vars or {}, arguments)
         kinds = list(arguments.get("kinds") or [kind for kind, _listed in KINDS])
+        self._project: dict[str, Any] | None = None
         # What is not there yet, in check mode: modules that look for it would fail.
         new: set[tuple[str, str]] = {(kind, name) for kind, names in (arguments.get("new") or {}).items() for name in names}
         made: list[dict[str, Any]] = []
         try:
-            for kind, one, shown in _single(arguments["objects"], arguments.get("secrets") or {}, kinds):
-                made.append(self._make(controller, kind, one, shown, new))
+            with Controller(self, task_vars or {}, arguments) as controller:
+                for kind, one, shown in _single(arguments["objects"], arguments.get("secrets") or {}, kinds):
+                    made.append(self._make(controller, kind, one, shown, new))
         except FlotillaError as error:
             # A task with no_log hides what it says; this is free of secrets.
             display.error(str(error), wrap_text=False)
@@ -75,16 +78,19 @@ class ActionModule(ActionBase):
 
     def _make(self, controller: Controller, kind: str, one: dict[str, Any], shown: str, new: set[tuple[str, str]]) -> dict[str, Any]:
         if self._task.check_mode and any(name in new for name in _names(kind, one)):
-            changed, is_new = True, True
+            changed, is_new = True, kind != "role"
         else:
-            # An update of a project is a change for its module whenever it only would be made.
-            options = {**one, "update_project": False} if kind == "project" and self._task.check_mode else one
             answer, changed = {}, False
-            for call in _calls(options):
-                answer = controller.call(kind, call, _texts(one.get(_SECRET.get(kind, "")))) | answer
+            for call in _calls(kind, one):
+                answer = self._call(controller, kind, call, _texts(one.get(_SECRET.get(kind, "")))) | answer
                 changed |= bool(answer.get("changed"))
                 if self._task.check_mode and changed:
                     break
+            if kind == "project":
+                self._project = one
+                # Its job templates can be made only when AWX has seen its playbooks.
+                if changed and not self._task.check_mode:
+                    controller.call(kind, one)
             # Modules of awx.awx tell the name of what they made; in check mode they end before, with the id only of what is there.
             is_new = changed and kind != "role" and ("id" not in answer if self._task.check_mode else "name" in answer)
         if is_new and self._task.check_mode:
@@ -92,6 +98,17 @@ class ActionModule(ActionBase):
         if changed:
             display.display(f"{kind} {shown}: {'would be ' if self._task.check_mode else ''}{'made' if is_new else 'brought up to date'}")
         return {"kind": kind, "name": shown, "changed": changed}
+
+    def _call(self, controller: Controller, kind: str, options: dict[str, Any], secrets: tuple[str, ...]) -> dict[str, Any]:
+        try:
+            return controller.call(kind, options, secrets)
+        except FlotillaError as error:
+            if kind != "job_template" or not self._project or _UNSEEN not in str(error):
+                raise
+        # It has come into the project since AWX last looked there.
+        project, self._project = self._project, None
+        controller.call("project", project)
+        return controller.call(kind, options, secrets)
 
 
 def _single(objects: Mapping[str, Any], secrets: Mapping[str, Any], kinds: list[str]) -> Iterator[tuple[str, dict[str, Any], str]]:
@@ -109,11 +126,14 @@ def _single(objects: Mapping[str, Any], secrets: Mapping[str, Any], kinds: list[
                 yield "workflow_job_template_node", {**node, **_of(one)}, f"{one['name']}: {node['identifier']}"
 
 
-def _calls(one: dict[str, Any]) -> list[dict[str, Any]]:
+def _calls(kind: str, one: dict[str, Any]) -> list[dict[str, Any]]:
     """Return the calls of its module that an object takes.
 
-    The one of awx.awx would ask for the lines of a question where AWX has none: at the question, instead of at its node.
+    That of a project would update it each time. That of a node would ask for the lines of a question where AWX
+    has none: at the question, instead of at its node.
     """
+    if kind == "project":
+        return [{**one, "update_project": False}]
     if "approval_node" not in one:
         return [one]
     lines = ("success_nodes", "failure_nodes", "always_nodes")
@@ -146,4 +166,6 @@ def _texts(value: Any) -> tuple[str, ...]:
         return tuple(text for item in value.values() for text in _texts(item))
     if isinstance(value, (list, tuple)):
         return tuple(text for item in value for text in _texts(item))
-    return (value,) if isinstance(value, str) and len(value) > 3 else ()
+    # What comes from a vault is no text yet; what is no text is no secret.
+    text = "" if value is None or isinstance(value, (bool, int, float)) else str(value)
+    return (text,) if len(text) > 3 else ()

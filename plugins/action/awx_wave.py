@@ -46,7 +46,8 @@ class ActionModule(ActionBase):
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         result = super().run(tmp, task_vars)
         try:
-            result.update(_Stage(self, task_vars or {}, self._task.args).go(self._task.check_mode))
+            with Controller(self, task_vars or {}, self._task.args) as controller:
+                result.update(_Stage(controller, task_vars or {}, self._task.args).go(self._task.check_mode))
         except FlotillaError as error:
             raise AnsibleActionFail(str(error), result=error.as_result()) from error
         return result
@@ -55,9 +56,9 @@ class ActionModule(ActionBase):
 class _Stage:
     """What one node of a workflow does."""
 
-    def __init__(self, action: ActionBase, task_vars: dict[str, Any], arguments: Mapping[str, Any]) -> None:
+    def __init__(self, controller: Controller, task_vars: dict[str, Any], arguments: Mapping[str, Any]) -> None:
         self._arguments = arguments
-        self._controller = Controller(action, task_vars, arguments)
+        self._controller = controller
         self._interval = float(arguments.get("interval") or 10)
         self._end = _moment(arguments.get("window_end"))
         self._freezes = [_freeze(one) for one in arguments.get("freezes") or ()]

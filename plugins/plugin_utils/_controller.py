@@ -6,12 +6,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
+from ansible.plugins.loader import module_loader
 
 from ..module_utils._errors import FlotillaError
+from ._module_process import ModuleProcess
 
 CONNECTION = ("controller_host", "controller_username", "controller_password", "controller_oauthtoken", "validate_certs", "request_timeout")
 """Options of all modules of awx.awx; where one is not given, its module reads ``CONTROLLER_*`` of the environment."""
@@ -20,7 +23,7 @@ _HIDDEN = "********"
 
 
 class Controller:
-    """A controller, as an action sees it.
+    """A controller, as an action sees it; a context, which ends with the last call.
 
     :param connection: options of `CONNECTION`.
     """
@@ -29,6 +32,15 @@ class Controller:
         self._action = action
         self._task_vars = task_vars
         self._connection = {name: connection[name] for name in CONNECTION if connection.get(name) is not None}
+        self._process: ModuleProcess | None = None
+
+    def __enter__(self) -> Controller:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        if self._process:
+            self._process.close()
+            self._process = None
 
     def call(self, module: str, options: Mapping[str, Any], secrets: tuple[str, ...] = ()) -> dict[str, Any]:
         """Run one module and return what it returned.
@@ -38,9 +50,7 @@ class Controller:
         :raises FlotillaError: ``AWX_COLLECTION_MISSING``, or ``AWX_REFUSED`` with what the module said.
         """
         try:
-            result = self._action._execute_module(
-                module_name=f"awx.awx.{module}", module_args={**options, **self._connection}, task_vars=self._task_vars
-            )
+            result = self._run(module, {**options, **self._connection})
         except AnsibleError as error:
             if "was not found" not in str(error):
                 raise
@@ -53,6 +63,20 @@ class Controller:
         if result.get("failed"):
             raise FlotillaError("AWX_REFUSED", f"{module} {_title(options)}: {hidden(_said(result), secrets)}")
         return result
+
+    def _run(self, module: str, arguments: dict[str, Any]) -> dict[str, Any]:
+        name = f"awx.awx.{module}"
+        action = self._action
+        # As somebody else or elsewhere, a module is Ansible's to run.
+        if action._connection.transport == "local" and not action._play_context.become:
+            found = module_loader.find_plugin_with_context(name)
+            if found.resolved:
+                self._process = self._process or ModuleProcess(Path(found.plugin_resolved_path).parent, "module_utils.controller_api")
+                environment: dict[str, Any] = {}
+                action._compute_environment_string(environment)
+                arguments = {**arguments, "_ansible_check_mode": action._task.check_mode, "_ansible_module_name": name}
+                return self._process.run(module, arguments, {key: str(value) for key, value in environment.items()})
+        return action._execute_module(module_name=name, module_args=arguments, task_vars=self._task_vars)
 
 
 def hidden(text: str, secrets: tuple[str, ...]) -> str:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import subprocess
@@ -14,6 +15,10 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 ANSIBLE, AZURE_CLI = "ansible==12.3.0", "azure-cli==2.91.0"
+# By minor, next to the one that the tools of this repository are.
+CORES = {"2.18": "2.18.19"}
+# What playbooks on machines that exist already need of requirements.txt.
+BESIDE_CORE = ("ansible-runner==2.4.3", "jsonschema>=4.17")
 
 
 def ansible() -> Path:
@@ -34,6 +39,13 @@ def azcollection() -> Path:
 
 def azure_cli() -> Path:
     return _environment(AZURE_CLI.replace("==", "-"), AZURE_CLI)
+
+
+def core(minor: str) -> Path:
+    """Return the Python of an environment with ansible-core of a minor and ansible-runner."""
+    wanted = (f"ansible-core=={CORES[minor]}", *BESIDE_CORE)
+    digest = hashlib.sha256("\n".join((sys.executable, *wanted)).encode()).hexdigest()[:8]
+    return _environment(f"ansible-core-{CORES[minor]}-{digest}", *wanted) / "bin/python"
 
 
 def play(playbook: Path, tasks: list[dict[str, Any]], environment: dict[str, str], python: str = sys.executable) -> dict[str, int]:
@@ -87,3 +99,4 @@ def _environment(name: str, *wanted: str) -> Path:
 
 if __name__ == "__main__":
     ansible()
+    core("2.18")

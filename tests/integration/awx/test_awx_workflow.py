@@ -8,143 +8,20 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-import shutil
 import sys
-import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "support"))
 
-import outside
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._awx.plan import carry
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition import load
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._fleet.plan import fleets_of, make_plan
-from awx import runs, server, site
-
-NAMES = ("c0", "c1", "c2")
-OLD, NEW = "1.36.2", "1.36.3"
-# Instead of playbooks/tasks/look_at_cluster.yml, and of the look at its health.
-LOOK = """
-- name: See
-  ansible.builtin.set_fact:
-    flotilla_versions: {oldest: "{{ __is }}", control_planes: {}, kubelets: {}, interrupted: []}
-    flotilla_upgrade_hops: "{{ [] if __is == __wanted else [{'version': __wanted, 'workers': true}] }}"
-    flotilla_preflight: {findings: []}
-  vars:
-    __wanted: "{{ flotilla_cluster.kubernetes_version }}"
-    __is: "{{ (lookup('ansible.builtin.file', lookup('ansible.builtin.env', 'FLOTILLA_TEST_WORLD')) | from_json)[flotilla_cluster.name] }}"
-"""
-HEALTHY = """
-- name: It is healthy
-  ansible.builtin.set_fact:
-    flotilla_health: {healthy: true, nodes: [], findings: []}
-"""
-
-
-class World:
-    """A project with three clusters, one of them a canary, and a controller whose jobs run in it."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.project = folder / "project"
-        shutil.copytree(outside.ROOT / "playbooks", self.project / "playbooks", ignore=shutil.ignore_patterns("__pycache__"))
-        (self.project / "playbooks/tasks/look_at_cluster.yml").write_text(LOOK, encoding="utf-8")
-        (self.project / "playbooks/tasks/health.yml").write_text(HEALTHY, encoding="utf-8")
-        (self.project / "playbooks/tasks/judge.yml").write_text(HEALTHY, encoding="utf-8")
-        foundation = self.project / "inventories/production"
-        for number, name in enumerate(NAMES):
-            outside.write_definition(
-                foundation,
-                name,
-                cloud="existing",
-                kubernetes_version=NEW,
-                labels={"stage": "canary" if number == 0 else "other"},
-                access={"ssh_user": "ops"},
-                pools=[{"name": "workers"}],
-                api_endpoint={"provider": "external", "address": f"192.0.2.{number + 150}"},
-                existing={
-                    "host_keys": "accept_new",
-                    "machines": [
-                        {"address": f"192.0.2.{number + 50}", "role": "control_plane"},
-                        {"address": f"192.0.2.{number + 100}", "pool": "workers"},
-                    ],
-                },
-            )
-        waves = [{"name": "canaries", "clusters": {"labels": {"stage": "canary"}}, "canary": True}, {"name": "rest"}]
-        head = {"plugin": "flotilla.kubernetes.cluster", "schema": 1, "kind": "fleet", "max_clusters_in_flight": 2, "waves": waves}
-        (foundation / "fleet.yml").write_text(yaml.safe_dump(head, sort_keys=False), encoding="utf-8")
-        self.is_now(dict.fromkeys(NAMES, OLD))
-        self.fails: set[str] = set()
-        self.upgraded: list[str] = []
-        self.backed_up: list[str] = []
-        self.runs: dict[int, runs.Run] = {}
-        self.order: list[str] = []
-        self.controller: server.Controller
-        self.hosts = runs.inventory(self.project, foundation, site.environment())
-
-    def is_now(self, versions: Mapping[str, str]) -> None:
-        (self.folder / "world.json").write_text(json.dumps(versions), encoding="utf-8")
-
-    def outcome(self, job: Mapping[str, Any]) -> tuple[str, dict[str, Any]] | None:
-        """Run the playbook of a job; the work in one cluster is a line in a file."""
-        number, variables = job["id"], json.loads(job["extra_vars"])
-        cluster = variables.get("flotilla_cluster_name")
-        if not job["playbook"]:
-            return "successful", {}
-        if job["playbook"].endswith("cluster_backup.yml"):
-            self.backed_up.append(cluster)
-            return "successful", {}
-        if job["playbook"].endswith("awx_upgrade.yml"):
-            self.upgraded.append(cluster)
-            if cluster in self.fails:
-                return "failed", {}
-            self.is_now({**json.loads((self.folder / "world.json").read_text()), cluster: NEW})
-            return "successful", {}
-        if number not in self.runs:
-            self.order.append(job["name"])
-            environment = site.environment(**self.controller.environment, FLOTILLA_TEST_WORLD=str(self.folder / "world.json"))
-            variables = {**variables, "flotilla_interval": 0.2, "ansible_python_interpreter": sys.executable, "awx_job_id": number}
-            self.runs[number] = runs.Run(self.folder / f"job-{number}", self.project, self.hosts, job["playbook"], variables, environment)
-        return self.runs[number].ended()
-
-    def end(self, job: dict[str, Any], also: Callable[[], object] = lambda: None) -> str:
-        """Wait for the end of a workflow and return its status."""
-        until = time.monotonic() + 240
-        while job["status"] == "running":
-            assert time.monotonic() < until, self.logs()
-            also()
-            with self.controller.lock:
-                self.controller.jobs.go_on()
-            time.sleep(0.1)
-        return str(job["status"])
-
-    def decide(self, approve: bool) -> None:
-        for job in self.controller.jobs.of("workflow_approvals"):
-            if job["status"] == "running":
-                self.controller.jobs.decide(job["id"], approve)
-
-    def logs(self) -> str:
-        return "\n".join(run.log[-3000:] for run in self.runs.values())
-
-
-@contextmanager
-def world(folder: Path, **changes: Any) -> Iterator[World]:
-    it = World(folder)
-    with server.controller(it.project, it.outcome) as controller:
-        it.controller = controller
-        site.fill(controller.store, **changes)
-        yield it
-
-
-def launch(it: World, **answers: Any) -> dict[str, Any]:
-    template = it.controller.store.named("workflow_job_templates", "flotilla upgrade production")
-    return it.controller.jobs.launch("workflow_job_templates", template["id"], {"extra_vars": {"kubernetes_version": NEW, **answers}})
+from awx import runs, site
+from awx.world import NAMES, NEW, OLD, World, launch, world
 
 
 @pytest.fixture(scope="module")

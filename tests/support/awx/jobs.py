@@ -8,7 +8,9 @@ Variables and the end of a workflow follow `WorkflowNode.get_job_kwargs`, `Workf
 
 from __future__ import annotations
 
+import datetime as dt
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -61,6 +63,28 @@ class Jobs:
             raise Refused(errors)
         return self._begin(endpoint, template, taken)
 
+    def scheduled(self, number: int) -> list[dict[str, Any]]:
+        """Return the jobs that a schedule has begun."""
+        return [job for job in self.jobs.values() if job.get("schedule") == number]
+
+    def _keep_schedules(self) -> bool:
+        """Begin what is due once, as AWX's scheduler does; rules that come again are nobody's business here."""
+        began = False
+        for one in list(self._store.all("schedules")):
+            once = re.fullmatch(r"DTSTART:(\d{8}T\d{6}Z) RRULE:.*;COUNT=1", one["rrule"])
+            if not one["enabled"] or not once or one.get("_begun") == one["rrule"]:
+                continue
+            due = dt.datetime.strptime(f"{once.group(1)}+0000", "%Y%m%dT%H%M%SZ%z")
+            if dt.datetime.now(dt.timezone.utc) >= due:
+                one["_begun"] = one["rrule"]
+                template = self._store.get("unified_job_templates", one["unified_job_template"])
+                prompts = {field: one.get(field) for field in ("inventory", "job_type", "limit") if one.get(field)}
+                prompts.update(credentials=one["_has"]["credentials"], extra_vars=one.get("extra_data") or {})
+                job = self._begin(template["url"].split("/")[3], template, prompts)
+                job.update(launch_type="scheduled", schedule=one["id"])
+                began = True
+        return began
+
     def update(self, endpoint: str, number: int) -> dict[str, Any]:
         return self._begin(endpoint, self._store.get(endpoint, number), {})
 
@@ -90,6 +114,8 @@ class Jobs:
             "elapsed": 0.0,
             "event_processing_finished": False,
             "job_template": template["id"],
+            "launch_type": "manual",
+            "schedule": None,
             "inventory": taken.get("inventory") or template.get("inventory"),
             "credentials": sorted({*template.get("_has", {}).get("credentials", []), *(taken.get("credentials") or [])}),
             "instance_groups": taken.get("instance_groups") or template.get("_has", {}).get("instance_groups", []),
@@ -135,7 +161,7 @@ class Jobs:
         """End jobs of which the test says that they end, and begin what follows in workflows."""
         moved = True
         while moved:
-            moved = False
+            moved = self._keep_schedules()
             for job in list(self.jobs.values()):
                 if job["status"] not in RUNNING:
                     continue

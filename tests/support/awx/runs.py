@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -28,12 +29,13 @@ def _unsafe(value: Any) -> str:
     return yaml.dump(value, Dumper=_Unsafe, default_flow_style=True, width=10**9).removesuffix("...\n").strip()
 
 
-def inventory(folder: Path, source: Path, environment: Mapping[str, str]) -> dict[str, Any]:
+def inventory(folder: Path, source: Path, environment: Mapping[str, str], python: str = sys.executable) -> dict[str, Any]:
     """Return what an inventory sync of AWX reads of a source.
 
     :param folder: the project.
+    :param python: of an environment with Ansible.
     """
-    program = str(Path(sys.executable).with_name("ansible-inventory"))
+    program = str(Path(python).with_name("ansible-inventory"))
     done = subprocess.run(
         [program, "-i", str(source), "--list", "--export"],
         cwd=folder,
@@ -49,7 +51,10 @@ def inventory(folder: Path, source: Path, environment: Mapping[str, str]) -> dic
 
 
 class Run:
-    """A job that runs a playbook of a project."""
+    """A job that runs a playbook of a project.
+
+    :param python: of an environment with Ansible and ansible-runner.
+    """
 
     def __init__(
         self,
@@ -79,7 +84,13 @@ class Run:
         if options:
             command += ["--cmdline", " ".join(options)]
         self._process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=self._output, stderr=subprocess.STDOUT, env=dict(environment), cwd=folder
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=self._output,
+            stderr=subprocess.STDOUT,
+            # It starts the ansible-playbook of the path.
+            env={**environment, "PATH": f"{Path(python).parent}{os.pathsep}{environment.get('PATH', os.defpath)}"},
+            cwd=folder,
         )
 
     def ended(self) -> tuple[str, dict[str, Any]] | None:

@@ -100,6 +100,8 @@ def _below(it: Controller, method: str, endpoint: str, number: int, what: str, q
         return 202, _shown(it.jobs.update(endpoint, number))
     if what == "create_approval_template" and endpoint == "workflow_job_template_nodes":
         return 201, it.store.shown(it.store.approval(number, body))
+    if what == "jobs" and endpoint == "schedules":
+        return 200, _page([_shown(job) for job in it.jobs.scheduled(number)], query)
     if what in HAS.get(endpoint, {}):
         if method == "GET":
             return 200, _page([it.store.shown(it.store.get(HAS[endpoint][what], other)) for other in one["_has"][what]], query)

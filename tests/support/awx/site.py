@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -57,24 +58,35 @@ def environment(**more: str) -> dict[str, str]:
     return {**clean, "ANSIBLE_COLLECTIONS_PATH": paths, "ANSIBLE_PIPELINING": "true", **more}
 
 
-def setup(folder: Path, address: dict[str, str], *options: str, tasks_from: str = "main", **changes: Any) -> outside.Run:
-    """Run the role with `VARIABLES` and ``changes``, as a play of a person does."""
+def setup(
+    folder: Path,
+    address: Mapping[str, str],
+    *options: str,
+    tasks_from: str = "main",
+    variables: Mapping[str, Any] = VARIABLES,
+    python: str = sys.executable,
+    **changes: Any,
+) -> outside.Run:
+    """Run the role with ``variables`` and ``changes``, as a play of a person does.
+
+    :param python: of an environment with Ansible.
+    """
     role = {"name": "flotilla.kubernetes.awx_setup", "tasks_from": tasks_from}
     play = {"hosts": "localhost", "connection": "local", "gather_facts": False, "tasks": [{"ansible.builtin.include_role": role}]}
     playbook = folder / "setup.yml"
     playbook.write_text(yaml.safe_dump([play]), encoding="utf-8")
-    variables = folder / "variables.json"
-    variables.write_text(json.dumps({**VARIABLES, "ansible_python_interpreter": sys.executable, **changes}), encoding="utf-8")
+    given = folder / "variables.json"
+    given.write_text(json.dumps({**variables, "ansible_python_interpreter": python, **changes}), encoding="utf-8")
     began = time.monotonic()
     done = subprocess.run(
-        [str(outside.BIN / "ansible-playbook"), "-i", "localhost,", "-e", f"@{variables}", str(playbook), *options],
+        [str(Path(python).with_name("ansible-playbook")), "-i", "localhost,", "-e", f"@{given}", str(playbook), *options],
         cwd=folder,
         env=environment(**address),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=600,
+        timeout=1200,
         check=False,
     )
     return outside.Run(done.returncode, done.stdout, time.monotonic() - began)
@@ -117,8 +129,13 @@ _IDS = {
 _LISTS = {"credentials": "credentials", "instance_groups": "instance_groups", "labels": "labels"}
 
 
+def endpoint(kind: str) -> str:
+    """Return the endpoint of a kind of object."""
+    return _ENDPOINTS.get(kind, f"{kind}s")
+
+
 def _put(store: Store, kind: str, one: dict[str, Any]) -> dict[str, Any]:
-    endpoint = _ENDPOINTS.get(kind, f"{kind}s")
+    where = endpoint(kind)
     nodes, survey = one.pop("simplified_workflow_nodes", []), one.pop("survey_spec", None)
     approval = one.pop("approval_node", None)
     listed = {name: one.pop(name, []) for name in (*_LISTS, *EDGES)}
@@ -130,17 +147,17 @@ def _put(store: Store, kind: str, one: dict[str, Any]) -> dict[str, Any]:
             fields[name] = json.dumps(fields[name])
     if kind in ("inventory_source", "schedule"):
         fields.pop("organization", None)
-    made = store.create(endpoint, fields)
+    made = store.create(where, fields)
     if kind == "project":
         store.sync_project(made["id"])
     if survey:
-        store.set_survey(endpoint, made["id"], survey)
+        store.set_survey(where, made["id"], survey)
     if approval:
         store.approval(made["id"], approval)
     for name, others in listed.items():
         for other in others:
-            where = _LISTS.get(name, "workflow_job_template_nodes")
-            store.associate(endpoint, made["id"], name, store.named(where, other)["id"], False)
+            of = _LISTS.get(name, "workflow_job_template_nodes")
+            store.associate(where, made["id"], name, store.named(of, other)["id"], False)
     for node in nodes:
         _put(store, "workflow_job_template_node", {**node, "workflow_job_template": made["id"]})
     return made

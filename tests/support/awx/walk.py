@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import ssl
 import time
@@ -19,10 +20,12 @@ class Api:
     """The API of a controller.
 
     :param patience: seconds that a job may take.
+    :ivar pause: seconds between two looks.
     """
 
     def __init__(self, url: str, token: str, patience: float, verify: bool = True) -> None:
         self._url, self._token, self._patience = url.rstrip("/"), token, patience
+        self.pause = min(2.0, patience / 100)
         # Whoever set CONTROLLER_VERIFY_SSL to false wants it.
         self._context = None if verify else ssl._create_unverified_context()
 
@@ -43,7 +46,7 @@ class Api:
             status = self.call("GET", job["url"])["status"]
             return status if status in ENDED else ""
 
-        return self._until(ended)
+        return self.until(ended)
 
     def answer(self, workflow: dict[str, Any], question: str, approve: bool) -> None:
         """Approve or deny, once the workflow asks."""
@@ -54,27 +57,28 @@ class Api:
             ended = self.call("GET", workflow["url"])["status"] in ENDED
             return jobs[question] or ("over" if ended else "")
 
-        url = self._until(asked)
+        url = self.until(asked)
         assert url != "over", f"{workflow['url']} ended before it asked: {question}"
         self.call("POST", f"{url}{'approve' if approve else 'deny'}/", {})
 
-    def _until(self, condition: Any) -> str:
+    def until(self, condition: Any) -> str:
         until = time.monotonic() + self._patience
         while True:
             found = condition()
             if found:
                 return str(found)
             assert time.monotonic() < until, "it takes too long"
-            time.sleep(min(2.0, self._patience / 100))
+            time.sleep(self.pause)
 
 
-def walk(api: Api, foundation: str, answers: dict[str, Any], approved: str) -> None:
+def walk(api: Api, foundation: str, answers: dict[str, Any], approved: str, prefix: str = "flotilla") -> None:
     """Do it all.
 
     :param answers: to the survey.
     :param approved: how a workflow ends that is approved.
+    :param prefix: of the names of all objects.
     """
-    template = api.named("workflow_job_templates", f"flotilla upgrade {foundation}")
+    template = api.named("workflow_job_templates", f"{prefix} upgrade {foundation}")
     launch = {"extra_vars": answers}
     denied = api.call("POST", template["related"]["launch"], launch)
     api.answer(denied, "approve", False)
@@ -89,9 +93,21 @@ def walk(api: Api, foundation: str, answers: dict[str, Any], approved: str) -> N
     cancelled = api.call("POST", template["related"]["launch"], launch)
     api.call("POST", cancelled["related"]["cancel"], {})
     assert api.until_ended(cancelled) == "canceled"
-    schedule = api.named("schedules", f"flotilla nightly preflight {foundation}")
+    run_schedule(api, api.named("schedules", f"{prefix} nightly preflight {foundation}"))
+
+
+def run_schedule(api: Api, schedule: dict[str, Any]) -> None:
+    """Let a schedule of the role, which is off, run once within a minute, and leave it as it was."""
     assert schedule["enabled"] is False
+    jobs = f"{schedule['url']}jobs/?order_by=id"
+    before = api.call("GET", jobs)["count"]
+    soon = dt.datetime.now(dt.timezone.utc) + dt.timedelta(seconds=api.pause * 30)
+    once = f"DTSTART:{soon:%Y%m%dT%H%M%SZ} RRULE:FREQ=MINUTELY;INTERVAL=1;COUNT=1"
     try:
-        assert api.call("PATCH", schedule["url"], {"enabled": True})["enabled"] is True
+        assert api.call("PATCH", schedule["url"], {"enabled": True, "rrule": once})["enabled"] is True
+        api.until(lambda: api.call("GET", jobs)["count"] > before)
+        job = api.call("GET", jobs)["results"][-1]
+        assert job["launch_type"] == "scheduled" and job["job_type"] == schedule["job_type"]
+        assert api.until_ended(job) == "successful"
     finally:
-        api.call("PATCH", schedule["url"], {"enabled": False})
+        api.call("PATCH", schedule["url"], {"enabled": False, "rrule": schedule["rrule"]})
