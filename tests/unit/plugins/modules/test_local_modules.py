@@ -91,7 +91,7 @@ def test_load_balancer_present(run, monkeypatch, check):
         lambda _session, _cluster, members, **options: calls.append((members, options)) or result(endpoint={"host": "h"}, members=[1]),
     )
     answer = run(local_load_balancer, check, members=[{"id": "a", "address": "192.0.2.1"}])
-    assert calls == [([{"id": "a", "address": "192.0.2.1", "state": "active"}], {"drain_timeout": 10, "check_mode": check})]
+    assert calls == [([{"id": "a", "address": "192.0.2.1", "state": "active"}], {"drain_timeout": 10, "check_mode": check, "close": True})]
     assert answer["endpoint"] == {"host": "h"} and answer["members"] == [1]
 
 
