@@ -63,12 +63,13 @@ def setup(
     address: Mapping[str, str],
     *options: str,
     tasks_from: str = "main",
-    variables: Mapping[str, Any] = VARIABLES,
+    variables: Mapping[str, Any] | None = None,
     python: str = sys.executable,
     **changes: Any,
 ) -> outside.Run:
     """Run the role with ``variables`` and ``changes``, as a play of a person does.
 
+    :param variables: `VARIABLES` when left out.
     :param python: of an environment with Ansible.
     """
     role = {"name": "flotilla.kubernetes.awx_setup", "tasks_from": tasks_from}
@@ -76,7 +77,9 @@ def setup(
     playbook = folder / "setup.yml"
     playbook.write_text(yaml.safe_dump([play]), encoding="utf-8")
     given = folder / "variables.json"
-    given.write_text(json.dumps({**variables, "ansible_python_interpreter": python, **changes}), encoding="utf-8")
+    given.write_text(
+        json.dumps({**(VARIABLES if variables is None else variables), "ansible_python_interpreter": python, **changes}), encoding="utf-8"
+    )
     began = time.monotonic()
     done = subprocess.run(
         [str(Path(python).with_name("ansible-playbook")), "-i", "localhost,", "-e", f"@{given}", str(playbook), *options],
