@@ -35,6 +35,7 @@ KNOWN = frozenset(
         "kubeadm_info",
         "kubeadm_upgrade",
         "kubernetes_manifest",
+        "network_plugin_info",
         "node_drain",
         "node_fence",
         "node_files",
