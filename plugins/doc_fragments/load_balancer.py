@@ -35,6 +35,13 @@ options:
     description: Seconds that open connections have to end by themselves when a member is drained.
     type: int
     default: 10
+  close:
+    description:
+      - Whether open connections of a member that is drained are waited for, and closed after O(drain_timeout).
+      - V(false) leaves them to its API server, which is restarted next and has its clients go elsewhere without an error. What the load
+        balancer has to be told for that holds them for 300 seconds.
+    type: bool
+    default: true
   wait_timeout:
     description:
       - Seconds within which the load balancer has to find every V(active) member healthy. V(0) does not wait, as members are registered

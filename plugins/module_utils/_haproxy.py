@@ -19,8 +19,10 @@ API_SERVER_PORT = 6443
 def render(port: int, servers: Sequence[tuple[str, str, str]]) -> str:
     """Return the text of haproxy.cfg.
 
-    The health check takes at most 1.5 s to notice, and sessions to a server that went down are closed, so that clients reconnect instead
-    of waiting for a time-out. Where all look unhealthy at once, machines that are too busy to answer in time are more likely than a dead
+    An API server that says it is not ready, or refuses connections, gets no new ones after 2 s at most, and one that does not answer after
+    10 s. Then its sessions are closed, so that clients reconnect instead of waiting for a time-out. Giving up sooner would close sessions
+    that are in use when a machine is too busy for some seconds. Who connects to a machine that is gone meanwhile is sent to another one
+    after a second. Where all look unhealthy at once, machines that are too busy to answer in time are more likely than a dead
     control plane, so connections go to any of them, as those of cloud load balancers do:
     https://docs.aws.amazon.com/elasticloadbalancing/latest/network/target-group-health-checks.html.
 
@@ -41,7 +43,7 @@ def render(port: int, servers: Sequence[tuple[str, str, str]]) -> str:
         "    timeout connect 1s",
         "    timeout client 1h",
         "    timeout server 1h",
-        "    timeout check 2s",
+        "    timeout check 3s",
         "    retries 3",
         "    option redispatch 1",
         "frontend api",
@@ -52,7 +54,8 @@ def render(port: int, servers: Sequence[tuple[str, str, str]]) -> str:
         "    balance roundrobin",
         "    option httpchk GET /readyz",
         "    http-check expect status 200",
-        "    default-server check check-ssl verify none inter 500ms fall 2 rise 2 on-marked-down shutdown-sessions",
+        "    default-server check check-ssl verify none on-marked-down shutdown-sessions",
+        "    default-server inter 1s fastinter 500ms downinter 500ms fall 3 rise 2",
     ]
     named = [(f"    server {name} {address}:{API_SERVER_PORT}", options) for name, address, options in servers]
     lines += [" ".join(filter(None, (server, options))) for server, options in named]

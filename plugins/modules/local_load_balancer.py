@@ -12,7 +12,7 @@ short_description: API load balancer of a cluster on this machine
 version_added: "0.1.0"
 description:
   - Makes or removes the load balancer in front of the API servers of a cluster whose C(cloud) is C(local). It is HAProxy in a
-    container, with a health check of every member's C(/readyz) over HTTPS twice a second.
+    container, with a health check of every member's C(/readyz) over HTTPS every second.
   - Its address is known before there is any machine, so it can be made first, with no members.
   - Changed members are loaded without closing connections to the others.
   - Connections of a drained member that are still open after O(drain_timeout) are closed, unless O(close) is V(false).
@@ -23,12 +23,6 @@ options:
       - Used here are C(name), C(foundation), C(image.family), C(api_endpoint.port) and C(local).
     type: dict
     required: true
-  close:
-    description:
-      - Whether open connections of a member that is drained are waited for and closed.
-      - V(false) leaves them to its API server, which is restarted next and has its clients go elsewhere without an error.
-    type: bool
-    default: true
 extends_documentation_fragment: [flotilla.kubernetes.load_balancer]
 requirements:
   - podman on the host where the module runs
@@ -103,8 +97,7 @@ from ..module_utils._clouds.local.session import Session
 
 def main() -> None:
     """Run the module."""
-    spec = {**LOAD_BALANCER, "close": {"type": "bool", "default": True}}
-    run_load_balancer(AnsibleModule(argument_spec=spec, supports_check_mode=True), load_balancer, lambda _cluster: Session())
+    run_load_balancer(AnsibleModule(argument_spec=LOAD_BALANCER, supports_check_mode=True), load_balancer, lambda _cluster: Session())
 
 
 if __name__ == "__main__":

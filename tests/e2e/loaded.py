@@ -19,9 +19,10 @@ import load
 import outside
 import pytest
 import yaml
-from conftest import Cluster
+from conftest import Cluster, wait_for
 
 QUIET = 60.0  # seconds of load without an upgrade
+IDLE = 0.3  # share of the host's processors that a cluster leaves free which has come to rest
 TOO_NOISY = 75  # exit code: the machine fails requests by itself, so nothing can be said of an upgrade
 PATIENCE = 7200.0  # seconds; the load alone keeps a small machine busy
 _ARCHIVE = "/root/agnhost.tar"
@@ -88,7 +89,8 @@ class World:
 
 
 def see_that_it_is_quiet(world: World) -> None:
-    """End all tests where requests fail although nothing is done."""
+    """End all tests where requests fail although nothing is done, once the making of the cluster has come to its end."""
+    wait_for("a cluster at rest", lambda: outside.idle(5) >= IDLE, timeout=900)
     with load.load(world.probe, world.cluster.kubeconfig, world.url) as seen:
         time.sleep(QUIET)
     if seen.failed or seen.lost:

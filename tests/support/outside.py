@@ -156,6 +156,19 @@ def digests(container: str, paths: Iterable[str]) -> str:
     return host("podman", "exec", container, "sh", "-c", script)
 
 
+def idle(seconds: float) -> float:
+    """Return the share of its time, 0 to 1, that the host's processors have nothing to do in the next seconds."""
+
+    def times() -> list[int]:
+        return [int(word) for word in Path("/proc/stat").read_text(encoding="ascii").splitlines()[0].split()[1:9]]
+
+    before = times()
+    time.sleep(seconds)
+    spent = [after - earlier for earlier, after in zip(before, times(), strict=True)]
+    # The fourth is idle, the fifth waiting for a disk: https://www.kernel.org/doc/html/latest/filesystems/proc.html
+    return (spent[3] + spent[4]) / max(1, sum(spent))
+
+
 def left_of(cluster: str) -> dict[str, list[str]]:
     """Return everything on this host that belongs to a cluster, by kind."""
 

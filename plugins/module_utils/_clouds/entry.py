@@ -46,6 +46,7 @@ LOAD_BALANCER: dict[str, dict[str, Any]] = {
         },
     },
     "drain_timeout": {"type": "int", "default": 10},
+    "close": {"type": "bool", "default": True},
     "wait_timeout": {"type": "int", "default": 0},
     "state": {"type": "str", "choices": ["present", "absent", "observed"], "default": "present"},
 }
@@ -107,9 +108,8 @@ def run_load_balancer(module: AnsibleModule, cloud: Any, session_for: Callable[[
         if params["state"] == "absent":
             return cloud.absent(session, cluster, check_mode)
         own = {key: value for key, value in params.items() if key not in LOAD_BALANCER}
-        made: Result = cloud.present(
-            session, cluster, params["members"], drain_timeout=params["drain_timeout"], check_mode=check_mode, **own
-        )
+        drain = {"drain_timeout": params["drain_timeout"], "close": params["close"]}
+        made: Result = cloud.present(session, cluster, params["members"], check_mode=check_mode, **drain, **own)
         if params["wait_timeout"] and not check_mode:
             made.value["members"] = _healthy_members(lambda: cloud.observed(session, cluster).value, params["wait_timeout"])
         return made

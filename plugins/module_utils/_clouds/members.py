@@ -10,6 +10,14 @@ from typing import Any
 from .._errors import FlotillaError
 
 ACTIVE, DRAINED = "active", "drained"
+# Seconds that connections are left open at the most where the API server is to end them: it is told to right after and takes below a
+# minute. It is what clouds give unless they are told otherwise.
+LEFT_OPEN = 300
+
+
+def patience(drain_timeout: int, close: bool) -> int | None:
+    """Return the seconds, up to an hour, that connections of a drained member are waited for, or nothing where they are left open."""
+    return max(0, min(3600, int(drain_timeout))) if close else None
 
 
 def checked(items: list[dict[str, Any]]) -> list[dict[str, Any]]:

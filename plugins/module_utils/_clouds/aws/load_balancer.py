@@ -10,7 +10,7 @@ from typing import Any, Callable
 
 from ..._errors import FlotillaError
 from ..._machines.cloud import CloudError, NotFound
-from ..members import ACTIVE, DRAINED, checked
+from ..members import ACTIVE, DRAINED, LEFT_OPEN, checked, patience
 from ..patience import CONSISTENCY
 from ..result import Result
 from . import inventory
@@ -113,11 +113,18 @@ def observed(session: Session, definition: dict[str, Any]) -> Result:
 
 
 def present(
-    session: Session, definition: dict[str, Any], items: list[dict[str, Any]], *, drain_timeout: int = 10, check_mode: bool = False
+    session: Session,
+    definition: dict[str, Any],
+    items: list[dict[str, Any]],
+    *,
+    drain_timeout: int = 10,
+    close: bool = True,
+    check_mode: bool = False,
 ) -> Result:
     """Bring the load balancer to these members, or with ``check_mode`` say what would be done.
 
     :param drain_timeout: seconds that open connections of a member get to end when it is drained; then they are closed.
+    :param close: whether they are closed at all, or left to the API server.
     """
     where = names.place(definition)
     members = checked(items)
@@ -126,7 +133,7 @@ def present(
     if not check_mode and (not seen.balancer_arn or not seen.group_arn):
         session.clock.sleep(CONSISTENCY)
         seen = observe(session, where, definition)
-    builder = _Builder(session, where, definition, seen, base, members, drain_timeout)
+    builder = _Builder(session, where, definition, seen, base, members, patience(drain_timeout, close))
     actions = builder.plan()
     result = Result(bool(actions), _state(where, seen), builder.wanted_state())
     if check_mode:
@@ -274,14 +281,14 @@ class _Builder:
         seen: Seen,
         base: inventory.Base,
         members: list[dict[str, Any]],
-        drain_timeout: int,
+        seconds: int | None,
     ) -> None:
         self.session = session
         self.where = where
         self.definition = definition
         self.seen = seen
         self.base = base
-        self.drain_timeout = max(0, min(3600, int(drain_timeout)))
+        self.seconds = seconds
         self.wanted = {str(member["id"]) for member in members if member["state"] == ACTIVE}
         self.scheme = "internet-facing" if where.public_endpoint else "internal"
         self.subnets = sorted(base.subnets["load_balancer"].values())
@@ -460,16 +467,19 @@ class _Builder:
         self._call("register_targets", TargetGroupArn=self.seen.group_arn, Targets=targets)
 
     def _drain(self, ids: set[str]) -> None:
-        """Take members out and wait until their connections have ended or are closed."""
-        if self.seen.group_attributes.get(_DELAY) != str(self.drain_timeout):
-            self._set_group({_DELAY: str(self.drain_timeout)})
+        """Take members out, and wait until their connections have ended or are closed, or leave them open."""
+        delay = LEFT_OPEN if self.seconds is None else self.seconds
+        if self.seen.group_attributes.get(_DELAY) != str(delay):
+            self._set_group({_DELAY: str(delay)})
         targets = [{"Id": member, "Port": API_PORT} for member in sorted(ids)]
         _or_nothing(lambda: self._call("deregister_targets", TargetGroupArn=self.seen.group_arn, Targets=targets))
 
         def gone() -> bool:
-            return not ids & set(_health(self.session, self.seen.group_arn))
+            health = _health(self.session, self.seen.group_arn)
+            kept = {member for member in ids & set(health) if self.seconds is not None or health[member].get("State") != "draining"}
+            return not kept
 
-        self.session.wait(gone, self.drain_timeout + _DRAIN_MARGIN)
+        self.session.wait(gone, (self.seconds or 0) + _DRAIN_MARGIN)
 
     def _plan_record(self) -> None:
         zone, name = _dns(self.definition)

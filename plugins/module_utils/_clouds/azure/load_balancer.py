@@ -11,7 +11,7 @@ from typing import Any
 
 from ..._errors import FlotillaError
 from ..._machines.cloud import CloudError, NotFound
-from ..members import ACTIVE, DRAINED, checked
+from ..members import ACTIVE, DRAINED, checked, patience
 from ..patience import CONSISTENCY
 from ..result import Result
 from . import inventory, network
@@ -120,11 +120,18 @@ def _health(session: Session, where: Place, seen: Seen) -> dict[str, tuple[str, 
 
 
 def present(
-    session: Session, definition: dict[str, Any], items: list[dict[str, Any]], *, drain_timeout: int = 10, check_mode: bool = False
+    session: Session,
+    definition: dict[str, Any],
+    items: list[dict[str, Any]],
+    *,
+    drain_timeout: int = 10,
+    close: bool = True,
+    check_mode: bool = False,
 ) -> Result:
     """Bring the load balancer to these members, or with ``check_mode`` say what would be done.
 
     :param drain_timeout: seconds that open connections of a member get to end when it is drained.
+    :param close: whether they are waited for at all, or left to the API server.
     """
     where = names.place(definition, session.subscription)
     members = checked(items)
@@ -133,7 +140,7 @@ def present(
     if not check_mode and not seen.balancer:
         session.clock.sleep(CONSISTENCY)
         seen = observe(session, where)
-    builder = _Builder(session, where, seen, base, members, drain_timeout)
+    builder = _Builder(session, where, seen, base, members, patience(drain_timeout, close))
     result = Result(builder.changes, _state(where, seen), builder.wanted_state())
     if check_mode:
         result.value = _value(where, definition, seen, members, planned=True)
@@ -234,12 +241,12 @@ class _Builder:
     """Plans the changes of one run and makes them; ``seen`` grows as things are made."""
 
     def __init__(
-        self, session: Session, where: Place, seen: Seen, base: inventory.Base, members: list[dict[str, Any]], drain_timeout: int
+        self, session: Session, where: Place, seen: Seen, base: inventory.Base, members: list[dict[str, Any]], seconds: int | None
     ) -> None:
         self.session = session
         self.where = where
         self.seen = seen
-        self.drain_timeout = max(0, min(3600, int(drain_timeout)))
+        self.seconds = seconds or 0
         self.pool = _pool_id(where)
         self.tags = where.own_tags("load_balancer", base.uid)
         self.wanted = {str(member["id"]) for member in members if member["state"] == ACTIVE}
@@ -349,7 +356,7 @@ class _Builder:
             self._change(self.seen.interfaces[member], False)
         if self.leave:
             # New connections go elsewhere from now on; those that are open get their time.
-            self.session.clock.sleep(self.drain_timeout)
+            self.session.clock.sleep(self.seconds)
 
     def _change(self, interface: Entry, join: bool) -> None:
         """Let an interface into the pool or out of it, by its newest document: others may change it, too."""

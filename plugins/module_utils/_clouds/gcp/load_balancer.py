@@ -15,7 +15,7 @@ from typing import Any
 
 from ..._errors import FlotillaError
 from ..._machines.cloud import CloudError, NotFound
-from ..members import ACTIVE, DRAINED, checked
+from ..members import ACTIVE, DRAINED, LEFT_OPEN, checked, patience
 from ..patience import CONSISTENCY
 from ..result import Result
 from . import layout as names
@@ -147,11 +147,18 @@ def observed(session: Session, definition: dict[str, Any]) -> Result:
 
 
 def present(
-    session: Session, definition: dict[str, Any], items: list[dict[str, Any]], *, drain_timeout: int = 10, check_mode: bool = False
+    session: Session,
+    definition: dict[str, Any],
+    items: list[dict[str, Any]],
+    *,
+    drain_timeout: int = 10,
+    close: bool = True,
+    check_mode: bool = False,
 ) -> Result:
     """Bring the load balancer to these members, or with ``check_mode`` say what would be done.
 
     :param drain_timeout: seconds that open connections of a member get to end when it is drained; then they are closed.
+    :param close: whether they are closed at all, or left to the API server.
     """
     where = names.place(definition)
     members = checked(items)
@@ -159,7 +166,8 @@ def present(
     balancer = _Balancer(session, where)
     members = _settled(members, balancer.members)
     wanted = {str(member["id"]) for member in members if member["state"] == ACTIVE}
-    timeout = max(0, min(3600, int(drain_timeout)))
+    seconds = patience(drain_timeout, close)
+    timeout = LEFT_OPEN if seconds is None else seconds
     leave = set(balancer.members) - wanted
     join = wanted - set(balancer.members)
 
@@ -182,7 +190,7 @@ def present(
         if changed:
             balancer.look()
         _join(balancer, wanted - set(balancer.members))
-        _leave(balancer, set(balancer.members) - wanted, timeout)
+        _leave(balancer, set(balancer.members) - wanted, seconds or 0)
         balancer.look()
     result.value = _value(balancer, definition, members)
     return result
@@ -239,8 +247,8 @@ def _join(balancer: _Balancer, members: set[str]) -> None:
     balancer.session.finish(operations)
 
 
-def _leave(balancer: _Balancer, members: set[str], drain_timeout: int) -> None:
-    """Take machines out of their groups and wait until their connections have ended or are cut: Google does not say when that is."""
+def _leave(balancer: _Balancer, members: set[str], seconds: int) -> None:
+    """Take machines out of their groups and give their connections time: Google does not say when they have ended or are cut."""
     if not members:
         return
     operations = []
@@ -248,7 +256,7 @@ def _leave(balancer: _Balancer, members: set[str], drain_timeout: int) -> None:
         here = sorted(name for name in members if balancer.members[name] == key)
         operations += _change_members(balancer, key, "remove_instances", here, "memberNotFound")
     balancer.session.finish(operations)
-    balancer.session.clock.sleep(drain_timeout)
+    balancer.session.clock.sleep(seconds)
 
 
 def _change_members(balancer: _Balancer, key: Key, method: str, members: list[str], done: str) -> list[Entry]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from ..._errors import FlotillaError
 from ..._machines.cloud import NotFound
-from ..members import ACTIVE, DRAINED, checked
+from ..members import ACTIVE, DRAINED, checked, patience
 from ..patience import CONSISTENCY
 from ..result import Result
 from . import layout, network, things
@@ -43,11 +43,18 @@ _HEALTH = {"UP": "healthy", "DOWN": "unhealthy", "GRACEFUL_DISABLED": DRAINED, "
 
 
 def present(
-    session: Session, definition: dict[str, Any], items: list[dict[str, Any]], *, drain_timeout: int = 10, check_mode: bool = False
+    session: Session,
+    definition: dict[str, Any],
+    items: list[dict[str, Any]],
+    *,
+    drain_timeout: int = 10,
+    close: bool = True,
+    check_mode: bool = False,
 ) -> Result:
     """Bring the load balancer to these members, or with ``check_mode`` say what would be done.
 
     :param drain_timeout: seconds that open connections of a member get to end when it is drained.
+    :param close: whether they are waited for at all, or left to the API server.
     """
     where = layout.place(definition)
     members = checked(items)
@@ -59,7 +66,8 @@ def present(
             f"Cluster '{where.cluster}' has no network in NSX yet, which its load balancer is attached to.",
             "Run nsx_network before nsx_load_balancer.",
         )
-    result, plan = things.converge(session, lambda: _Plan(session, where, refs, base, members, drain_timeout), check_mode)
+    seconds = patience(drain_timeout, close) or 0
+    result, plan = things.converge(session, lambda: _Plan(session, where, refs, base, members, seconds), check_mode)
     result.value = _value(where, definition, plan.stock, members, address=plan.address, planned=check_mode)
     return result
 
@@ -143,15 +151,13 @@ def _value(
 class _Plan(Plan):
     """What there is of the load balancer, and what is wanted."""
 
-    def __init__(
-        self, session: Session, where: Place, refs: Refs, base: network.Base, members: list[dict[str, Any]], drain_timeout: int
-    ) -> None:
+    def __init__(self, session: Session, where: Place, refs: Refs, base: network.Base, members: list[dict[str, Any]], seconds: int) -> None:
         self.session = session
         self.where = where
         self.refs = refs
         self.base = base
         self.members = members
-        self.drain_timeout = max(0, min(3600, int(drain_timeout)))
+        self.seconds = seconds
         self.stock = Stock(session, where, LOAD_BALANCER)
         allocations = [_allocation(where, refs)] if refs.floating_ip_pool else []
         self.stock.look([*_candidates(where), *allocations])
@@ -279,7 +285,7 @@ class _Plan(Plan):
             one["admin_state"] = _LEAVING
         self.stock.entries[self.pool.path] = self.session.repeat("PUT", self.pool.path, have)
         addresses = {str(one["ip_address"]) for one in serving}
-        self.session.wait(lambda: not self._connections(addresses), self.drain_timeout, pause=1)
+        self.session.wait(lambda: not self._connections(addresses), self.seconds, pause=1)
 
     def _connections(self, addresses: set[str]) -> bool:
         """Tell whether members have open connections, or whether nobody knows."""

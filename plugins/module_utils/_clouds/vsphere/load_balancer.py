@@ -35,7 +35,7 @@ def _endpoint(definition: dict[str, Any]) -> dict[str, Any]:
     return {"host": wanted.get("address"), "port": int(wanted.get("port") or API_PORT)}
 
 
-def present(_session: Any, definition: dict[str, Any], members: list[dict[str, Any]], *, drain_timeout: int, check_mode: bool) -> Result:
+def present(_session: Any, definition: dict[str, Any], members: list[dict[str, Any]], *, check_mode: bool, **_drain: Any) -> Result:
     """Return the endpoint, and the members as they are wanted: whoever hands on the address looks at their health itself."""
     shown = [{**member, "health": "healthy" if member["state"] == "active" else "unhealthy"} for member in checked(members)]
     return Result(value={"endpoint": _endpoint(definition), "members": shown})
