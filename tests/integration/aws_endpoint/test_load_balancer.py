@@ -26,6 +26,12 @@ def machine(ec2: Any, subnet: str) -> str:
     return str(answer["Instances"][0]["InstanceId"])
 
 
+def _delay(elb: Any, group: dict[str, Any]) -> str:
+    """Return the seconds that connections of a target stay open that was taken out."""
+    attributes = elb.describe_target_group_attributes(TargetGroupArn=group["TargetGroupArn"])["Attributes"]
+    return next(one["Value"] for one in attributes if one["Key"] == "deregistration_delay.timeout_seconds")
+
+
 def inventory(elb: Any) -> dict[str, list[str]]:
     return {
         "balancers": sorted(entry["LoadBalancerName"] for entry in elb.describe_load_balancers()["LoadBalancers"]),
@@ -69,6 +75,13 @@ def test_a_load_balancer_is_made_once_fed_and_removed(session, ec2, elb, definit
     }
     assert registered == {member["id"] for member in members[1:]}
     assert not load_balancer.present(session, definition, members).changed
+    assert _delay(elb, group) == "3"
+    members[0]["state"] = "active"
+    load_balancer.present(session, definition, members)
+    members[0]["state"] = "drained"
+    assert load_balancer.present(session, definition, members, drain_timeout=3, close=False).changed
+    assert _delay(elb, group) == "300", "connections are left to the API server"
+    assert not load_balancer.present(session, definition, members, drain_timeout=3).changed
 
     assert load_balancer.absent(session, definition, check_mode=True).changed
     assert inventory(elb)["balancers"] == ["payments-api"]

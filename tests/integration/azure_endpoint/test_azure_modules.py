@@ -195,6 +195,10 @@ def test_members_come_and_go_and_the_load_balancer_says_who_is_healthy(azure, se
     before = azure.clock.now()
     gone = load_balancer.present(session, ready, [{**planes[0], "state": "drained"}, *planes[1:]], drain_timeout=30)
     assert gone.changed and azure.clock.now() - before >= 30
+    load_balancer.present(session, ready, planes)
+    before = azure.clock.now()
+    gone = load_balancer.present(session, ready, [{**planes[0], "state": "drained"}, *planes[1:]], drain_timeout=3600, close=False)
+    assert gone.changed and azure.clock.now() - before < 3600, "connections are left to the API server"
     assert {one["id"] for one in load_balancer.observed(session, ready).value["members"]} == {one["id"] for one in planes[1:]}
     (balancer,) = things(azure, "loadBalancers")
     probe = balancer["properties"]["probes"][0]["properties"]

@@ -61,6 +61,12 @@ def test_members_come_get_well_and_go(session: Session, google: Google, definiti
     assert watch.slept >= 25
     assert google.body("backendServices", "payments-api")["connectionDraining"] == {"drainingTimeoutSec": 25}
     assert not load_balancer.present(session, definition, drained, drain_timeout=10).changed
+    load_balancer.present(session, definition, members)
+    watch.slept = 0
+    assert load_balancer.present(session, definition, drained, drain_timeout=100, close=False).changed
+    # Nobody waits for connections that are left to the API server, and nothing cuts them while it ends.
+    assert watch.slept < 100
+    assert google.body("backendServices", "payments-api")["connectionDraining"] == {"drainingTimeoutSec": 300}
 
 
 def test_who_waits_is_no_member_before_the_first_has_been_one(

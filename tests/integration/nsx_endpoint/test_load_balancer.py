@@ -110,6 +110,10 @@ def test_a_drained_member_keeps_its_connections_until_they_end(nsx, session, ser
     assert not load_balancer.present(session, serving, members("active", "drained", "active"), drain_timeout=30).changed
     assert load_balancer.present(session, serving, members("active", "active", "active")).changed
     assert states(nsx)["vm-1"] == "ENABLED"
+    slept = session.clock.slept
+    load_balancer.present(session, serving, members("active", "drained", "active"), drain_timeout=30, close=False)
+    assert states(nsx)["vm-1"] == "GRACEFUL_DISABLED" and session.clock.slept - slept < 10, "they are left to the API server"
+    load_balancer.present(session, serving, members("active", "active", "active"))
     nsx.sessions.clear()
     slept = session.clock.slept
     load_balancer.present(session, serving, members("active", "drained", "active"), drain_timeout=30)
