@@ -17,15 +17,12 @@ description:
   - Let the load balancer send it nothing new before, or its clients come back.
   - It is a change each time.
 options:
-  address:
-    description: This control plane's own address, on which its API server listens.
-    type: str
-    required: true
   timeout:
     description: Seconds that it may take to come back.
     type: int
     default: 300
 extends_documentation_fragment:
+  - flotilla.kubernetes.api_server.address
   - flotilla.kubernetes.fence
 author:
   - flotilla.kubernetes authors (@flotilla-kubernetes)
@@ -48,11 +45,12 @@ import time
 from ..module_utils._errors import FlotillaError
 from ..module_utils._fenced_module import FencedModule
 from ..module_utils._kubernetes.configuration import API_SERVER, restart_component
+from ..module_utils._kubernetes.own_api_server import ADDRESS
 
 
 def main() -> None:
     module = FencedModule(
-        argument_spec={"address": {"type": "str", "required": True}, "timeout": {"type": "int", "default": 300}},
+        argument_spec={**ADDRESS, "timeout": {"type": "int", "default": 300}},
         supports_check_mode=True,
     )
     try:

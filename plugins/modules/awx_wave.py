@@ -59,26 +59,7 @@ options:
     description: Seconds between two looks at the jobs.
     type: float
     default: 10
-  controller_host:
-    description: URL of the controller. C(CONTROLLER_HOST) if not given, and likewise for the others.
-    type: str
-  controller_username:
-    description: Login.
-    type: str
-  controller_password:
-    description: Password of the login.
-    type: str
-  controller_oauthtoken:
-    description: Token, instead of login and password.
-    type: raw
-  validate_certs:
-    description: Whether the controller's certificate has to be valid.
-    type: bool
-  request_timeout:
-    description: Seconds that a request may take.
-    type: float
-requirements:
-  - the collection awx.awx 24.6.1 or newer
+extends_documentation_fragment: [flotilla.kubernetes.awx]
 attributes:
   check_mode:
     support: full

@@ -56,11 +56,8 @@ options:
     description: Seconds that one component may take to come back, or the cluster to sign.
     type: int
     default: 300
-  user:
-    description: Name under which the API server's audit log records the calls.
-    type: str
-    default: flotilla
 extends_documentation_fragment:
+  - flotilla.kubernetes.api_server.user
   - flotilla.kubernetes.fence
 author:
   - flotilla.kubernetes authors (@flotilla-kubernetes)
@@ -106,6 +103,7 @@ from ..module_utils._kubernetes.authorities import KUBERNETES
 from ..module_utils._kubernetes.certificate_renewal import condition
 from ..module_utils._kubernetes.certificates import AUTHORITY_FILES
 from ..module_utils._kubernetes.configuration import COMPONENTS, processes
+from ..module_utils._kubernetes.own_api_server import USER
 
 STATE = ("/etc/kubernetes", "/var/lib/kubelet/pki")
 
@@ -159,7 +157,7 @@ def main() -> None:
             "address": {"type": "str"},
             "expires_within": {"type": "str", "default": "365d"},
             "timeout": {"type": "int", "default": 300},
-            "user": {"type": "str", "default": "flotilla"},
+            **USER,
         },
         required_if=[("step", "make", ["address"]), ("step", "reissue", ["address"])],
         supports_check_mode=True,

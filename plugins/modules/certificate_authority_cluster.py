@@ -24,10 +24,6 @@ options:
     type: str
     choices: [look, prepare, publish, withdraw]
     default: look
-  address:
-    description: This control plane's own address, on which its API server listens.
-    type: str
-    required: true
   successors:
     description: The authority of each name that stays, by the SHA-256 of its public key.
     type: dict
@@ -36,11 +32,9 @@ options:
     description: Seconds that the cluster may take to give the new authority to all pods.
     type: int
     default: 120
-  user:
-    description: Name under which the API server's audit log records the calls.
-    type: str
-    default: flotilla
 extends_documentation_fragment:
+  - flotilla.kubernetes.api_server.address
+  - flotilla.kubernetes.api_server.user
   - flotilla.kubernetes.fence
 author:
   - flotilla.kubernetes authors (@flotilla-kubernetes)
@@ -101,6 +95,7 @@ from ..module_utils._fenced_module import FencedModule
 from ..module_utils._kubernetes import authority_cluster as objects
 from ..module_utils._kubernetes.authorities import KUBERNETES
 from ..module_utils._kubernetes.client import Client
+from ..module_utils._kubernetes.own_api_server import ADDRESS, USER, reached
 
 
 def act(client: Client, step: str, successors: dict[str, str], timeout: float) -> dict[str, Any]:
@@ -124,24 +119,22 @@ def main() -> None:
     module = FencedModule(
         argument_spec={
             "step": {"type": "str", "choices": ["look", "prepare", "publish", "withdraw"], "default": "look"},
-            "address": {"type": "str", "required": True},
+            **ADDRESS,
             "successors": {"type": "dict", "default": {}},
             "timeout": {"type": "int", "default": 120},
-            "user": {"type": "str", "default": "flotilla"},
+            **USER,
         },
         supports_check_mode=True,
     )
     params = module.params
     try:
-        if module.check_mode and params["step"] != "look":
-            module.exit_json(changed=True)
-        client = Client.short_lived(params["address"], params["user"])
-        result = act(client, params["step"], params["successors"], params["timeout"])
+        with reached("Run again."):
+            if module.check_mode and params["step"] != "look":
+                module.exit_json(changed=True)
+            client = Client.short_lived(params["address"], params["user"])
+            result = act(client, params["step"], params["successors"], params["timeout"])
     except FlotillaError as error:
         module.fail_json(**error.as_result())
-    except OSError as error:
-        lost = FlotillaError("API_UNREACHABLE", f"The API server was not reached: {error}.", "Run again.", error)
-        module.fail_json(**lost.as_result())
     module.exit_json(**result)
 
 

@@ -25,10 +25,8 @@ options:
   older_than:
     description: A certificate is also due when it was made longer ago than this.
     type: str
-  user:
-    description: Name under which the API server's audit log records the calls.
-    type: str
-    default: flotilla
+extends_documentation_fragment:
+  - flotilla.kubernetes.api_server.user
 author:
   - flotilla.kubernetes authors (@flotilla-kubernetes)
 seealso:
@@ -82,6 +80,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ..module_utils._errors import FlotillaError
 from ..module_utils._kubernetes.certificate_renewal import condition, look, validity
 from ..module_utils._kubernetes.certificates import VALIDITY, missing_keys
+from ..module_utils._kubernetes.own_api_server import USER
 
 
 def main() -> None:
@@ -90,7 +89,7 @@ def main() -> None:
             "address": {"type": "str"},
             "expires_within": {"type": "str"},
             "older_than": {"type": "str"},
-            "user": {"type": "str", "default": "flotilla"},
+            **USER,
         },
         supports_check_mode=True,
     )

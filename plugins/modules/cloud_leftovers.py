@@ -17,10 +17,6 @@ description:
   - Volumes are kept and listed, or with O(delete_volumes=true) deleted with all that is on them. No node takes pods any more then.
   - The work is done in slices with a line of progress each. A run that was killed is simply repeated.
 options:
-  address:
-    description: This control plane's own address, on which its API server listens.
-    type: str
-    required: true
   delete_volumes:
     description: Whether volumes, and what is on them, go too.
     type: bool
@@ -29,13 +25,12 @@ options:
     description: How long all of it may take, like V(5m). Fails afterwards and names what is left.
     type: str
     default: 5m
-  user:
-    description: Name under which the API server's audit log records the calls.
-    type: str
-    default: flotilla
   progress_token:
     description: Where the slice of work before this one stopped. Set by the action plugin.
     type: str
+extends_documentation_fragment:
+  - flotilla.kubernetes.api_server.address
+  - flotilla.kubernetes.api_server.user
 author:
   - flotilla.kubernetes authors (@flotilla-kubernetes)
 """
@@ -67,6 +62,7 @@ from ..module_utils._errors import FlotillaError
 from ..module_utils._kubernetes.client import Client
 from ..module_utils._kubernetes.cloud_leftovers import CloudLeftovers
 from ..module_utils._kubernetes.duration import parse_duration
+from ..module_utils._kubernetes.own_api_server import ADDRESS, USER
 
 SLICE = 10.0  # seconds
 
@@ -74,10 +70,10 @@ SLICE = 10.0  # seconds
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
-            "address": {"type": "str", "required": True},
+            **ADDRESS,
             "delete_volumes": {"type": "bool", "default": False},
             "timeout": {"type": "str", "default": "5m"},
-            "user": {"type": "str", "default": "flotilla"},
+            **USER,
             "progress_token": {"type": "str", "no_log": False},
         },
         supports_check_mode=True,

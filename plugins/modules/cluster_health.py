@@ -18,10 +18,6 @@ description:
     C(kube-dns) have endpoints), V(kubelet_certificates) (each kubelet shows a certificate of the cluster's CA) and V(workloads) (every
     workload of O(workloads) is as ready as before; without it nothing is asked).
 options:
-  address:
-    description: This control plane's own address, on which its API server listens.
-    type: str
-    required: true
   control_planes:
     description: Address of each control plane by node name.
     type: dict
@@ -68,14 +64,12 @@ options:
     description: Whether a gate that does not hold fails the task. If not, the findings are returned only.
     type: bool
     default: true
-  user:
-    description: Name under which the API server's audit log records the calls.
-    type: str
-    default: flotilla
   progress_token:
     description: Where the slice of waiting before this one stopped. Set by the action plugin.
     type: str
 extends_documentation_fragment:
+  - flotilla.kubernetes.api_server.address
+  - flotilla.kubernetes.api_server.user
   - flotilla.kubernetes.fence
 author:
   - flotilla.kubernetes authors (@flotilla-kubernetes)
@@ -144,6 +138,7 @@ from ..module_utils._kubernetes.authorities import half_done
 from ..module_utils._kubernetes.client import Client
 from ..module_utils._kubernetes.gates import GATES, WITHOUT_MACHINE, Expectation, describe_nodes, examine, read_workloads
 from ..module_utils._kubernetes.kubeadm import join_secrets
+from ..module_utils._kubernetes.own_api_server import ADDRESS, USER
 
 SLICE = 15.0  # seconds
 
@@ -185,7 +180,7 @@ def wait(client: Client, params: dict[str, Any]) -> dict[str, Any]:
 def main() -> None:
     module = FencedModule(
         argument_spec={
-            "address": {"type": "str", "required": True},
+            **ADDRESS,
             "control_planes": {"type": "dict", "required": True},
             "nodes": {"type": "list", "elements": "str", "required": True},
             "absent": {"type": "list", "elements": "str", "default": []},
@@ -196,7 +191,7 @@ def main() -> None:
             "gates": {"type": "list", "elements": "str", "choices": list(GATES), "default": list(GATES)},
             "timeout": {"type": "int", "default": 0},
             "fail": {"type": "bool", "default": True},
-            "user": {"type": "str", "default": "flotilla"},
+            **USER,
             "progress_token": {"type": "str", "no_log": False},
         },
         supports_check_mode=True,

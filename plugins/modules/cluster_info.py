@@ -16,10 +16,6 @@ description:
   - It never waits for the cluster to get better, and fails where the API server of this control plane is not ready, so that another one can
     be asked.
 options:
-  address:
-    description: This control plane's own address, on which its API server listens.
-    type: str
-    required: true
   control_planes:
     description: Node name -> address of each control plane.
     type: dict
@@ -38,10 +34,9 @@ options:
   expires_within:
     description: When a certificate is due; see M(flotilla.kubernetes.certificate_info).
     type: str
-  user:
-    description: Name under which the API server's audit log records the calls.
-    type: str
-    default: flotilla
+extends_documentation_fragment:
+  - flotilla.kubernetes.api_server.address
+  - flotilla.kubernetes.api_server.user
 author:
   - flotilla.kubernetes authors (@flotilla-kubernetes)
 seealso:
@@ -107,6 +102,7 @@ from ..module_utils._errors import FlotillaError
 from ..module_utils._kubernetes import certificate_renewal, certificates, live_versions
 from ..module_utils._kubernetes.client import Client
 from ..module_utils._kubernetes.gates import GATES, Expectation, api_server_problem, describe_nodes, examine
+from ..module_utils._kubernetes.own_api_server import ADDRESS, USER, reached
 
 # The others need that somebody knows what was before.
 LOOKS = [name for name in GATES if name != "workloads"]
@@ -163,22 +159,20 @@ def shown(control_planes: Mapping[str, str], wanted: certificates.Condition) -> 
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
-            "address": {"type": "str", "required": True},
+            **ADDRESS,
             "control_planes": {"type": "dict", "required": True},
             "nodes": {"type": "list", "elements": "str", "required": True},
             "gates": {"type": "list", "elements": "str", "choices": LOOKS, "default": LOOKS},
             "expires_within": {"type": "str"},
-            "user": {"type": "str", "default": "flotilla"},
+            **USER,
         },
         supports_check_mode=True,
     )
     try:
-        result = read(module.params)
+        with reached("Run again."):
+            result = read(module.params)
     except FlotillaError as error:
         module.fail_json(**error.as_result())
-    except OSError as error:
-        lost = FlotillaError("API_UNREACHABLE", f"The API server was not reached: {error}.", "Run again.", error)
-        module.fail_json(**lost.as_result())
     module.exit_json(changed=False, **result)
 
 

@@ -21,10 +21,6 @@ description:
     fails before anything is changed. In check mode they are returned, with a warning.
   - Other labels of a namespace, and its annotations, belong to whoever set them.
 options:
-  address:
-    description: This control plane's own address, on which its API server listens.
-    type: str
-    required: true
   namespaces:
     description: Namespaces with their labels, levels, roles and bindings. One that exists is taken as it is, and only gets these.
     type: list
@@ -169,11 +165,9 @@ options:
     type: list
     elements: str
     default: []
-  user:
-    description: Name under which the API server's audit log records the calls.
-    type: str
-    default: flotilla
 extends_documentation_fragment:
+  - flotilla.kubernetes.api_server.address
+  - flotilla.kubernetes.api_server.user
   - flotilla.kubernetes.fence
 author:
   - flotilla.kubernetes authors (@flotilla-kubernetes)
@@ -252,6 +246,7 @@ from ..module_utils._errors import FlotillaError
 from ..module_utils._fenced_module import FencedModule
 from ..module_utils._kubernetes import policy_step
 from ..module_utils._kubernetes.client import Client
+from ..module_utils._kubernetes.own_api_server import ADDRESS, USER, reached
 from ..module_utils._kubernetes.policies import MODES, wanted_objects
 
 NAMES: dict[str, Any] = {"type": "list", "elements": "str", "default": []}
@@ -305,29 +300,22 @@ def main() -> None:
     }
     module = FencedModule(
         argument_spec={
-            "address": {"type": "str", "required": True},
+            **ADDRESS,
             "namespaces": entries(namespace),
             "cluster_roles": entries({"labels": LABELS, "rules": RULES}),
             "cluster_role_bindings": entries({"cluster_role": NAME, **SUBJECTS}),
             "consent": NAMES,
             "adopt": NAMES,
-            "user": {"type": "str", "default": "flotilla"},
+            **USER,
         },
         supports_check_mode=True,
     )
     params = module.params
     try:
-        result = run(Client.short_lived(params["address"], params["user"]), params, module.check_mode)
+        with reached("Read the log of its kube-apiserver, and run again: it goes on with what is left to do."):
+            result = run(Client.short_lived(params["address"], params["user"]), params, module.check_mode)
     except FlotillaError as error:
         module.fail_json(**error.as_result())
-    except OSError as error:
-        lost = FlotillaError(
-            "API_UNREACHABLE",
-            f"The API server {params['address']} could not be asked: {error}",
-            "Read the log of its kube-apiserver, and run again: it goes on with what is left to do.",
-            error,
-        )
-        module.fail_json(**lost.as_result())
     if module.check_mode:
         for one in result["refused"]:
             module.warn(f"The level {one['level']} of the namespace {one['namespace']} would refuse: {'; '.join(one['workloads'])}")

@@ -13,15 +13,9 @@ version_added: "0.1.0"
 description:
   - Runs on a live control plane and asks its API server. Changes nothing.
   - An upgrade that was interrupted shows as versions that differ.
-options:
-  address:
-    description: This control plane's own address, on which its API server listens.
-    type: str
-    required: true
-  user:
-    description: Name under which the API server's audit log records the calls.
-    type: str
-    default: flotilla
+extends_documentation_fragment:
+  - flotilla.kubernetes.api_server.address
+  - flotilla.kubernetes.api_server.user
 author:
   - flotilla.kubernetes authors (@flotilla-kubernetes)
 """
@@ -83,20 +77,19 @@ from ansible.module_utils.basic import AnsibleModule
 from ..module_utils._errors import FlotillaError
 from ..module_utils._kubernetes.client import Client
 from ..module_utils._kubernetes.live_versions import read
+from ..module_utils._kubernetes.own_api_server import ADDRESS, USER, reached
 
 
 def main() -> None:
     module = AnsibleModule(
-        argument_spec={"address": {"type": "str", "required": True}, "user": {"type": "str", "default": "flotilla"}},
+        argument_spec={**ADDRESS, **USER},
         supports_check_mode=True,
     )
     try:
-        found = read(Client.short_lived(module.params["address"], module.params["user"]))
+        with reached("Run again."):
+            found = read(Client.short_lived(module.params["address"], module.params["user"]))
     except FlotillaError as error:
         module.fail_json(**error.as_result())
-    except OSError as error:
-        lost = FlotillaError("API_UNREACHABLE", f"The API server was not reached: {error}.", "Run again.", error)
-        module.fail_json(**lost.as_result())
     module.exit_json(changed=False, **found)
 
 

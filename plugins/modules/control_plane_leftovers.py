@@ -15,18 +15,13 @@ description:
     O(control_planes), so that the next one joins an etcd whose members can all vote.
   - A member that works, or that etcd's quorum needs, stays, and a warning says why. A Node that is Ready stays, too.
 options:
-  address:
-    description: This control plane's own address, on which its API server listens.
-    type: str
-    required: true
   control_planes:
     description: Address of every control plane that exists, by node name, also of those that are about to join.
     type: dict
     required: true
-  user:
-    description: Name under which the API server's audit log records the calls.
-    type: str
-    default: flotilla
+extends_documentation_fragment:
+  - flotilla.kubernetes.api_server.address
+  - flotilla.kubernetes.api_server.user
 author:
   - flotilla.kubernetes authors (@flotilla-kubernetes)
 """
@@ -60,14 +55,15 @@ from ansible.module_utils.basic import AnsibleModule
 from ..module_utils._errors import FlotillaError
 from ..module_utils._kubernetes.client import Client
 from ..module_utils._kubernetes.leftovers import remove_leftovers
+from ..module_utils._kubernetes.own_api_server import ADDRESS, USER
 
 
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
-            "address": {"type": "str", "required": True},
+            **ADDRESS,
             "control_planes": {"type": "dict", "required": True},
-            "user": {"type": "str", "default": "flotilla"},
+            **USER,
         },
         supports_check_mode=True,
     )

@@ -18,10 +18,6 @@ description:
   - The first batch may be drained now. Those after it are what comes next if nothing else changes, so plan again after each.
   - Without O(outdated_taint) it changes nothing.
 options:
-  address:
-    description: This control plane's own address, on which its API server listens.
-    type: str
-    required: true
   nodes:
     description: Names of the nodes that are to be drained, in the order in which they are to go where nothing speaks against it.
     type: list
@@ -54,10 +50,9 @@ options:
       - Key of a taint with effect C(PreferNoSchedule) that O(nodes) get and the other nodes of O(pool) lose, so that pods which are evicted
         go to nodes that are not drained later. It has to begin with C(flotilla.kubernetes/).
     type: str
-  user:
-    description: Name under which the API server's audit log records the calls.
-    type: str
-    default: flotilla
+extends_documentation_fragment:
+  - flotilla.kubernetes.api_server.address
+  - flotilla.kubernetes.api_server.user
 author:
   - flotilla.kubernetes authors (@flotilla-kubernetes)
 """
@@ -112,13 +107,14 @@ from ..module_utils._kubernetes.batches import Wishes, plan, resolve_limit
 from ..module_utils._kubernetes.client import Client
 from ..module_utils._kubernetes.disruption import Consent
 from ..module_utils._kubernetes.drain import mark_outdated
+from ..module_utils._kubernetes.own_api_server import ADDRESS, USER
 from ..module_utils._kubernetes.snapshot import read
 
 
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
-            "address": {"type": "str", "required": True},
+            **ADDRESS,
             "nodes": {"type": "list", "elements": "str", "required": True},
             "pool": {"type": "list", "elements": "str"},
             "max_unavailable": {"type": "str", "default": "1"},
@@ -126,7 +122,7 @@ def main() -> None:
             "delete_emptydir_data": {"type": "bool", "default": False},
             "delete_bare_pods": {"type": "bool", "default": False},
             "outdated_taint": {"type": "str"},
-            "user": {"type": "str", "default": "flotilla"},
+            **USER,
         },
         supports_check_mode=True,
     )

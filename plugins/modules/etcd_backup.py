@@ -22,10 +22,6 @@ options:
     description: Name of the cluster, under which the store keeps its backups.
     type: str
     required: true
-  address:
-    description: This control plane's own address, on which its API server listens.
-    type: str
-    required: true
   store:
     description:
       - Where the backups are kept, as C(backup_store) of a cluster definition says it, with one of C(directory), C(ssh) and C(s3), with
@@ -54,6 +50,8 @@ options:
 requirements:
   - OpenSSL 3.0 or newer, etcdctl and etcdutl on the machine
   - boto3 on the controller, for S3
+extends_documentation_fragment:
+  - flotilla.kubernetes.api_server.address
 author:
   - flotilla.kubernetes authors (@flotilla-kubernetes)
 """
@@ -100,6 +98,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._errors import FlotillaError
 from ..module_utils._kubernetes import etcd_backup
+from ..module_utils._kubernetes.own_api_server import ADDRESS
 from ..module_utils._kubernetes.work import advance
 
 
@@ -107,7 +106,7 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "cluster": {"type": "str", "required": True},
-            "address": {"type": "str", "required": True},
+            **ADDRESS,
             "store": {"type": "dict", "required": True},
             "occasion": {
                 "type": "str",

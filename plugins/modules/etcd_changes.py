@@ -26,10 +26,8 @@ options:
     description: Uid of the cluster that the backup is of. Nothing is counted in another cluster of the same name, which is said instead.
     type: str
     required: true
-  address:
-    description: This control plane's own address, on which its API server listens.
-    type: str
-    required: true
+extends_documentation_fragment:
+  - flotilla.kubernetes.api_server.address
 author:
   - flotilla.kubernetes authors (@flotilla-kubernetes)
 """
@@ -69,6 +67,7 @@ from ..module_utils._errors import FlotillaError
 from ..module_utils._kubernetes import etcd_objects
 from ..module_utils._kubernetes.client import Client
 from ..module_utils._kubernetes.etcd import CLIENT_PORT, client_context
+from ..module_utils._kubernetes.own_api_server import ADDRESS
 
 # What is written all the time, and whose loss nobody notices.
 _NOISE = ("events", "leases", "masterleases", "endpointslices", "endpoints")
@@ -105,7 +104,7 @@ def main() -> None:
             "revision": {"type": "int", "required": True},
             "objects": {"type": "dict", "required": True},
             "cluster_uid": {"type": "str", "required": True},
-            "address": {"type": "str", "required": True},
+            **ADDRESS,
         },
         supports_check_mode=True,
     )

@@ -17,10 +17,6 @@ description:
     a run that was killed is simply repeated.
   - Run it on one control plane after another; the role C(kubernetes_certificates) takes each out of service first.
 options:
-  address:
-    description: This control plane's own address, on which its API server listens.
-    type: str
-    required: true
   expires_within:
     description:
       - A certificate is due when it ends within this time, like V(90d) or V(720h).
@@ -33,11 +29,9 @@ options:
     description: Seconds that one static pod may take to come back.
     type: int
     default: 300
-  user:
-    description: Name under which the API server's audit log records the calls.
-    type: str
-    default: flotilla
 extends_documentation_fragment:
+  - flotilla.kubernetes.api_server.address
+  - flotilla.kubernetes.api_server.user
   - flotilla.kubernetes.fence
 author:
   - flotilla.kubernetes authors (@flotilla-kubernetes)
@@ -74,16 +68,17 @@ restarted:
 from ..module_utils._errors import FlotillaError
 from ..module_utils._fenced_module import FencedModule
 from ..module_utils._kubernetes.certificate_renewal import condition, look, refuse_without_keys, renew, restarts_after, shown, validity
+from ..module_utils._kubernetes.own_api_server import ADDRESS, USER
 
 
 def main() -> None:
     module = FencedModule(
         argument_spec={
-            "address": {"type": "str", "required": True},
+            **ADDRESS,
             "expires_within": {"type": "str"},
             "older_than": {"type": "str"},
             "timeout": {"type": "int", "default": 300},
-            "user": {"type": "str", "default": "flotilla"},
+            **USER,
         },
         supports_check_mode=True,
     )

@@ -14,11 +14,8 @@ description:
   - Runs on a control plane, whoever made the cluster, and reads what kubeadm recorded, the nodes, and the flags of this machine's static
     pods. Changes nothing, neither on the machine nor in the cluster.
   - Asks the API server of this machine with a client certificate that lives for minutes and is never written to a disk.
-options:
-  user:
-    description: Name under which the API server's audit log records the calls.
-    type: str
-    default: flotilla
+extends_documentation_fragment:
+  - flotilla.kubernetes.api_server.user
 author:
   - flotilla.kubernetes authors (@flotilla-kubernetes)
 seealso:
@@ -89,18 +86,17 @@ from ansible.module_utils.basic import AnsibleModule
 from ..module_utils._errors import FlotillaError
 from ..module_utils._kubernetes.client import Client
 from ..module_utils._kubernetes.foreign import api_server, describe
+from ..module_utils._kubernetes.own_api_server import USER, reached
 
 
 def main() -> None:
-    module = AnsibleModule(argument_spec={"user": {"type": "str", "default": "flotilla"}}, supports_check_mode=True)
+    module = AnsibleModule(argument_spec={**USER}, supports_check_mode=True)
     try:
-        address, port = api_server()
-        found = describe(Client.short_lived(address, module.params["user"], port))
+        with reached():
+            address, port = api_server()
+            found = describe(Client.short_lived(address, module.params["user"], port))
     except FlotillaError as error:
         module.fail_json(**error.as_result())
-    except OSError as error:
-        lost = FlotillaError("API_UNREACHABLE", f"The API server was not reached: {error}.", "Read the log of its kube-apiserver.", error)
-        module.fail_json(**lost.as_result())
     module.exit_json(changed=False, address=address, port=port, **found)
 
 

@@ -103,11 +103,8 @@ options:
     description: Seconds that one component may take to come back with its new settings.
     type: int
     default: 300
-  user:
-    description: Name under which the API server's audit log records the calls.
-    type: str
-    default: flotilla
 extends_documentation_fragment:
+  - flotilla.kubernetes.api_server.user
   - flotilla.kubernetes.fence
 author:
   - flotilla.kubernetes authors (@flotilla-kubernetes)
@@ -198,6 +195,7 @@ from ..module_utils._kubernetes.configuration import (
 )
 from ..module_utils._kubernetes.kubeadm import cluster_settings, refuse_other_settings
 from ..module_utils._kubernetes.membership import step_at_work
+from ..module_utils._kubernetes.own_api_server import USER, reached
 from ..module_utils._kubernetes.presence import look
 from ..module_utils._restart import Restart
 
@@ -328,18 +326,16 @@ def main() -> None:
             "apply": {"type": "bool", "default": True},
             "wait": {"type": "int", "default": 0},
             "timeout": {"type": "int", "default": 300},
-            "user": {"type": "str", "default": "flotilla"},
+            **USER,
         },
         required_by={"address": "config"},
         supports_check_mode=True,
     )
     try:
-        result = converge(module.params, module.check_mode)
+        with reached("Run again: it goes on where it was."):
+            result = converge(module.params, module.check_mode)
     except FlotillaError as error:
         module.fail_json(**error.as_result())
-    except OSError as error:
-        lost = FlotillaError("API_UNREACHABLE", f"The API server was not reached: {error}.", "Run again: it goes on where it was.", error)
-        module.fail_json(**lost.as_result())
     module.exit_json(**result)
 
 

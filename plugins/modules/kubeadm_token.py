@@ -21,10 +21,6 @@ options:
     type: str
     choices: [present, absent]
     default: present
-  address:
-    description: This control plane's own address, on which its API server listens.
-    type: str
-    required: true
   control_plane:
     description: Whether control planes are to join, too.
     type: bool
@@ -38,11 +34,9 @@ options:
       - Public part of the token to delete with O(state=absent).
       - Without it all go that earlier runs of this module made and, as when a run is killed, did not delete.
     type: str
-  user:
-    description: Name under which the API server's audit log records the calls.
-    type: str
-    default: flotilla
 extends_documentation_fragment:
+  - flotilla.kubernetes.api_server.address
+  - flotilla.kubernetes.api_server.user
   - flotilla.kubernetes.fence
 author:
   - flotilla.kubernetes authors (@flotilla-kubernetes)
@@ -109,41 +103,33 @@ certificate_key:
 from ..module_utils._errors import FlotillaError
 from ..module_utils._fenced_module import FencedModule
 from ..module_utils._kubernetes.kubeadm import create_join_secret, delete_join_secret
+from ..module_utils._kubernetes.own_api_server import ADDRESS, USER, reached
 
 
 def main() -> None:
     module = FencedModule(
         argument_spec={
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
-            "address": {"type": "str", "required": True},
+            **ADDRESS,
             "control_plane": {"type": "bool", "default": False},
             "ttl": {"type": "int", "default": 900},
             "token_id": {"type": "str", "no_log": False},
-            "user": {"type": "str", "default": "flotilla"},
+            **USER,
         },
         supports_check_mode=True,
     )
     params = module.params
     result = {"changed": True}
     try:
-        if module.check_mode:
-            pass
-        elif params["state"] == "present":
-            result.update(create_join_secret(params["address"], params["user"], params["ttl"], params["control_plane"]))
-        else:
-            result["changed"] = delete_join_secret(params["address"], params["user"], params["token_id"])
-    except (FlotillaError, OSError) as error:
-        failure = (
-            error
-            if isinstance(error, FlotillaError)
-            else FlotillaError(
-                "API_UNREACHABLE",
-                f"The API server {params['address']} could not be reached: {error}",
-                "Read the log of its kube-apiserver.",
-                error,
-            )
-        )
-        module.fail_json(**failure.as_result())
+        with reached():
+            if module.check_mode:
+                pass
+            elif params["state"] == "present":
+                result.update(create_join_secret(params["address"], params["user"], params["ttl"], params["control_plane"]))
+            else:
+                result["changed"] = delete_join_secret(params["address"], params["user"], params["token_id"])
+    except FlotillaError as error:
+        module.fail_json(**error.as_result())
     module.exit_json(**result)
 
 

@@ -44,14 +44,11 @@ options:
     description: Seconds that kubeadm may take.
     type: int
     default: 900
-  user:
-    description: Name under which the API server's audit log records the calls.
-    type: str
-    default: flotilla
   progress_token:
     description: Where the slice of work before this one stopped. Set by the action plugin.
     type: str
 extends_documentation_fragment:
+  - flotilla.kubernetes.api_server.user
   - flotilla.kubernetes.fence
 author:
   - flotilla.kubernetes authors (@flotilla-kubernetes)
@@ -84,6 +81,7 @@ import socket
 
 from ..module_utils._errors import FlotillaError
 from ..module_utils._fenced_module import FencedModule
+from ..module_utils._kubernetes.own_api_server import USER
 from ..module_utils._kubernetes.upgrade import Upgrade, upgrade
 
 
@@ -95,7 +93,7 @@ def main() -> None:
             "api_server": {"type": "str"},
             "ignore_preflight_errors": {"type": "list", "elements": "str", "default": []},
             "timeout": {"type": "int", "default": 900},
-            "user": {"type": "str", "default": "flotilla"},
+            **USER,
             "progress_token": {"type": "str", "no_log": False},
         },
         supports_check_mode=True,

@@ -50,6 +50,7 @@ from ..module_utils._errors import FlotillaError
 from ..module_utils._fenced_module import FencedModule
 from ..module_utils._kubernetes.certificate_renewal import condition, look, renew_kubelet
 from ..module_utils._kubernetes.certificates import VALIDITY
+from ..module_utils._kubernetes.own_api_server import reached
 
 
 def main() -> None:
@@ -63,15 +64,13 @@ def main() -> None:
     )
     params = module.params
     try:
-        found = look(condition(params["expires_within"], params["older_than"], VALIDITY))
-        changed = found.kubelet_due or "kubelet" in found.restarts
-        if changed and not module.check_mode:
-            renew_kubelet(found, params["timeout"])
+        with reached("Run again."):
+            found = look(condition(params["expires_within"], params["older_than"], VALIDITY))
+            changed = found.kubelet_due or "kubelet" in found.restarts
+            if changed and not module.check_mode:
+                renew_kubelet(found, params["timeout"])
     except FlotillaError as error:
         module.fail_json(**error.as_result())
-    except OSError as error:
-        lost = FlotillaError("API_UNREACHABLE", f"The API server was not reached: {error}.", "Run again.", error)
-        module.fail_json(**lost.as_result())
     module.exit_json(changed=changed, renewed=found.kubelet_due)
 
 

@@ -22,19 +22,13 @@ options:
     description: Further objects, of which nothing is shown but their names.
     type: str
     default: ""
-  address:
-    description: This control plane's own address, on which its API server listens.
-    type: str
-    required: true
-  user:
-    description: Name under which the API server's audit log records the calls.
-    type: str
-    default: flotilla
   timeout:
     description: Seconds that the API server may take.
     type: int
     default: 120
 extends_documentation_fragment:
+  - flotilla.kubernetes.api_server.address
+  - flotilla.kubernetes.api_server.user
   - flotilla.kubernetes.fence
 author:
   - flotilla.kubernetes authors (@flotilla-kubernetes)
@@ -63,6 +57,7 @@ from ..module_utils._errors import FlotillaError
 from ..module_utils._fenced_module import FencedModule
 from ..module_utils._kubernetes.client import short_lived_kubeconfig
 from ..module_utils._kubernetes.manifest import apply, difference, objects_of
+from ..module_utils._kubernetes.own_api_server import ADDRESS, USER
 
 
 def main() -> None:
@@ -70,8 +65,8 @@ def main() -> None:
         argument_spec={
             "content": {"type": "str", "required": True},
             "secrets": {"type": "str", "default": "", "no_log": True},
-            "address": {"type": "str", "required": True},
-            "user": {"type": "str", "default": "flotilla"},
+            **ADDRESS,
+            **USER,
             "timeout": {"type": "int", "default": 120},
         },
         supports_check_mode=True,

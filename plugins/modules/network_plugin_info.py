@@ -21,14 +21,9 @@ options:
     type: str
     choices: [flannel, kube-router, antrea, ncp, manifests, none]
     required: true
-  address:
-    description: This control plane's own address, on which its API server listens.
-    type: str
-    required: true
-  user:
-    description: Name under which the API server's audit log records the calls.
-    type: str
-    default: flotilla
+extends_documentation_fragment:
+  - flotilla.kubernetes.api_server.address
+  - flotilla.kubernetes.api_server.user
 author:
   - flotilla.kubernetes authors (@flotilla-kubernetes)
 """
@@ -66,25 +61,24 @@ from ..module_utils._errors import FlotillaError
 from ..module_utils._kubernetes.client import Client
 from ..module_utils._kubernetes.network_plugins.live import look, notice
 from ..module_utils._kubernetes.network_plugins.table import CHOICES
+from ..module_utils._kubernetes.own_api_server import ADDRESS, USER, reached
 
 
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "wanted": {"type": "str", "choices": list(CHOICES), "required": True},
-            "address": {"type": "str", "required": True},
-            "user": {"type": "str", "default": "flotilla"},
+            **ADDRESS,
+            **USER,
         },
         supports_check_mode=True,
     )
     wanted = module.params["wanted"]
     try:
-        found = look(Client.short_lived(module.params["address"], module.params["user"]), wanted)
+        with reached():
+            found = look(Client.short_lived(module.params["address"], module.params["user"]), wanted)
     except FlotillaError as error:
         module.fail_json(**error.as_result())
-    except OSError as error:
-        lost = FlotillaError("API_UNREACHABLE", f"The API server was not reached: {error}.", "Read the log of its kube-apiserver.", error)
-        module.fail_json(**lost.as_result())
     text = notice(wanted, found["unenforced"])
     if text:
         module.warn(text)

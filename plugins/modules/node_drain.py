@@ -21,10 +21,6 @@ description:
     fail, the node takes pods again, unless it was made unschedulable by somebody else.
   - The work is done in slices with a line of progress each. A run that was killed is simply repeated.
 options:
-  address:
-    description: This control plane's own address, on which its API server listens.
-    type: str
-    required: true
   node:
     description: Name of the node.
     type: str
@@ -81,14 +77,12 @@ options:
     description: Whether O(state=schedulable) leaves a node unschedulable that was made so by somebody else than this module.
     type: bool
     default: false
-  user:
-    description: Name under which the API server's audit log records the calls.
-    type: str
-    default: flotilla
   progress_token:
     description: Where the slice of work before this one stopped. Set by the action plugin.
     type: str
 extends_documentation_fragment:
+  - flotilla.kubernetes.api_server.address
+  - flotilla.kubernetes.api_server.user
   - flotilla.kubernetes.fence
 author:
   - flotilla.kubernetes authors (@flotilla-kubernetes)
@@ -145,6 +139,7 @@ from ..module_utils._fenced_module import FencedModule
 from ..module_utils._kubernetes.client import Client
 from ..module_utils._kubernetes.drain import FORCE, REFUSE, SKIP, WAIT, Drain, Options
 from ..module_utils._kubernetes.duration import parse_duration
+from ..module_utils._kubernetes.own_api_server import ADDRESS, USER
 
 SLICE = 10.0  # seconds
 
@@ -162,7 +157,7 @@ def run(drain: Drain, params: dict[str, Any], check_mode: bool) -> dict[str, Any
 def main() -> None:
     module = FencedModule(
         argument_spec={
-            "address": {"type": "str", "required": True},
+            **ADDRESS,
             "node": {"type": "str", "required": True},
             "state": {"type": "str", "choices": ["drained", "schedulable"], "default": "drained"},
             "timeout": {"type": "str", "default": "10m"},
@@ -175,7 +170,7 @@ def main() -> None:
             "force_after": {"type": "str", "default": "5m"},
             "outdated_taint": {"type": "str"},
             "respect_cordon": {"type": "bool", "default": False},
-            "user": {"type": "str", "default": "flotilla"},
+            **USER,
             "progress_token": {"type": "str", "no_log": False},
         },
         # Nothing is forced without consent to which pods.

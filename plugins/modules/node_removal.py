@@ -23,10 +23,6 @@ description:
   - With O(state=absent), when the machines are gone, it deletes the Nodes.
   - The work is done in slices with a line of progress each. A run that was killed is simply repeated.
 options:
-  address:
-    description: This control plane's own address, on which its API server listens.
-    type: str
-    required: true
   nodes:
     description: Names of the nodes.
     type: list
@@ -49,14 +45,12 @@ options:
     description: Whether pods without a controller may be evicted, which nobody makes anew.
     type: bool
     default: false
-  user:
-    description: Name under which the API server's audit log records the calls.
-    type: str
-    default: flotilla
   progress_token:
     description: Where the slice of work before this one stopped. Set by the action plugin.
     type: str
 extends_documentation_fragment:
+  - flotilla.kubernetes.api_server.address
+  - flotilla.kubernetes.api_server.user
   - flotilla.kubernetes.fence
 author:
   - flotilla.kubernetes authors (@flotilla-kubernetes)
@@ -102,6 +96,7 @@ from ..module_utils._kubernetes.client import Client
 from ..module_utils._kubernetes.drain import Options
 from ..module_utils._kubernetes.duration import parse_duration
 from ..module_utils._kubernetes.node_removal import NodeRemoval
+from ..module_utils._kubernetes.own_api_server import ADDRESS, USER
 
 SLICE = 10.0  # seconds
 
@@ -109,13 +104,13 @@ SLICE = 10.0  # seconds
 def main() -> None:
     module = FencedModule(
         argument_spec={
-            "address": {"type": "str", "required": True},
+            **ADDRESS,
             "nodes": {"type": "list", "elements": "str", "required": True},
             "state": {"type": "str", "choices": ["drained", "absent"], "default": "drained"},
             "timeout": {"type": "str", "default": "10m"},
             "delete_emptydir_data": {"type": "bool", "default": False},
             "delete_bare_pods": {"type": "bool", "default": False},
-            "user": {"type": "str", "default": "flotilla"},
+            **USER,
             "progress_token": {"type": "str", "no_log": False},
         },
         supports_check_mode=True,

@@ -115,15 +115,13 @@ options:
     description: Whether a finding that blocks fails the task.
     type: bool
     default: true
-  user:
-    description: Name under which the API server's audit log records the calls.
-    type: str
-    default: flotilla
   going:
     description: APIs that the target does not serve. Set by the action plugin.
     type: list
     elements: str
     default: []
+extends_documentation_fragment:
+  - flotilla.kubernetes.api_server.user
 author:
   - flotilla.kubernetes authors (@flotilla-kubernetes)
 """
@@ -186,6 +184,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ..module_utils._errors import FlotillaError
 from ..module_utils._kubernetes.client import Client
 from ..module_utils._kubernetes.disruption import Consent
+from ..module_utils._kubernetes.own_api_server import USER
 from ..module_utils._kubernetes.preflight import cluster, node
 
 
@@ -236,7 +235,7 @@ def main() -> None:
                 },
             },
             "fail": {"type": "bool", "default": True},
-            "user": {"type": "str", "default": "flotilla"},
+            **USER,
             "going": {"type": "list", "elements": "str", "default": []},
         },
         required_if=[("scope", "node", ["name"]), ("scope", "cluster", ["address", "control_planes"])],

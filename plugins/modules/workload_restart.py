@@ -14,10 +14,6 @@ description:
   - Does what C(kubectl rollout restart) and C(kubectl rollout status) do, by the workload's own strategy. Runs on a control plane.
   - A workload that is gone needs nothing.
 options:
-  address:
-    description: This control plane's own address, on which its API server listens.
-    type: str
-    required: true
   workload:
     description: C(namespace/Kind/name).
     type: str
@@ -32,11 +28,9 @@ options:
     description: Seconds that all its pods may take.
     type: int
     default: 900
-  user:
-    description: Name under which the API server's audit log records the calls.
-    type: str
-    default: flotilla
 extends_documentation_fragment:
+  - flotilla.kubernetes.api_server.address
+  - flotilla.kubernetes.api_server.user
   - flotilla.kubernetes.fence
 author:
   - flotilla.kubernetes authors (@flotilla-kubernetes)
@@ -56,16 +50,17 @@ from ..module_utils._errors import FlotillaError
 from ..module_utils._fenced_module import FencedModule
 from ..module_utils._kubernetes.authority_cluster import RESTARTABLE, restart
 from ..module_utils._kubernetes.client import Client
+from ..module_utils._kubernetes.own_api_server import ADDRESS, USER, reached
 
 
 def main() -> None:
     module = FencedModule(
         argument_spec={
-            "address": {"type": "str", "required": True},
+            **ADDRESS,
             "workload": {"type": "str", "required": True},
             "since": {"type": "float", "required": True},
             "timeout": {"type": "int", "default": 900},
-            "user": {"type": "str", "default": "flotilla"},
+            **USER,
         },
         supports_check_mode=True,
     )
@@ -78,12 +73,10 @@ def main() -> None:
     try:
         if module.check_mode:
             module.exit_json(changed=True)
-        changed = restart(Client.short_lived(params["address"], params["user"]), params["workload"], params["since"], params["timeout"])
+        with reached("Run again."):
+            changed = restart(Client.short_lived(params["address"], params["user"]), params["workload"], params["since"], params["timeout"])
     except FlotillaError as error:
         module.fail_json(**error.as_result())
-    except OSError as error:
-        lost = FlotillaError("API_UNREACHABLE", f"The API server was not reached: {error}.", "Run again.", error)
-        module.fail_json(**lost.as_result())
     module.exit_json(changed=changed)
 
 

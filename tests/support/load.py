@@ -108,6 +108,7 @@ class Report:
     """What the probe saw; known once the load has ended."""
 
     seen: dict[str, Any] = field(default_factory=dict)
+    stolen: float = 0.0  # share of the processors' time that other machines of the same hardware had
 
     @property
     def failed(self) -> int:
@@ -130,7 +131,7 @@ class Report:
         writes = f"{self.seen['lost_writes']} writes lost, {self.seen['unseen_writes']} not seen by the watch"
         bursts = "".join(f"\n    {what}: {count}" for what, count in sorted(self.seen["per_ten_seconds"].items()))
         told.append(f"failures by ten seconds: {bursts or 'none'}")
-        return "\n".join([f"{self.seen['seconds']:.0f} s: {kinds}; {writes}", *told])
+        return "\n".join([f"{self.seen['seconds']:.0f} s, {self.stolen:.0%} of the processors stolen: {kinds}; {writes}", *told])
 
 
 @contextlib.contextmanager
@@ -158,9 +159,11 @@ def load(probe: Path, kubeconfig: Path, application: str, rate: float = 100.0) -
     with machines_first(), subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout
         assert process.stdout.readline().strip() == "ready", "the probe did not start"
+        processors = outside.Processors()
         try:
             yield report
         finally:
+            report.stolen = processors.stolen()
             process.terminate()
             last = process.stdout.read().strip().splitlines()[-1]
         report.seen = json.loads(last)

@@ -15,7 +15,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
@@ -156,17 +156,34 @@ def digests(container: str, paths: Iterable[str]) -> str:
     return host("podman", "exec", container, "sh", "-c", script)
 
 
+@dataclass
+class Processors:
+    """What became of the time of the host's processors since this was made: shares from 0 to 1."""
+
+    began: list[int] = field(default_factory=lambda: _processor_times())
+
+    # The order is that of https://www.kernel.org/doc/html/latest/filesystems/proc.html.
+    def idle(self) -> float:
+        return self._share(3) + self._share(4)
+
+    def stolen(self) -> float:
+        """Return how much other machines of the same hardware had."""
+        return self._share(7)
+
+    def _share(self, column: int) -> float:
+        spent = [after - before for before, after in zip(self.began, _processor_times(), strict=True)]
+        return spent[column] / max(1, sum(spent))
+
+
+def _processor_times() -> list[int]:
+    return [int(word) for word in Path("/proc/stat").read_text(encoding="ascii").splitlines()[0].split()[1:9]]
+
+
 def idle(seconds: float) -> float:
-    """Return the share of its time, 0 to 1, that the host's processors have nothing to do in the next seconds."""
-
-    def times() -> list[int]:
-        return [int(word) for word in Path("/proc/stat").read_text(encoding="ascii").splitlines()[0].split()[1:9]]
-
-    before = times()
+    """Return the share of the next seconds in which the host's processors have nothing to do."""
+    processors = Processors()
     time.sleep(seconds)
-    spent = [after - earlier for earlier, after in zip(before, times(), strict=True)]
-    # The fourth is idle, the fifth waiting for a disk: https://www.kernel.org/doc/html/latest/filesystems/proc.html
-    return (spent[3] + spent[4]) / max(1, sum(spent))
+    return processors.idle()
 
 
 def left_of(cluster: str) -> dict[str, list[str]]:
