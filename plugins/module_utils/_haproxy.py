@@ -1,11 +1,14 @@
 # Copyright: (c) 2026, the flotilla.kubernetes authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""HAProxy's configuration in front of API servers, wherever HAProxy runs (private to flotilla.kubernetes). Pure."""
+"""HAProxy in front of API servers, wherever it runs: its configuration, what it says and what it is told (private to
+flotilla.kubernetes). Pure; Python 3.9, standard library only."""
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 HEAD = "# Written by flotilla.kubernetes."
 SOCKET = "/run/haproxy/admin.sock"
@@ -62,3 +65,65 @@ def render(port: int, servers: Sequence[tuple[str, str, str]]) -> str:
     lines += [f"backend {LAST_RESORT}", "    balance roundrobin"]
     lines += [" ".join(filter(None, (server, "no-check", options))) for server, options in named]
     return "\n".join(lines) + "\n"
+
+
+@dataclass(frozen=True)
+class Server:
+    """What HAProxy says about a member at the moment (columns of ``show stat``)."""
+
+    status: str
+    check: str
+    sessions: int
+    detail: str
+
+    @property
+    def settled(self) -> bool:
+        """Whether the health is known: not before the first check nor in the middle of changing."""
+        return self.disabled or (bool(self.check) and self.check != "INI" and "/" not in self.status)
+
+    @property
+    def disabled(self) -> bool:
+        """Whether the member gets no new connections because it was told so."""
+        return self.status.startswith(("MAINT", "DRAIN"))
+
+    @property
+    def health(self) -> str:
+        """healthy, unhealthy, drained or unknown."""
+        if self.disabled:
+            return "drained"
+        if not self.settled:
+            return "unknown"
+        return "healthy" if self.status.startswith("UP") else "unhealthy"
+
+
+def parse_stat(text: str) -> dict[str, Server]:
+    """Return the servers in the CSV of HAProxy's ``show stat``."""
+    start = text.find("# pxname")
+    if start < 0:
+        return {}
+    rows = [row for row in csv.DictReader(text[start + 2 :].splitlines()) if row.get("svname") not in (None, "FRONTEND", "BACKEND")]
+    return {
+        row["svname"]: Server(
+            row.get("status") or "",
+            (row.get("check_status") or "").lstrip("* "),
+            sum(int(one.get("scur") or 0) for one in rows if one["svname"] == row["svname"]),
+            row.get("last_chk") or row.get("check_desc") or "",
+        )
+        for row in rows
+        if row.get("pxname") == BACKEND
+    }
+
+
+def switch(drain: Sequence[str], ready: Sequence[str], leave_open: bool) -> list[list[str]]:
+    """Return the commands, in lines of their own, by which servers get no new connections and others do again.
+
+    :param leave_open: whether open connections stay, whatever the health of their server: HAProxy would close them all as soon as the
+        API server says that it ends.
+    """
+    leaving, coming = ([f"{backend}/{server}" for backend in (BACKEND, LAST_RESORT) for server in servers] for servers in (drain, ready))
+    return [
+        [f"set server {server} state drain" for server in leaving],
+        [f"enable health {BACKEND}/{server}" for server in ready],
+        [f"set server {server} state ready" for server in coming],
+        [f"disable health {BACKEND}/{server}" for server in drain if leave_open],
+    ]

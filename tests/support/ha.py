@@ -94,6 +94,25 @@ def measure(cluster: Cluster, folder: Path, rounds: int = ROUNDS) -> list[dict[s
     return results
 
 
+def restart_all(cluster: Cluster, folder: Path) -> tuple[int, float]:
+    """Restart one control plane after another, by a playbook that takes each out of service, while requests are made.
+
+    :returns: how many requests failed, and for how many seconds none succeeded at the most.
+    """
+    log = folder / "requests-restart.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with prober.asking(cluster.kubeconfig, log):
+        _wait("requests succeed", lambda: _quiet(log, time.monotonic() - SETTLED))
+        run = outside.playbook("cluster_rotate_certificates", cluster.foundation, "-e", "flotilla_older_than=1s")
+    assert run.status == 0 and run.changed, run.output[-6000:]
+    seen = prober.results(log)
+    failed = sum(result != "ok" for result in seen)
+    print(
+        f"{cluster.name}: all restarted, {failed} of {len(seen)} requests failed, for {prober.longest(log):.2f} s at the most", flush=True
+    )
+    return failed, prober.longest(log)
+
+
 def median(results: list[dict[str, Any]]) -> float:
     """Return the median of the seconds."""
     return statistics.median(result["seconds"] for result in results)

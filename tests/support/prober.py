@@ -64,6 +64,18 @@ def outage(log: Path, since: float) -> float:
     return requests[failed[-1] + 1][1] - since
 
 
+def longest(log: Path) -> float:
+    """Return the longest time in seconds in which no request succeeded, from the start of the first that failed."""
+    lines = [line.split(" ", 2) for line in log.read_text(encoding="utf-8").splitlines()]
+    stretch, began = 0.0, None
+    for start, end, result in sorted((float(start), float(end), result) for start, end, result in lines):
+        if result != "ok":
+            began = start if began is None else began
+        elif began is not None:
+            stretch, began = max(stretch, end - began), None
+    return stretch
+
+
 def _context(kubeconfig: str) -> ssl.SSLContext:
     def embedded(field: str) -> bytes:
         return base64.b64decode(re.search(rf"{field}: (\S+)", kubeconfig).group(1))

@@ -23,6 +23,7 @@ import pytest
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._clouds import provider
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._clouds.local import probes
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._clouds.local.session import Session
+from ansible_collections.flotilla.kubernetes.plugins.modules import haproxy_servers
 
 ROOT = Path(__file__).parents[3]
 SESSION = Session()
@@ -462,6 +463,26 @@ def test_open_connections_of_a_drained_member_are_its_own_to_end_where_that_is_a
         assert machine_ssh(stand_in, "sudo mv /root/www/other /root/www/readyz").returncode == 0
         assert ended == close
     assert probes.wait(lambda: balanced(members, "healthy"), 20)
+
+
+def test_haproxy_is_told_on_its_own_machine_who_serves(stand_in):
+    members = [{"id": item["id"], "address": item["addresses"]["private"]} for item in ok("local_machines")["machines"][:2]]
+    first = members[0]["id"]
+    assert probes.wait(lambda: balanced(members, "healthy"), 20)
+    process = SESSION.run(["podman", "inspect", "--format", "{{.State.Pid}}", "flotilla-test-lct-api"]).stdout.strip()
+    path = Path(f"/proc/{process}/root/run/haproxy/admin.sock")
+    assert haproxy_servers.converge(path, [first], check_mode=True)["changed"] and ask("readyz") == "ok"
+    with socket.create_connection(("172.30.250.3", 6443), timeout=5) as kept:
+        assert haproxy_servers.converge(path, [first, "unknown"], check_mode=False)["changed"]
+        again = haproxy_servers.converge(path, [first], check_mode=False)
+        assert not again["changed"] and again["servers"][first] == "drained"
+        assert ask("readyz") == "", "the other one has no API server"
+        with pytest.raises(TimeoutError):
+            kept.recv(1)
+    assert haproxy_servers.converge(path, [], check_mode=False)["changed"]
+    assert probes.wait(lambda: ask("readyz") == "ok", 20)
+    assert not haproxy_servers.converge(path, [], check_mode=False)["changed"]
+    assert haproxy_servers.converge(Path("/run/nothing.sock"), [first], check_mode=False) == {"changed": False, "servers": {}}
 
 
 def test_foreign_machine_under_our_name_is_refused_and_left_alone(machines):

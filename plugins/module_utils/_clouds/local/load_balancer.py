@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import csv
 import re
 import time
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from typing import Any, Callable
 
 from ... import _haproxy as haproxy
 from ..._errors import FlotillaError
-from ..._haproxy import BACKEND, LAST_RESORT, SOCKET
+from ..._haproxy import BACKEND, LAST_RESORT, SOCKET, Server, parse_stat
 from ..result import Result
 from . import containers, image, locking, network, probes
 from . import layout as names
@@ -32,35 +31,6 @@ class Member:
     id: str
     address: str
     state: str = ACTIVE
-
-
-@dataclass(frozen=True)
-class Server:
-    """What HAProxy says about a member at the moment (columns of ``show stat``)."""
-
-    status: str
-    check: str
-    sessions: int
-    detail: str
-
-    @property
-    def settled(self) -> bool:
-        """Whether the health is known: not before the first check nor in the middle of changing."""
-        return self.disabled or (bool(self.check) and self.check != "INI" and "/" not in self.status)
-
-    @property
-    def disabled(self) -> bool:
-        """Whether the member gets no new connections because it was told so."""
-        return self.status.startswith(("MAINT", "DRAIN"))
-
-    @property
-    def health(self) -> str:
-        """healthy, unhealthy, drained or unknown."""
-        if self.disabled:
-            return "drained"
-        if not self.settled:
-            return "unknown"
-        return "healthy" if self.status.startswith("UP") else "unhealthy"
 
 
 def to_members(items: list[dict[str, Any]]) -> list[Member]:
@@ -98,24 +68,6 @@ def same_but_states(one: str, other: str) -> bool:
     """Tell whether two configurations differ in nothing but which members are drained: that needs no reload."""
     pattern = re.compile(r"^(    server \S+ \S+(?: no-check)?) disabled$", re.MULTILINE)
     return pattern.sub(r"\1", one) == pattern.sub(r"\1", other)
-
-
-def parse_stat(text: str) -> dict[str, Server]:
-    """Return the servers in the CSV of HAProxy's ``show stat``."""
-    start = text.find("# pxname")
-    if start < 0:
-        return {}
-    rows = [row for row in csv.DictReader(text[start + 2 :].splitlines()) if row.get("svname") not in (None, "FRONTEND", "BACKEND")]
-    return {
-        row["svname"]: Server(
-            row.get("status") or "",
-            (row.get("check_status") or "").lstrip("* "),
-            sum(int(one.get("scur") or 0) for one in rows if one["svname"] == row["svname"]),
-            row.get("last_chk") or row.get("check_desc") or "",
-        )
-        for row in rows
-        if row.get("pxname") == BACKEND
-    }
 
 
 def present(
@@ -278,25 +230,18 @@ def _replace(session: Session, place: names.Layout, config: str, reload: bool) -
 
 def _switch(session: Session, place: names.Layout, drain: list[str], ready: list[str], drain_timeout: float | None) -> None:
     """Tell the running HAProxy to stop or to resume sending to members; connections have ``drain_timeout`` seconds, or any time, to end."""
-    leaving, coming = ([f"{backend}/{member}" for backend in (BACKEND, LAST_RESORT) for member in members] for members in (drain, ready))
-    _command(session, place, [f"set server {server} state drain" for server in leaving])
-    _command(session, place, [f"enable health {BACKEND}/{member}" for member in ready])
-    _command(session, place, [f"set server {server} state ready" for server in coming])
-    if drain_timeout is None:
-        # HAProxy would close them all as soon as the API server says that it ends.
-        _command(session, place, [f"disable health {BACKEND}/{member}" for member in drain])
-    elif drain:
+    for commands in haproxy.switch(drain, ready, leave_open=drain_timeout is None):
+        _command(session, place, commands)
+    if drain and drain_timeout is not None:
 
         def idle() -> bool:
             servers = _read(session, place)[1]
             return not any(servers[member].sessions for member in drain if member in servers)
 
         probes.wait(idle, drain_timeout, 0.5)
-        _command(
-            session,
-            place,
-            [f"set server {server} state maint" for server in leaving] + [f"shutdown sessions server {server}" for server in leaving],
-        )
+        leaving = [f"{backend}/{member}" for backend in (BACKEND, LAST_RESORT) for member in drain]
+        maintained = [f"set server {server} state maint" for server in leaving]
+        _command(session, place, [*maintained, *(f"shutdown sessions server {server}" for server in leaving)])
 
 
 def _command(session: Session, place: names.Layout, commands: list[str]) -> None:

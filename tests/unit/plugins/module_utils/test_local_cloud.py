@@ -790,17 +790,6 @@ def test_archive_has_modes_links_and_parents():
 MEMBERS = load_balancer.to_members(
     [{"id": "b", "address": "172.30.86.11", "state": "drained"}, {"id": "a", "address": "172.30.86.10", "state": "active"}]
 )
-STAT = """junk
-# pxname,svname,qcur,scur,status,check_status,last_chk,addr
-control_planes,a,0,2,UP,* L7OK,OK,172.30.86.10:6443
-control_planes,b,0,0,MAINT,,,172.30.86.11:6443
-control_planes,c,0,0,UP 1/2,L4CON,Connection refused,172.30.86.12:6443
-control_planes,d,0,0,DOWN,L4CON,Connection refused,172.30.86.13:6443
-control_planes,e,0,0,UP,INI,,172.30.86.14:6443
-control_planes,BACKEND,0,2,UP,,,
-last_resort,a,0,0,no check,,,172.30.86.10:6443
-last_resort,b,0,3,MAINT,,,172.30.86.11:6443
-"""
 
 
 def test_load_balancer_config_says_members_in_order_and_can_be_read_back():
@@ -817,16 +806,6 @@ def test_only_a_changed_state_needs_no_reload():
     assert config != active and load_balancer.same_but_states(config, active)
     assert not load_balancer.same_but_states(config, load_balancer.render(6443, MEMBERS[:1]))
     assert not load_balancer.same_but_states(config, load_balancer.render(7443, MEMBERS))
-
-
-def test_health_from_haproxy():
-    servers = load_balancer.parse_stat(STAT)
-    assert {name: server.health for name, server in servers.items()} == {
-        "a": "healthy", "b": "drained", "c": "unknown", "d": "unhealthy", "e": "unknown",
-    }  # fmt: skip
-    assert (servers["a"].sessions, servers["b"].sessions) == (2, 3), "those of the last resort, too"
-    assert servers["d"].detail == "Connection refused"
-    assert load_balancer.parse_stat("") == {}
 
 
 @pytest.mark.parametrize(
