@@ -44,6 +44,7 @@ PLAYBOOKS = (
     "cluster_apply",
     "cluster_backup",
     "cluster_defragment_etcd",
+    "cluster_heal",
     "cluster_patch_os",
     "cluster_policies",
     "cluster_rotate_certificates",

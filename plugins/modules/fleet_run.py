@@ -26,8 +26,8 @@ options:
   playbook:
     description:
       - What is run in each cluster. The name of one of C(cluster_apply), C(cluster_upgrade), C(cluster_backup), C(cluster_status),
-        C(cluster_policies), C(cluster_patch_os), C(cluster_rotate_certificates) and C(cluster_defragment_etcd), or the path of a playbook
-        of your own.
+        C(cluster_heal), C(cluster_policies), C(cluster_patch_os), C(cluster_rotate_certificates) and C(cluster_defragment_etcd), or the
+        path of a playbook of your own.
       - A playbook of your own gets an inventory with one cluster and the variable C(flotilla_cluster_name).
     type: str
     default: cluster_upgrade

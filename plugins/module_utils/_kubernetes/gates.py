@@ -421,13 +421,17 @@ def _pod_reason(pod: dict[str, Any]) -> str:
 
 
 def describe_nodes(client: Client) -> list[dict[str, Any]]:
-    """Return name, roles, version, address and readiness of every node, as people read them in a table."""
+    """Return name, roles, version, address and readiness of every node, as people read them in a table.
+
+    ``not_ready_since`` is a time as Kubernetes writes it, empty for a Node that is ready or has never reported.
+    """
     prefix = "node-role.kubernetes.io/"
     return [
         {
             "name": node["metadata"]["name"],
             "roles": sorted(label[len(prefix) :] for label in node["metadata"].get("labels", {}) if label.startswith(prefix)),
             "ready": is_ready(node),
+            "not_ready_since": "" if is_ready(node) else _condition(node, "Ready").get("lastTransitionTime", ""),
             "schedulable": not node.get("spec", {}).get("unschedulable", False),
             "version": node["status"]["nodeInfo"]["kubeletVersion"].lstrip("v"),
             "address": next((entry["address"] for entry in node["status"].get("addresses", []) if entry["type"] == "InternalIP"), ""),

@@ -142,8 +142,8 @@ def test_nothing_is_expected_of_a_node_that_is_known_to_be_out_of_reach() -> Non
 def test_nodes_are_described_for_people() -> None:
     described = gates.describe_nodes(Fake(HEALTHY))
     assert described[0] == {
-        "name": "cp", "roles": ["control-plane"], "ready": True, "schedulable": True, "version": "1.36.3", "address": "192.0.2.1",
-        "runtime": "containerd://2.2.9",
+        "name": "cp", "roles": ["control-plane"], "ready": True, "not_ready_since": "", "schedulable": True, "version": "1.36.3",
+        "address": "192.0.2.1", "runtime": "containerd://2.2.9",
     }  # fmt: skip
 
 
