@@ -219,6 +219,22 @@ def test_without_quorum_nothing_is_replaced(world: World) -> None:
             outside.host("podman", "unpause", victim)
 
 
+def test_a_worker_that_has_failed_is_healed(world: World) -> None:
+    world.define(2)
+    world.play("cluster_apply")
+    victim = outside.machines(NAME, "workers")[0]
+    outside.host("podman", "exec", victim, "systemctl", "disable", "--now", "kubelet")
+    world.kubectl("create", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "long-gone"}}))
+    world.kubectl("wait", f"node/{victim}", "node/long-gone", "--for=condition=Ready=Unknown", "--timeout=200s")
+    before = outside.containers(NAME)
+    predicted = world.play("cluster_heal", "--check", "-e", "flotilla_heal_after=5s")
+    assert f"{victim}: its Node is not Ready since" in predicted.output and outside.containers(NAME) == before
+    world.play("cluster_heal", "-e", "flotilla_heal_after=5s")
+    assert victim not in outside.machines(NAME) and len(outside.machines(NAME, "workers")) == 2
+    again = world.play("cluster_heal", "-e", "flotilla_heal_after=5s")
+    assert again.changed == 0 and world.nodes() == outside.machines(NAME)
+
+
 def test_control_planes_leave_one_after_another(world: World) -> None:
     world.define(1, control_planes=1)
     assert "MACHINES_BRAKE" in world.play("cluster_apply", ok=False).output
