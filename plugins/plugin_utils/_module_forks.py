@@ -15,6 +15,7 @@ import os
 import runpy
 import sys
 import traceback
+from types import ModuleType
 from typing import Any
 
 from ansible.module_utils import urls
@@ -22,8 +23,12 @@ from ansible.module_utils import urls
 
 def serve(root: str, package: str, shared: str) -> None:
     """Answer until the input ends."""
-    # In place of this file's folder.
-    sys.path[0] = root
+    # This file's folder.
+    del sys.path[0]
+    # Of that folder nothing else: it may have another ansible-core beside the collections.
+    collections = ModuleType("ansible_collections")
+    collections.__path__ = [f"{root}/ansible_collections"]
+    sys.modules[collections.__name__] = collections
     importlib.import_module(f"{package}.{shared}")
     share_contexts()
     for line in sys.stdin.buffer:
