@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -15,8 +16,8 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 ANSIBLE, AZURE_CLI = "ansible==12.3.0", "azure-cli==2.91.0"
-# By minor, next to the one that the tools of this repository are.
-CORES = {"2.18": "2.18.19"}
+# The minors that meta/runtime.yml admits, next to the one that the tools of this repository are.
+CORES = {"2.17": "2.17.14", "2.18": "2.18.19", "2.20": "2.20.10", "2.21": "2.21.4"}
 # What playbooks on machines that exist already need of requirements.txt.
 BESIDE_CORE = ("ansible-runner==2.4.3", "jsonschema>=4.17")
 
@@ -41,11 +42,26 @@ def azure_cli() -> Path:
     return _environment(AZURE_CLI.replace("==", "-"), AZURE_CLI)
 
 
-def core(minor: str) -> Path:
-    """Return the Python of an environment with ansible-core of a minor and ansible-runner."""
+def core(minor: str) -> Path | None:
+    """Return the Python of an environment with ansible-core of a minor and ansible-runner; None if no Python here is new enough for it."""
     wanted = (f"ansible-core=={CORES[minor]}", *BESIDE_CORE)
-    digest = hashlib.sha256("\n".join((sys.executable, *wanted)).encode()).hexdigest()[:8]
-    return _environment(f"ansible-core-{CORES[minor]}-{digest}", *wanted) / "bin/python"
+    python = sys.executable if minor < "2.20" else _new_python()
+    if python is None:
+        return None
+    digest = hashlib.sha256("\n".join((python, *wanted)).encode()).hexdigest()[:8]
+    return _environment(f"ansible-core-{CORES[minor]}-{digest}", *wanted, python=python) / "bin/python"
+
+
+def _new_python() -> str | None:
+    """Return a Python that ansible-core 2.20 and newer run with: 3.12."""
+    pyenv = Path(os.environ.get("PYENV_ROOT") or "~/.pyenv").expanduser()
+    found = [sys.executable, *filter(None, map(shutil.which, ("python3.12", "python3.13")))]
+    for candidate in (*found, *map(str, sorted(pyenv.glob("versions/3.1[23].*/bin/python")))):
+        # One that stands in PATH is not always one that starts.
+        check = [candidate, "-c", "import sys, ensurepip; sys.exit(sys.version_info < (3, 12))"]
+        if subprocess.run(check, capture_output=True, check=False).returncode == 0:
+            return candidate
+    return None
 
 
 def play(playbook: Path, tasks: list[dict[str, Any]], environment: dict[str, str], python: str = sys.executable) -> dict[str, int]:
@@ -86,12 +102,12 @@ def play(playbook: Path, tasks: list[dict[str, Any]], environment: dict[str, str
     return {"ok": counts["ok"], "changed": counts["changed"]}
 
 
-def _environment(name: str, *wanted: str) -> Path:
+def _environment(name: str, *wanted: str, python: str = sys.executable) -> Path:
     cache = Path(os.environ.get("FLOTILLA_CACHE") or "~/.cache/flotilla").expanduser()
     folder = cache / "benchmarks" / name
     if not (folder / "complete").exists():
         print(f"setup: installing {' '.join(wanted)} in {folder}", file=sys.stderr)
-        subprocess.run([sys.executable, "-m", "venv", "--clear", str(folder)], check=True)
+        subprocess.run([python, "-m", "venv", "--clear", str(folder)], check=True)
         subprocess.run([str(folder / "bin/pip"), "install", "--quiet", *wanted], check=True)
         (folder / "complete").touch()
     return folder
