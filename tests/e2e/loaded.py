@@ -22,6 +22,7 @@ import yaml
 from conftest import Cluster, wait_for
 
 QUIET = 60.0  # seconds of load without an upgrade
+SLOW = 2500.0  # milliseconds; half of what a request may take, and an upgrade needs processors besides
 IDLE = 0.3  # share of the host's processors that a cluster leaves free which has come to rest
 TOO_NOISY = 75  # exit code: the machine fails requests by itself, so nothing can be said of an upgrade
 PATIENCE = 7200.0  # seconds; the load alone keeps a small machine busy
@@ -89,13 +90,14 @@ class World:
 
 
 def see_that_it_is_quiet(world: World) -> None:
-    """End all tests where requests fail although nothing is done, once the making of the cluster has come to its end."""
+    """End all tests where requests fail or wait although nothing is done, once the making of the cluster has come to its end."""
     wait_for("a cluster at rest", lambda: outside.idle(5) >= IDLE, timeout=900)
     with load.load(world.probe, world.cluster.kubeconfig, world.url) as seen:
         time.sleep(QUIET)
-    if seen.failed or seen.lost:
+    if seen.failed or seen.lost or seen.worst > SLOW:
         pytest.exit(
-            f"The machine is too noisy: {seen.failed} requests failed and {seen.lost} writes were lost without an upgrade.\n{seen}",
+            f"The machine is too noisy: {seen.failed} requests failed, {seen.lost} writes were lost and the slowest answer took "
+            f"{seen.worst:.0f} ms without an upgrade.\n{seen}",
             TOO_NOISY,
         )
 

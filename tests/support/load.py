@@ -122,6 +122,11 @@ class Report:
     def first_try_errors(self) -> int:
         return int(self.seen["first_try_errors"])
 
+    @property
+    def worst(self) -> float:
+        """Return the milliseconds that the slowest request took."""
+        return max(float(one["worst_ms"]) for one in self.seen["kinds"].values())
+
     def __str__(self) -> str:
         kinds = ", ".join(f"{kind} {one['sent']} sent, worst {one['worst_ms']:.0f} ms" for kind, one in sorted(self.seen["kinds"].items()))
         told = [
