@@ -156,11 +156,15 @@ def digests(container: str, paths: Iterable[str]) -> str:
     return host("podman", "exec", container, "sh", "-c", script)
 
 
+def _processor_times() -> list[int]:
+    return [int(word) for word in Path("/proc/stat").read_text(encoding="ascii").splitlines()[0].split()[1:9]]
+
+
 @dataclass
 class Processors:
     """What became of the time of the host's processors since this was made: shares from 0 to 1."""
 
-    began: list[int] = field(default_factory=lambda: _processor_times())
+    began: list[int] = field(default_factory=_processor_times)
 
     # The order is that of https://www.kernel.org/doc/html/latest/filesystems/proc.html.
     def idle(self) -> float:
@@ -173,10 +177,6 @@ class Processors:
     def _share(self, column: int) -> float:
         spent = [after - before for before, after in zip(self.began, _processor_times(), strict=True)]
         return spent[column] / max(1, sum(spent))
-
-
-def _processor_times() -> list[int]:
-    return [int(word) for word in Path("/proc/stat").read_text(encoding="ascii").splitlines()[0].split()[1:9]]
 
 
 def idle(seconds: float) -> float:
