@@ -138,7 +138,10 @@ class InventoryModule(BaseInventoryPlugin, Cacheable):
         found = [] if self.get_option("hide_cluster_hosts") else [own]
         if not _fleet.asks_clouds():
             return found
-        found += _fleet.machine_hosts(definition, self._machines(definition, path, cache))
+        machines = _fleet.machine_hosts(definition, self._machines(definition, path, cache))
+        # The address of each by its host: who looks at many clusters reads one variable instead of those of all machines.
+        own.variables["flotilla_control_planes"] = hosts.control_planes(machines)
+        found += machines
         if definition["name"] in _fleet.STALE:
             for host in found:
                 host.variables["flotilla_stale"] = True

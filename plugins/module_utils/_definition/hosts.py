@@ -74,6 +74,12 @@ def cluster_host(definition: dict[str, Any]) -> Host:
     return Host(cluster_host_name(definition["name"]), [CLUSTERS_GROUP], {"flotilla_cluster": definition, "flotilla_enabled": True})
 
 
+def control_planes(machines: Iterable[Host]) -> dict[str, str]:
+    """Return the own address of each control plane among the hosts of machines, by its name in the inventory."""
+    found = {host.name: host.variables["flotilla_machine"] for host in machines}
+    return {name: str(machine["addresses"]["private"]) for name, machine in found.items() if machine["role"] == CONTROL_PLANE}
+
+
 def machine_host(definition: dict[str, Any], machine: dict[str, Any], private_key_file: str, known_hosts_file: str) -> Host:
     """Return the host of one machine.
 
