@@ -41,10 +41,11 @@ def options_of(module: Path) -> dict[str, Any]:
     documented = documentation(module, "DOCUMENTATION")
     options: dict[str, Any] = {}
     for fragment in documented.get("extends_documentation_fragment", []):
-        name = fragment.rpartition(".")[2]
+        name, _dot, part = fragment.removeprefix(COLLECTION).partition(".")
         if (ROOT / f"plugins/doc_fragments/{name}.py").exists():
             source = (ROOT / f"plugins/doc_fragments/{name}.py").read_text(encoding="utf-8")
-            options.update(yaml.safe_load(re.search(r'DOCUMENTATION = r?"""(.*?)"""', source, re.S).group(1))["options"])
+            pattern = rf'{part.upper() or "DOCUMENTATION"} = r?"""(.*?)"""'
+            options.update(yaml.safe_load(re.search(pattern, source, re.S).group(1))["options"])
     # What a module says itself counts, as for Ansible.
     return {**options, **documented.get("options", {})}
 
