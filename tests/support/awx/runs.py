@@ -82,7 +82,8 @@ class Run:
         program = str(Path(python).with_name("ansible-runner"))
         command = [program, "run", str(folder), "-p", playbook, "--ident", "1", "--inventory", str(script)]
         if options:
-            command += ["--cmdline", " ".join(options)]
+            # One word, as it begins like an option itself.
+            command.append(f"--cmdline={' '.join(options)}")
         self._process = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
