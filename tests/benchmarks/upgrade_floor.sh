@@ -87,17 +87,16 @@ restarted() { [[ " $2 " != *" $(podman exec "$1" pidof kube-apiserver) "* ]] && 
 serving() { [[ $(column "$1" 18) == UP ]]; }
 leads() { etcdctl "$1" endpoint status --write-out=json | python3 -c 'import json, sys; s = json.load(sys.stdin)[0]["Status"]; sys.exit(s["leader"] != s["header"]["member_id"])'; }
 out_of_service() {
-    local server old
+    local server old other
+    if leads "$1"; then
+        other=$(etcdctl "$(helper "$1")" endpoint status --write-out=json | python3 -c 'import json, sys; print("%x" % json.load(sys.stdin)[0]["Status"]["header"]["member_id"])')
+        etcdctl "$1" move-leader "$other" >>"$folder/$1.log" 2>&1
+    fi
     server=$(server_of "$1")
     haproxy "set server control_planes/$server state drain; disable health control_planes/$server" >/dev/null
     old=$(podman exec "$1" pidof kube-apiserver)
     podman exec "$1" kill "$old"
     until_holds restarted "$1" "$old"
-    if leads "$1"; then
-        local other
-        other=$(etcdctl "$(helper "$1")" endpoint status --write-out=json | python3 -c 'import json, sys; print("%x" % json.load(sys.stdin)[0]["Status"]["header"]["member_id"])')
-        etcdctl "$1" move-leader "$other" >>"$folder/$1.log" 2>&1
-    fi
 }
 into_service() {
     local server
