@@ -13,7 +13,7 @@ author:
 description:
   - Turns entries of a bundle's manifest into the O(flotilla.kubernetes.node_files#module:images) of
     M(flotilla.kubernetes.node_files).
-positional: role, architecture
+positional: role, architecture, addons
 options:
   _input:
     description: Entries of C(images) of a bundle's manifest.
@@ -29,6 +29,11 @@ options:
     description: The machine's architecture, C(amd64) or C(arm64). A bundle without anything for it is an error.
     type: str
     required: true
+  addons:
+    description: The add-ons of the cluster. Without it images of add-ons are left out.
+    type: list
+    elements: str
+    default: []
 """
 
 EXAMPLES = r"""
@@ -45,15 +50,19 @@ _value:
   elements: dict
 """
 
+from collections.abc import Iterable
 from typing import Any, Callable
 
 from ..plugin_utils._architecture import of_architecture
 
 
-def bundle_images(images: list[dict[str, Any]], role: str, architecture: str) -> list[dict[str, str]]:
-    """Return the images of a manifest that a node of ``role`` runs."""
+def bundle_images(images: list[dict[str, Any]], role: str, architecture: str, addons: Iterable[str] = ()) -> list[dict[str, str]]:
+    """Return the images of a manifest that a node of ``role`` in a cluster with these add-ons runs."""
+    wanted = set(addons)
     return [
-        {key: image[key] for key in ("name", "path", "sha256")} for image in of_architecture(images, architecture) if role in image["roles"]
+        {key: image[key] for key in ("name", "path", "sha256")}
+        for image in of_architecture(images, architecture)
+        if role in image["roles"] and (not image.get("addons") or wanted & set(image["addons"]))
     ]
 
 

@@ -69,6 +69,13 @@ options:
     type: list
     elements: path
     default: []
+  addons:
+    description:
+      - What the bundle is to have besides. One that has more stays as it is, and one that has less is made again with both.
+    type: list
+    elements: str
+    choices: [metrics-server, local-path, metallb]
+    default: []
   mirror:
     description:
       - The user's own servers, for O(source=mirror). The page C(docs/bundles.md) shows what has to be where.
@@ -209,6 +216,10 @@ manifest:
     network_plugin:
       description: The network plugin of the clusters that it is for; not there in bundles of old, which are for C(flannel).
       type: str
+    addons:
+      description: The add-ons of which it has manifests and images; not there in bundles of old, which have none.
+      type: list
+      elements: str
     key:
       description: Changes when this release of the collection would make another bundle.
       type: str
@@ -220,12 +231,14 @@ manifest:
       type: str
     files:
       description:
-        - Binaries and manifests, each with path, sha256, size, mode, kind (C(bin), C(cni) or C(manifest)), name and architecture (null for
-          what is the same on all).
+        - Binaries and manifests, each with path, sha256, size, mode, kind (C(bin), C(cni), C(manifest) or C(addon)), name and
+          architecture (null for what is the same on all).
       type: list
       elements: dict
     images:
-      description: Container images, each with name, architecture, path, sha256, size, config_digest and the roles of nodes that need it.
+      description:
+        - Container images, each with name, architecture, path, sha256, size, config_digest, the roles of nodes that need it and the add-ons
+          that it is for, none for what every cluster has.
       type: list
       elements: dict
     notes:
@@ -259,6 +272,7 @@ from ..module_utils._bundle.provided import Provided
 from ..module_utils._bundle.session import Session, Start
 from ..module_utils._bundle.source import Credentials, Mirror
 from ..module_utils._errors import FlotillaError
+from ..module_utils._kubernetes.addons.table import ADDONS
 from ..module_utils._kubernetes.network_plugins import table
 
 _SLICE = 10.0  # seconds
@@ -292,6 +306,7 @@ def _request(parameters: dict) -> Request:
         credentials=Credentials(**(parameters["credentials"] or {})),
         network_plugin=table.bundled(parameters["network_plugin"]).name,
         provided=Provided(parameters["network_plugin_manifest"] or "", tuple(parameters["network_plugin_images"])),
+        addons=tuple(sorted(set(parameters["addons"]))),
     )
 
 
@@ -306,6 +321,7 @@ def main() -> None:
             "network_plugin": {"type": "str", "choices": list(table.CHOICES), "default": table.DEFAULT},
             "network_plugin_manifest": {"type": "path"},
             "network_plugin_images": {"type": "list", "elements": "path", "default": []},
+            "addons": {"type": "list", "elements": "str", "choices": list(ADDONS), "default": []},
             "mirror": {"type": "dict", "options": {"url": text, "registry": text, "ca_file": {"type": "path"}}},
             "credentials": {
                 "type": "dict",

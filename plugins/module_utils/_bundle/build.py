@@ -30,6 +30,7 @@ class Request:
     :param rebuild: make it again even if it is there.
     :param network_plugin: the one of `table.PLUGINS` that the bundle is for.
     :param provided: what the user gives of it.
+    :param addons: those of `ADDONS` that it has, sorted.
     """
 
     version: str
@@ -43,6 +44,7 @@ class Request:
     credentials: Credentials = Credentials()
     network_plugin: str = table.DEFAULT
     provided: Provided = Provided()
+    addons: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, version: str, source: str, directory: str | None, modules: str, rebuild: bool = False, **more: Any) -> Request:
@@ -64,7 +66,7 @@ class Request:
 
         :raises FlotillaError: the version, the source or the machine's architecture is not known.
         """
-        known = catalogue.with_network_plugin(catalogue.release(self.version), self.network_plugin)
+        known = catalogue.with_addons(catalogue.with_network_plugin(catalogue.release(self.version), self.network_plugin), self.addons)
         context = Context(
             known,
             self.architectures,
@@ -76,6 +78,7 @@ class Request:
             self.credentials,
             table.PLUGINS[self.network_plugin],
             self.provided,
+            self.addons,
         )
         return create(self.source, context)
 
@@ -137,7 +140,7 @@ def build(request: Request, log: Path, report: Report) -> dict[str, Any]:
 
 
 def _assemble(request: Request, source: Source, staging: Path) -> dict[str, Any]:
-    specs = contents.files(request.architectures, source.context.plugin)
+    specs = contents.files(request.architectures, source.context.plugin, request.addons)
     provided = request.provided.images()
     source.put_files([(spec, _place(staging, spec.path)) for spec in specs])
     files, images = [], []
@@ -162,6 +165,7 @@ def _assemble(request: Request, source: Source, staging: Path) -> dict[str, Any]
                 "name": image.name,
                 "config_digest": digest,
                 "roles": image.roles,
+                "addons": list(image.addons),
                 "architecture": image.architecture,
             }
         )
@@ -169,6 +173,7 @@ def _assemble(request: Request, source: Source, staging: Path) -> dict[str, Any]
         "schema": manifest.SCHEMA,
         "kubernetes_version": request.version,
         "network_plugin": request.network_plugin,
+        "addons": list(request.addons),
         "architectures": list(request.architectures),
         "source": request.source,
         "key": source.key(),

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import datetime as dt
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from .._errors import FlotillaError
@@ -51,6 +52,13 @@ NETWORK_PLUGINS = {
     "antrea": "2.6.3",
     "kube-router": "2.10.0",
 }
+# What a bundle has because a definition asks for it. Each is the newest that supports every minor below:
+# https://github.com/kubernetes-sigs/metrics-server#compatibility-matrix
+ADDONS = {
+    "metrics-server": "0.9.0",
+    "local-path": "0.0.30",
+    "metallb": "0.16.2",
+}
 
 # Newest first. crictl 1.35 has no Go module release; 1.36 speaks the same CRI v1.
 RELEASES: tuple[Release, ...] = (
@@ -91,6 +99,11 @@ def with_network_plugin(known: Release, name: str) -> Release:
         return known
     kept = {part: version for part, version in known.components.items() if part not in table.PLUGINS[table.DEFAULT].components}
     return replace(known, components={**kept, **{part: NETWORK_PLUGINS[part] for part in table.PLUGINS[name].components}})
+
+
+def with_addons(known: Release, names: Iterable[str]) -> Release:
+    """Return a release with the components that the bundle of clusters with these add-ons has."""
+    return replace(known, components={**known.components, **{name: ADDONS[name] for name in names}})
 
 
 def nearest(version: str) -> str:

@@ -183,5 +183,23 @@ COMPONENTS: dict[str, Component] = {
             commands={"crictl": "sigs.k8s.io/cri-tools/cmd/crictl"},
             stamps={"sigs.k8s.io/cri-tools/pkg/version.Version": "{version}"},
         ),
+        Component(
+            name="metrics-server",
+            module="sigs.k8s.io/metrics-server",
+            commands={"metrics-server": "sigs.k8s.io/metrics-server/cmd/metrics-server"},
+            stamps={"k8s.io/client-go/pkg/version.gitVersion": "v{version}", "k8s.io/client-go/pkg/version.buildDate": "{time}"},
+        ),
+        Component(
+            name="local-path",
+            module="github.com/rancher/local-path-provisioner",
+            commands={"local-path-provisioner": "github.com/rancher/local-path-provisioner"},
+            stamps={"main.VERSION": "v{version}"},
+        ),
+        Component(
+            name="metallb",
+            module="go.universe.tf/metallb",
+            commands={name: f"go.universe.tf/metallb/{name}" for name in ("controller", "speaker")},
+            stamps={"go.universe.tf/metallb/internal/version.gitCommit": "{commit}"},
+        ),
     )
 }

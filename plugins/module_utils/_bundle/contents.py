@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import re
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from .._errors import FlotillaError
+from .._kubernetes.addons.table import ADDONS
 from .._kubernetes.network_plugins import table
 from .._kubernetes.network_plugins.model import NetworkPlugin
 from .catalogue import Release
@@ -26,6 +27,8 @@ _BINARIES = {
     "crictl": ("crictl",),
 }
 _CONTROL_PLANE_IMAGES = ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "etcd", "kube-vip")
+# Kinds of files that are no binaries: the network plugin's and those of add-ons.
+MANIFESTS = ("manifest", "addon")
 # Where a Kubernetes manifest names an image.
 IMAGE_LINE = re.compile(r"^(?P<before>\s*(?:- )?image: [\"']?)(?P<name>[^\s\"']+)", re.MULTILINE)
 _DEFAULT_PLUGIN = table.PLUGINS[table.DEFAULT]
@@ -54,10 +57,14 @@ class FileSpec:
 
 @dataclass(frozen=True)
 class ImageSpec:
-    """One image for one architecture, by the full name and tag that kubeadm and the manifests use."""
+    """One image for one architecture, by the full name and tag that kubeadm and the manifests use.
+
+    :param addons: the add-ons that need it, none for what every cluster has.
+    """
 
     name: str
     architecture: str
+    addons: tuple[str, ...] = ()
 
     @property
     def repository(self) -> str:
@@ -67,7 +74,8 @@ class ImageSpec:
     @property
     def path(self) -> str:
         """Return where the image lies in the bundle."""
-        return f"images/{self.architecture}/{self.repository}.tar"
+        inside = f"addons/{self.addons[0]}/" if self.addons else ""
+        return f"images/{self.architecture}/{inside}{self.repository}.tar"
 
     @property
     def roles(self) -> list[str]:
@@ -75,8 +83,8 @@ class ImageSpec:
         return ["control_plane"] if self.repository in _CONTROL_PLANE_IMAGES else ["control_plane", "worker"]
 
 
-def files(architectures: Iterable[str], plugin: NetworkPlugin = _DEFAULT_PLUGIN) -> list[FileSpec]:
-    """Return the files of every bundle of these architectures for clusters with this network plugin."""
+def files(architectures: Iterable[str], plugin: NetworkPlugin = _DEFAULT_PLUGIN, addons: Iterable[str] = ()) -> list[FileSpec]:
+    """Return the files of every bundle of these architectures for clusters with this network plugin and these add-ons."""
     found = []
     for architecture in architectures:
         found += [
@@ -86,14 +94,27 @@ def files(architectures: Iterable[str], plugin: NetworkPlugin = _DEFAULT_PLUGIN)
         ]
         found += [FileSpec(f"cni/{architecture}/{name}", "cni-plugins", "cni", architecture) for name in COMPONENTS["cni-plugins"].commands]
     # Nodes get the plugin `flannel` from the init container of this manifest, not from a file.
-    return [*found, FileSpec(f"manifests/{plugin.manifest}", (*plugin.components, plugin.name)[0], "manifest", None, 0o644)]
+    found.append(FileSpec(f"manifests/{plugin.manifest}", (*plugin.components, plugin.name)[0], "manifest", None, 0o644))
+    return found + addon_manifests(addons)
 
 
-def images(release: Release, architectures: Iterable[str], kubeadm_list: Iterable[str], manifests: Iterable[str]) -> list[ImageSpec]:
+def addon_manifests(names: Iterable[str]) -> list[FileSpec]:
+    """Return the manifests that a bundle has because of add-ons."""
+    return [FileSpec(f"addons/{name}/{file}", name, "addon", None, 0o644) for name in names for file in ADDONS[name].manifests]
+
+
+def images(
+    release: Release,
+    architectures: Iterable[str],
+    kubeadm_list: Iterable[str],
+    manifests: Iterable[str],
+    addons: Mapping[str, Iterable[str]] | None = None,
+) -> list[ImageSpec]:
     """Return the images of a bundle: what this kubeadm asks for, what the manifests of the bundle name, and what roles add themselves.
 
     :param kubeadm_list: the lines of ``kubeadm config images list`` of this version's kubeadm.
-    :param manifests: texts of Kubernetes manifests.
+    :param manifests: texts of Kubernetes manifests that every cluster has.
+    :param addons: add-on -> texts of its manifests.
     :raises FlotillaError: ``BUNDLE_CATALOGUE_WRONG``: the catalogue's etcd or CoreDNS is not what this kubeadm asks for.
     """
     names = list(dict.fromkeys(kubeadm_list))
@@ -110,7 +131,12 @@ def images(release: Release, architectures: Iterable[str], kubeadm_list: Iterabl
     for text in manifests:
         names += sorted(set(image_names(text)) - set(names))
     names += [name.format(version=release.components[component]) for component, name in _OWN_IMAGES.items()]
-    return [ImageSpec(name, architecture) for architecture in architectures for name in names]
+    needed: dict[str, list[str]] = {}
+    for addon, texts in (addons or {}).items():
+        for name in sorted({name for text in texts for name in image_names(text)} - set(names)):
+            needed.setdefault(name, []).append(addon)
+    specs = [*((name, ()) for name in names), *((name, tuple(by)) for name, by in needed.items())]
+    return [ImageSpec(name, architecture, by) for architecture in architectures for name, by in specs]
 
 
 def image_names(manifest: str) -> list[str]:

@@ -67,12 +67,8 @@ def _etcd(_name: str, binary: Callable[[str], Path]) -> _Parts:
     return tuple(Entry(f"usr/local/bin/{name}", binary(name)) for name in ("etcd", "etcdctl", "etcdutl")), (), ""
 
 
-def _coredns(_name: str, binary: Callable[[str], Path]) -> _Parts:
-    return (Entry("coredns", binary("coredns")),), ("/coredns",), ""
-
-
-def _kube_vip(_name: str, binary: Callable[[str], Path]) -> _Parts:
-    return (Entry("kube-vip", binary("kube-vip")),), ("/kube-vip",), ""
+def _alone(name: str, binary: Callable[[str], Path]) -> _Parts:
+    return (Entry(name, binary(name)),), (f"/{name}",), ""
 
 
 def _pause(_name: str, binary: Callable[[str], Path]) -> _Parts:
@@ -89,6 +85,15 @@ def _flannel(_name: str, binary: Callable[[str], Path]) -> _Parts:
     return (*entries, *system("xtables-nft-multi", "nft", "ip", "kmod", "busybox")), ("/opt/bin/flanneld",), ""
 
 
+def _local_path_provisioner(name: str, binary: Callable[[str], Path]) -> _Parts:
+    return (Entry(f"usr/bin/{name}", binary(name)),), (f"/usr/bin/{name}",), ""
+
+
+def _busybox(_name: str, _binary: Callable[[str], Path]) -> _Parts:
+    # What makes and removes the folders of local-path.
+    return (*system("busybox"), *(Entry(f"usr/bin/{name}", link="busybox") for name in ("mkdir", "rm"))), (), ""
+
+
 def _flannel_cni_plugin(_name: str, binary: Callable[[str], Path]) -> _Parts:
     return (Entry("flannel", binary("flannel")), *system("busybox")), (), ""
 
@@ -99,11 +104,16 @@ _RECIPES: dict[str, Callable[[str, Callable[[str], Path]], _Parts]] = {
     "kube-scheduler": _control_plane,
     "kube-proxy": _kube_proxy,
     "etcd": _etcd,
-    "coredns": _coredns,
-    "kube-vip": _kube_vip,
+    "coredns": _alone,
+    "kube-vip": _alone,
     "pause": _pause,
     "flannel": _flannel,
     "flannel-cni-plugin": _flannel_cni_plugin,
+    "metrics-server": _alone,
+    "local-path-provisioner": _local_path_provisioner,
+    "busybox": _busybox,
+    "controller": _alone,
+    "speaker": _alone,
 }
 
 

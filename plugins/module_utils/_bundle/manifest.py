@@ -106,12 +106,23 @@ def check_network_plugin(directory: Path, wanted: str) -> None:
         )
 
 
+def addons(manifest: dict[str, Any]) -> list[str]:
+    """Return the add-ons that a bundle has the files of."""
+    return list(manifest.get("addons", ()))
+
+
 def check_wanted(
-    directory: Path, manifest: dict[str, Any], version: str, architectures: Iterable[str], plugin: str = table.DEFAULT
+    directory: Path,
+    manifest: dict[str, Any],
+    version: str,
+    architectures: Iterable[str],
+    plugin: str = table.DEFAULT,
+    wanted_addons: Iterable[str] = (),
 ) -> None:
     """Raise unless a bundle that was made elsewhere is of this version, for these architectures and complete.
 
     :param plugin: the network plugin that it is to be for.
+    :param wanted_addons: the add-ons that it is to have.
     :raises FlotillaError: ``BUNDLE_VERSION_WRONG``, ``BUNDLE_NETWORK_PLUGIN_OTHER``, ``BUNDLE_ARCHITECTURE_MISSING`` or
         ``BUNDLE_INCOMPLETE``.
     """
@@ -130,12 +141,12 @@ def check_wanted(
             f"Make it again with bundle.architectures: [{', '.join(sorted({*manifest['architectures'], *architectures}))}].",
         )
     has = {entry["path"] for entry in manifest["files"]}
-    lacks = [spec.path for spec in contents.files(architectures, table.PLUGINS[plugin]) if spec.path not in has]
+    lacks = [spec.path for spec in contents.files(architectures, table.PLUGINS[plugin], wanted_addons) if spec.path not in has]
     if lacks:
         raise FlotillaError(
             "BUNDLE_INCOMPLETE",
             f"The bundle in {directory} lacks {', '.join(lacks)}, which this release of flotilla.kubernetes installs.",
-            "Make it again with this release.",
+            "Make it again with this release and this definition.",
         )
 
 

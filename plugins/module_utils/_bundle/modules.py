@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from .._errors import FlotillaError
+from .._kubernetes.addons.table import ADDONS
 from .._kubernetes.network_plugins.flannel import FLANNEL
 from . import contents, image_archive, images
 from .components import COMPONENTS
-from .contents import FileSpec, ImageSpec
+from .contents import MANIFESTS, FileSpec, ImageSpec
 from .gomodule import Built, Compiler
 from .source import BUNDLE_VERSION, Context, Source, Step, controller_architecture
 from .toolchain import Toolchain, find
@@ -91,12 +92,12 @@ class ModulesSource(Source):
 
     def images(self) -> list[ImageSpec]:
         listed = contents.kubeadm_images(self._binary("kubeadm"), self.context.release.kubernetes)
-        return contents.images(self.context.release, self.context.architectures, listed, [self.plugin_manifest()])
+        return contents.images(self.context.release, self.context.architectures, listed, [self.plugin_manifest()], self.addon_manifests())
 
     def put_files(self, wanted: list[tuple[FileSpec, Path]]) -> None:
         for spec, target in wanted:
-            if spec.kind == "manifest":
-                target.write_text(self.plugin_manifest(), encoding="utf-8")
+            if spec.kind in MANIFESTS:
+                target.write_text(self.manifest(spec), encoding="utf-8")
             else:
                 # Nothing writes into a bundle, and binaries are large: the cache and the bundle share them.
                 _link(self._built[spec.component].directory / spec.name, target)
@@ -150,6 +151,9 @@ class ModulesSource(Source):
         text = (self._module(plugin.components[0]) / plugin.module_path).read_text(encoding="utf-8")
         # The flannel plugin that Go modules have speaks the CNI specification up to 0.4.0 and refuses a newer configuration.
         return re.sub(r'"cniVersion": "[0-9.]+"', '"cniVersion": "0.4.0"', text) if plugin is FLANNEL else text
+
+    def released_addon(self, spec: FileSpec) -> str:
+        return (self._module(spec.component) / ADDONS[spec.component].manifests[spec.name]).read_text(encoding="utf-8")
 
     def _compile_pause(self, spec: ImageSpec, target: Path) -> None:
         """Compile Kubernetes' pause.c the way its Makefile does."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from .._kubernetes.addons.table import ADDONS
 from .catalogue import Release
 from .components import COMPONENTS
 from .contents import FileSpec
@@ -56,6 +57,14 @@ _RUNC = f"{_GITHUB}/opencontainers/runc/releases/download/v{{version}}"
 _CRICTL = f"{_GITHUB}/kubernetes-sigs/cri-tools/releases/download/v{{version}}/crictl-v{{version}}-linux-{{architecture}}.tar.gz"
 _ETCD = f"{_GITHUB}/etcd-io/etcd/releases/download/v{{version}}"
 _CNI = f"{_GITHUB}/containernetworking/plugins/releases/download/v{{version}}/cni-plugins-linux-{{architecture}}-v{{version}}.tgz"
+
+
+def _addon(name: str, version: str, repository: str, digests: dict[str, str]) -> tuple[Official, ...]:
+    """Return the manifests of an add-on, which are in its repository at the version's tag where its Go module has them, too."""
+    base = f"https://raw.githubusercontent.com/{repository}/v{{version}}"
+    return tuple(
+        Official(f"{base}/{ADDONS[name].manifests[file]}", command=file, sha256=((version, digest),)) for file, digest in digests.items()
+    )
 
 
 def _kubernetes(command: str) -> Official:
@@ -106,6 +115,29 @@ OFFICIAL: dict[str, tuple[Official, ...]] = {
             command="antrea.yml",
             sha256=(("2.6.3", "4389a15f125339185d74dc3cfb992217011364457142ab000527d84f87d01f01"),),
         ),
+    ),
+    "metrics-server": _addon(
+        "metrics-server",
+        "0.9.0",
+        "kubernetes-sigs/metrics-server",
+        {
+            "apiservice.yaml": "03266df7891b56dfffebb855a031b524ed20c6736846417ccd491dd91c6c0ec3",
+            "deployment.yaml": "18970227f17d0c6cb8e7a4a1cdde847117703afd3b0777badf8a006cfea252c2",
+            "rbac.yaml": "510be174d47ae7d05ae6908ccb7ca7111008f18b5d1a920ebc6de6582c23b854",
+            "service.yaml": "1ce19a57f4769906255c3410a38a01fb0f803e21976ce160f506a90638cbb5c7",
+        },
+    ),
+    "local-path": _addon(
+        "local-path",
+        "0.0.30",
+        "rancher/local-path-provisioner",
+        {"local-path-storage.yaml": "fe682186b00400fe7e2b72bae16f63e47a56a6dcc677938c6642139ef670045e"},
+    ),
+    "metallb": _addon(
+        "metallb",
+        "0.16.2",
+        "metallb/metallb",
+        {"metallb-native.yaml": "e5f7c268f114c446dc60aaad71b7cabf861f637743e033e354d7d48592807c6d"},
     ),
 }
 

@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 
 from .._errors import FlotillaError
 from . import contents, download, official, registry
-from .contents import FileSpec, ImageSpec
+from .contents import MANIFESTS, FileSpec, ImageSpec
 from .official import Published
 from .source import BUNDLE_VERSION, Context, Source, Step, controller_architecture
 
@@ -64,17 +64,22 @@ class ReleaseSource(Source):
         return [Step("kubeadm", self._ask_kubeadm), Step("files", self._fetch_files), Step("images", self._fetch_images)]
 
     def images(self) -> list[ImageSpec]:
-        return contents.images(self.context.release, self.context.architectures, self._names, [self.plugin_manifest()])
+        return contents.images(
+            self.context.release, self.context.architectures, self._names, [self.plugin_manifest()], self.addon_manifests()
+        )
 
     def released_manifest(self) -> str:
         (spec,) = (spec for spec in self._specs() if spec.kind == "manifest")
         return self._files[self._url(spec)].read_text(encoding="utf-8")
 
+    def released_addon(self, spec: FileSpec) -> str:
+        return self._files[self._url(spec)].read_text(encoding="utf-8")
+
     def put_files(self, wanted: list[tuple[FileSpec, Path]]) -> None:
         archives: dict[str, dict[str, Path]] = {}
         for spec, target in wanted:
-            if spec.kind == "manifest":
-                target.write_text(self.plugin_manifest(), encoding="utf-8")
+            if spec.kind in MANIFESTS:
+                target.write_text(self.manifest(spec), encoding="utf-8")
                 continue
             found = official.published(self.context.release, spec)
             if found.members:
@@ -119,7 +124,7 @@ class ReleaseSource(Source):
 
     def _specs(self) -> list[FileSpec]:
         """Return the files that are fetched."""
-        wanted = contents.files(self.context.architectures, self.context.plugin)
+        wanted = contents.files(self.context.architectures, self.context.plugin, self.context.addons)
         return [spec for spec in wanted if spec.kind != "manifest" or not self.context.provided.manifest]
 
     def _url(self, spec: FileSpec) -> str:

@@ -101,8 +101,13 @@ class Session:
             return None
         if manifest.network_plugin(found) != request.network_plugin:
             return None
+        if not set(request.addons) <= set(manifest.addons(found)) <= set(catalogue.ADDONS):
+            return None
         request = replace(
-            request, architectures=tuple(found["architectures"]), source=found["source"] if request.source == "auto" else request.source
+            request,
+            architectures=tuple(found["architectures"]),
+            addons=tuple(manifest.addons(found)),
+            source=found["source"] if request.source == "auto" else request.source,
         )
         if request.source == "mirror" and request.mirror is None:
             return None
@@ -121,18 +126,20 @@ class Session:
 
     def _check_wanted(self, found: dict[str, Any]) -> None:
         wanted = self._request
-        manifest.check_wanted(wanted.directory, found, wanted.version, wanted.architectures, wanted.network_plugin)
+        manifest.check_wanted(wanted.directory, found, wanted.version, wanted.architectures, wanted.network_plugin, wanted.addons)
 
     def _decide(self) -> tuple[Request, list[str]]:
-        """Return what is to be made: the source that `auto` means now, and the architectures that the bundle has already, too."""
+        """Return what is to be made: the source that `auto` means now, and what more the bundle has already."""
         decided, why = decide(self._request)
         try:
             found = manifest.read(decided.directory)
         except FlotillaError:
             found = None
-        if found and found["kubernetes_version"] == decided.version and decided.source != "modules":
-            # Clusters of several architectures share the bundle of their version.
-            decided = replace(decided, architectures=tuple(sorted({*decided.architectures, *found["architectures"]})))
+        if found and found["kubernetes_version"] == decided.version:
+            # Clusters of several architectures, and with other add-ons, share the bundle of their version.
+            decided = replace(decided, addons=tuple(sorted({*decided.addons, *manifest.addons(found)} & set(catalogue.ADDONS))))
+            if decided.source != "modules":
+                decided = replace(decided, architectures=tuple(sorted({*decided.architectures, *found["architectures"]})))
         return decided, [f"bundle {decided.version}: {why}"] if why else []
 
     def _open(self, request: Request) -> Source:

@@ -13,8 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from .._errors import FlotillaError
+from .._kubernetes.addons.table import ADDONS
 from .._kubernetes.network_plugins import table
-from .._kubernetes.network_plugins.model import NetworkPlugin, pinned
+from .._kubernetes.network_plugins.model import NetworkPlugin
+from .._kubernetes.released import pinned
+from . import contents
 from .catalogue import Release
 from .contents import FileSpec, ImageSpec
 from .progress import Report
@@ -69,6 +72,7 @@ class Context:
     credentials: Credentials = Credentials()
     plugin: NetworkPlugin = table.PLUGINS[table.DEFAULT]
     provided: Provided = Provided()
+    addons: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -127,12 +131,28 @@ class Source(abc.ABC):
         plugin, provided = self.context.plugin, self.context.provided
         text = provided.text() if provided.manifest else self.released_manifest()
         if plugin.components:
-            text = pinned(plugin, text, self.context.release.components[plugin.components[0]])
+            text = pinned(text, plugin.images, self.context.release.components[plugin.components[0]])
         return provided.named(text) if provided.archives else text
+
+    def addon_manifest(self, spec: FileSpec) -> str:
+        """Return a manifest of an add-on, with the names of images that the bundle has."""
+        return pinned(self.released_addon(spec), ADDONS[spec.component].images, self.context.release.components[spec.component])
+
+    def addon_manifests(self) -> dict[str, list[str]]:
+        """Return the manifests of each add-on."""
+        return {name: [self.addon_manifest(spec) for spec in contents.addon_manifests([name])] for name in self.context.addons}
+
+    def manifest(self, spec: FileSpec) -> str:
+        """Return a manifest of the bundle."""
+        return self.addon_manifest(spec) if spec.kind == "addon" else self.plugin_manifest()
 
     @abc.abstractmethod
     def released_manifest(self) -> str:
         """Return the manifest of the network plugin's release; after `steps` only."""
+
+    @abc.abstractmethod
+    def released_addon(self, spec: FileSpec) -> str:
+        """Return a manifest of an add-on's release; after `steps` only."""
 
     @abc.abstractmethod
     def needed_bytes(self) -> int:

@@ -60,6 +60,7 @@ def request_from(data: dict[str, Any]) -> Request:
         "mirror": mirror,
         "credentials": Credentials(**data["credentials"]),
         "provided": provided,
+        "addons": tuple(data["addons"]),
     }
     return Request(**{**data, **paths, **more})
 

@@ -13,6 +13,7 @@ import ipaddress
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition.addons_rules import addons
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition.aws_rules import aws, vpc_room
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition.azure_rules import azure, vnet_room
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition.backup_rules import backup_store
@@ -586,6 +587,7 @@ RULES: tuple[Callable[[dict[str, Any], Report], None], ...] = (
     bundle_source,
     backup_store,
     policies,
+    addons,
 )
 
 

@@ -17,6 +17,7 @@ import copy
 from functools import cache
 from typing import Any
 
+from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition.addons_schema import ADDONS
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition.aws_schema import AWS
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition.azure_schema import AZURE
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition.backup_schema import BACKUP_STORE
@@ -735,6 +736,7 @@ _PROPERTIES: dict[str, Any] = {
     ),
     "authentication": _AUTHENTICATION,
     "policies": POLICIES,
+    "addons": ADDONS,
     "backup_store": BACKUP_STORE,
     "bundle": mapping(
         {

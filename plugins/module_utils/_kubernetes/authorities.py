@@ -30,7 +30,7 @@ from .certificates import (
     PKI,
     public_key_id,
 )
-from .client import ApiError, Client, embedded_in_kubeconfig
+from .client import Client, embedded_in_kubeconfig
 
 KUBERNETES, ETCD, FRONT_PROXY = AUTHORITY_FILES
 # Here a control plane has the next authorities until they sign, and what else it needs while two are trusted. The container of the
@@ -239,12 +239,8 @@ def half_done(client: Client, root: Path = Path("/")) -> list[str]:
 
 def published(client: Client) -> str:
     """Return the kubeconfig by which nodes join (`cluster-info`); empty where whoever hardened the cluster deleted it."""
-    try:
-        return str(client.get(CLUSTER_INFO)["data"]["kubeconfig"])
-    except ApiError as error:
-        if error.status != 404:
-            raise
-        return ""
+    found = client.find(CLUSTER_INFO)
+    return str(found["data"]["kubeconfig"]) if found else ""
 
 
 def period(moment: Mapping[str, Any]) -> str:

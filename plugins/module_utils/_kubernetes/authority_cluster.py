@@ -18,7 +18,7 @@ from .._errors import FlotillaError
 from .._moments import parse
 from . import authorities
 from .authorities import CLUSTER_INFO, FRONT_PROXY, KUBERNETES, blocks, describe, ids_of
-from .client import CA_FILE, ApiError, Client, embedded_in_kubeconfig
+from .client import CA_FILE, Client, embedded_in_kubeconfig
 from .configuration import CONFIG_MAPS, RESTARTED_AT, restart_pods
 
 RECORD = f"{CONFIG_MAPS}/kubeadm-config"
@@ -235,12 +235,9 @@ def restart(client: Client, workload: str, since: float, timeout: float) -> bool
     """
     namespace, kind, name = workload.split("/")
     path = f"/apis/apps/v1/namespaces/{namespace}/{RESTARTABLE[kind]}/{name}"
-    try:
-        found = client.get(path)
-    except ApiError as error:
-        if error.status == 404:
-            return False
-        raise
+    found = client.find(path)
+    if found is None:
+        return False
     told = ((found["spec"]["template"].get("metadata") or {}).get("annotations") or {}).get(RESTARTED_AT, "")
     again = not told or _moment(told) <= since
     if again:

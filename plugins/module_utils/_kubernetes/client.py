@@ -162,6 +162,15 @@ class Client:
         """Return the object at ``path``."""
         return json.loads(self.request("GET", path))
 
+    def find(self, path: str) -> dict[str, Any] | None:
+        """Return the object at ``path``, None where there is none."""
+        try:
+            return self.get(path)
+        except ApiError as error:
+            if error.status == 404:
+                return None
+            raise
+
     def post(self, path: str, body: Any) -> dict[str, Any]:
         """Send ``body`` and return the object that the server answers with."""
         return json.loads(self.request("POST", path, body))
@@ -175,9 +184,16 @@ class Client:
         :param dry_run: whether the server only tries it, admission included.
         :return: what the server warns of.
         """
+        return self._apply(path, content, manager, dry_run)[1]
+
+    def tried(self, path: str, content: dict[str, Any], manager: str = FIELD_MANAGER) -> dict[str, Any]:
+        """Return the object as `apply` would leave it; the server only tries it."""
+        return json.loads(self._apply(path, content, manager, True)[0])
+
+    def _apply(self, path: str, content: dict[str, Any], manager: str, dry_run: bool) -> tuple[str, list[str]]:
         metadata = {**content.get("metadata", {}), "name": unquote(path.rsplit("/", 1)[1])}
         query = f"fieldManager={manager}&force=true" + ("&dryRun=All" if dry_run else "")
-        return self._exchange("PATCH", f"{path}?{query}", {**content, "metadata": metadata}, "application/apply-patch+yaml")[1]
+        return self._exchange("PATCH", f"{path}?{query}", {**content, "metadata": metadata}, "application/apply-patch+yaml")
 
     def merge(self, path: str, body: dict[str, Any]) -> None:
         """Change the object at ``path`` where ``body`` says so; None takes a field away.

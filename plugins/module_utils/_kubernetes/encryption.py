@@ -240,13 +240,8 @@ class Conversion:
 
     def _carried(self) -> str | None:
         """Return the new configuration as the cluster carries it, or nothing when no conversion goes on."""
-        try:
-            data = self._client.get(f"/api/v1/namespaces/kube-system/secrets/{CONVERSION}")["data"]
-        except ApiError as error:
-            if error.status != 404:
-                raise
-            return None
-        return unseal(base64.b64decode(data[ENTRY]).decode(), self._shared)
+        found = self._client.find(f"/api/v1/namespaces/kube-system/secrets/{CONVERSION}")
+        return unseal(base64.b64decode(found["data"][ENTRY]).decode(), self._shared) if found else None
 
     def _control_planes(self) -> list[dict[str, Any]]:
         return list(self._client.items("/api/v1/nodes?labelSelector=node-role.kubernetes.io%2Fcontrol-plane"))

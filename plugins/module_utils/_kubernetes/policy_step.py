@@ -141,21 +141,12 @@ def _read(client: Client, wanted: Mapping[Key, dict[str, Any]]) -> dict[Key, dic
     for key in wanted:
         if key in live or key.namespace in absent:
             continue
-        found = _get(client, key)
+        found = client.find(key.path)
         if found is not None:
             live[key] = found
         elif key.kind == "Namespace":
             absent.add(key.name)
     return live
-
-
-def _get(client: Client, key: Key) -> dict[str, Any] | None:
-    try:
-        return client.get(key.path)
-    except ApiError as error:
-        if error.status == 404:
-            return None
-        raise
 
 
 def _namespace_is_there(key: Key, wanted: Mapping[Key, Any], live: Mapping[Key, Any]) -> bool:
@@ -182,7 +173,7 @@ def _refuse_missing(client: Client, found: list[Change], wanted: Mapping[Key, An
         if not reference or change.action == DELETE:
             continue
         role = Key(reference["kind"], change.key.namespace if reference["kind"] == "Role" else "", reference["name"])
-        if role not in wanted and role not in missing and _get(client, role) is None:
+        if role not in wanted and role not in missing and client.find(role.path) is None:
             missing[role] = change.key
     if missing:
         pairs = ", ".join(f"{key} of {by}" for key, by in missing.items())

@@ -8,20 +8,19 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import control_plane
+import go_module
 import pytest
 import yaml
 from ansible_collections.flotilla.kubernetes.plugins.filter.network_plugin_manifest import network_plugin_manifest
 from ansible_collections.flotilla.kubernetes.plugins.filter.network_plugin_secrets import network_plugin_secrets
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._bundle import catalogue
-from ansible_collections.flotilla.kubernetes.plugins.module_utils._bundle.components import COMPONENTS
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._kubernetes import manifest
-from ansible_collections.flotilla.kubernetes.plugins.module_utils._kubernetes.network_plugins.model import pinned
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._kubernetes.network_plugins.table import PLUGINS
+from ansible_collections.flotilla.kubernetes.plugins.module_utils._kubernetes.released import pinned
 from ansible_collections.flotilla.kubernetes.plugins.modules import network_plugin_info
 
 SETTINGS = {"cluster": "demo", "pod_cidr": "10.244.0.0/16", "api_endpoint": {"host": "10.0.0.5", "port": 6443}}
@@ -51,11 +50,8 @@ def released(name: str) -> str:
     """Return the manifest that a plugin's Go module has."""
     plugin = PLUGINS[name]
     version = {**catalogue.RELEASES[0].components, **catalogue.NETWORK_PLUGINS}[plugin.components[0]]
-    command = ["go", "mod", "download", "-json", f"{COMPONENTS[plugin.components[0]].module}@v{version}"]
-    found = subprocess.run(command, cwd="/", stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, timeout=300, check=False)
-    if found.returncode:
-        pytest.skip(f"no Go module proxy within reach has {name}")
-    return pinned(plugin, (Path(json.loads(found.stdout)["Dir"]) / plugin.module_path).read_text(encoding="utf-8"), version)
+    text = (go_module.folder(plugin.components[0], version) / plugin.module_path).read_text(encoding="utf-8")
+    return pinned(text, plugin.images, version)
 
 
 @pytest.mark.skipif(not shutil.which("go"), reason="the manifests are in Go modules")

@@ -13,7 +13,8 @@ import json
 import re
 from typing import Any
 
-from .model import TCP, UDP, NetworkPlugin, Settings, Traffic, one
+from ..released import one
+from .model import TCP, UDP, NetworkPlugin, Settings, Traffic
 
 _SERVER = re.compile(r'^kubeAPIServerOverride: ".*"$', re.MULTILINE)
 

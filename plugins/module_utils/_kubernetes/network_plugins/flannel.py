@@ -8,7 +8,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from .model import UDP, NetworkPlugin, Settings, Traffic, api_environment, one, set_environment
+from ..released import one, set_environment
+from .model import UDP, NetworkPlugin, Settings, Traffic, api_environment
 
 
 def render(objects: Any, settings: Settings) -> None:

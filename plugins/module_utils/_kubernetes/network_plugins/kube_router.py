@@ -11,7 +11,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from .model import TCP, UDP, NetworkPlugin, Settings, Traffic, all_containers, api_environment, one, set_environment
+from ..released import all_containers, one, set_environment
+from .model import TCP, UDP, NetworkPlugin, Settings, Traffic, api_environment
 
 # https://github.com/cloudnativelabs/kube-router/blob/v2.10.0/docs/tunnels.md
 _FOU_PORT = 5555

@@ -8,7 +8,6 @@ Python 3.9, standard library only: nodes read the table, too. YAML is read and w
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -93,42 +92,6 @@ class NetworkPlugin:
     secrets: Callable[[Settings], Any] | None = None
 
 
-def one(objects: Any, kind: str, name: str = "") -> dict[str, Any]:
-    """Return the object of a kind, and of a name if one is given.
-
-    :raises KeyError: there is none.
-    """
-    for item in objects:
-        if item["kind"] == kind and name in ("", item["metadata"]["name"]):
-            return item
-    raise KeyError(f"{kind} {name}".strip())
-
-
-def of_kinds(objects: Any, *kinds: str) -> list[dict[str, Any]]:
-    """Return the objects of some kinds, in their order."""
-    return [item for item in objects if item["kind"] in kinds]
-
-
-def all_containers(workload: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return the containers of a DaemonSet or Deployment, those of its start first."""
-    spec = workload["spec"]["template"]["spec"]
-    return [*spec.get("initContainers", ()), *spec["containers"]]
-
-
-def set_environment(container: dict[str, Any], values: Mapping[str, str]) -> None:
-    """Give a container variables; those of the same names go."""
-    kept = [entry for entry in container.get("env", []) if entry["name"] not in values]
-    container["env"] = [{"name": name, "value": value} for name, value in values.items()] + kept
-
-
 def api_environment(api_endpoint: Mapping[str, Any]) -> dict[str, str]:
     """Return the variables by which a client in a pod finds the API; kubelet sets the same ones, and what a container says itself wins."""
     return {f"KUBERNETES_SERVICE_{name.upper()}": str(api_endpoint[name]) for name in ("host", "port")} if api_endpoint else {}
-
-
-def pinned(plugin: NetworkPlugin, manifest: str, version: str) -> str:
-    """Return a released manifest with the images that a bundle has: as tags of development it may name what changes."""
-    for released, wanted in plugin.images.items():
-        pattern = rf"(\bimage: *[\"']?){re.escape(released)}(?=[\"']?\s*$)"
-        manifest = re.sub(pattern, rf"\g<1>{wanted.format(version=version)}", manifest, flags=re.MULTILINE)
-    return manifest

@@ -15,7 +15,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from .model import ANY, NetworkPlugin, Settings, Traffic, one
+from ..released import one
+from .model import ANY, NetworkPlugin, Settings, Traffic
 
 _NAMESPACE, _SECRET = "nsx-system", "nsx-secret"
 _FILES = {"certificate": "tls.crt", "private_key": "tls.key", "authority": "tls.ca"}

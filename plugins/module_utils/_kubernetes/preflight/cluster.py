@@ -197,12 +197,7 @@ def _daemon_sets(client: Client) -> list[dict[str, Any]]:
 
 def _record(client: Client, name: str, entry: str) -> str | None:
     """Return a document that kubeadm recorded, as the YAML that it wrote, or None."""
-    try:
-        text = client.get(f"{CONFIG_MAPS}/{name}").get("data", {}).get(entry)
-    except ApiError as error:
-        if error.status != 404:
-            raise
-        return None
+    text = (client.find(f"{CONFIG_MAPS}/{name}") or {}).get("data", {}).get(entry)
     return str(text) if text else None
 
 

@@ -30,6 +30,10 @@ def test_a_worker_gets_no_image_of_a_control_plane() -> None:
     }
     server = {**pause, "name": "server:1", "roles": ["control_plane"]}
     assert [image["name"] for image in bundle_images([pause, server, {**pause, "architecture": "arm64"}], "worker", "amd64")] == ["pause:1"]
+    extra = {**pause, "name": "extra:1", "addons": ["metallb", "other"]}
+    names = [image["name"] for image in bundle_images([pause, extra], "worker", "amd64")]
+    assert names == ["pause:1"], "a cluster without add-ons has no images of them"
+    assert [image["name"] for image in bundle_images([pause, extra], "worker", "amd64", ["metallb"])] == ["pause:1", "extra:1"]
     assert bundle_images([server], "control_plane", "amd64") == [{"name": "server:1", "path": "images/pause.tar", "sha256": "aa"}]
 
 

@@ -13,6 +13,7 @@ import yaml
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._bundle import catalogue, contents, official
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._bundle.components import COMPONENTS
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._errors import FlotillaError
+from ansible_collections.flotilla.kubernetes.plugins.module_utils._kubernetes.addons.table import ADDONS
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._kubernetes.network_plugins.table import PLUGINS
 
 MODULES = Path(catalogue.__file__).parents[3] / "roles/bundle/files/modules"
@@ -47,7 +48,7 @@ def test_unknown_version_names_the_nearest(wanted, nearest):
 
 @pytest.mark.parametrize("release", catalogue.RELEASES, ids=lambda release: release.kubernetes)
 def test_every_component_is_pinned(release):
-    versions = {**release.components, "kubernetes": release.kubernetes}
+    versions = {**release.components, **catalogue.ADDONS, "kubernetes": release.kubernetes}
     assert set(versions) == set(COMPONENTS)
     for name, version in versions.items():
         wrapper = MODULES / name / version
@@ -61,7 +62,7 @@ def test_every_component_is_pinned(release):
 
 def test_no_pinned_source_is_unused():
     used = {(name, version) for release in catalogue.RELEASES for name, version in release.components.items()}
-    used |= {("kubernetes", release.kubernetes) for release in catalogue.RELEASES}
+    used |= {("kubernetes", release.kubernetes) for release in catalogue.RELEASES} | set(catalogue.ADDONS.items())
     assert {(path.parent.name, path.name) for path in MODULES.glob("*/*")} == used
 
 
@@ -88,6 +89,31 @@ def test_images_are_kubeadms_the_manifests_and_our_own():
     )
     assert by_path["images/amd64/coredns.tar"] == by_path["images/amd64/kube-proxy.tar"] == ["control_plane", "worker"]
     assert len(by_path) == len(images)
+
+
+def test_images_of_add_ons_are_for_clusters_that_have_them():
+    both, own = "image: docker.io/x/both:1\n", "image: docker.io/x/own:1\nimage: registry.k8s.io/pause:3.10.2\n"
+    images = contents.images(catalogue.release("1.36.3"), ["amd64"], KUBEADM_LIST, [], {"one": [both, own], "two": [both]})
+    of_addons = {image.name: (image.addons, image.path, image.roles) for image in images if image.addons}
+    nodes = ["control_plane", "worker"]
+    assert of_addons == {
+        "docker.io/x/both:1": (("one", "two"), "images/amd64/addons/one/both.tar", nodes),
+        "docker.io/x/own:1": (("one",), "images/amd64/addons/one/own.tar", nodes),
+    }, "what every cluster has is no image of an add-on"
+
+
+@pytest.mark.parametrize("name", ADDONS)
+def test_every_manifest_of_an_add_on_is_published_and_pinned(name):
+    known = catalogue.with_addons(catalogue.RELEASES[0], [name])
+    specs = contents.addon_manifests([name])
+    assert [spec.name for spec in specs] == list(ADDONS[name].manifests)
+    for spec in specs:
+        found = official.published(known, spec)
+        assert len(found.sha256) == 64 and f"/v{catalogue.ADDONS[name]}/" in found.url and "{" not in found.url
+
+
+def test_the_catalogue_has_a_version_of_every_add_on():
+    assert set(catalogue.ADDONS) == set(ADDONS)
 
 
 @pytest.mark.parametrize("wrong", ["registry.k8s.io/etcd:3.6.9-0", "registry.k8s.io/other:1"])

@@ -18,8 +18,9 @@ from ansible_collections.flotilla.kubernetes.plugins.module_utils._clouds.gcp im
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._errors import FlotillaError
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._kubernetes.foreign import NETWORK_PLUGINS
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._kubernetes.network_plugins import live, ncp
-from ansible_collections.flotilla.kubernetes.plugins.module_utils._kubernetes.network_plugins.model import Settings, pinned
+from ansible_collections.flotilla.kubernetes.plugins.module_utils._kubernetes.network_plugins.model import Settings
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._kubernetes.network_plugins.table import CHOICES, PLUGINS, traffic
+from ansible_collections.flotilla.kubernetes.plugins.module_utils._kubernetes.released import pinned
 
 ENDPOINT = {"host": "10.0.0.5", "port": 6443}
 
@@ -168,14 +169,14 @@ def test_antrea_asks_the_stable_address_and_starts_anew_when_that_changes():
 
 
 def test_images_of_a_release_get_its_version():
-    text = pinned(PLUGINS["antrea"], ANTREA, "2.6.3")
+    text = pinned(ANTREA, PLUGINS["antrea"].images, "2.6.3")
     assert re.findall(r'image: "(.*)"', text) == [
         "docker.io/antrea/antrea-agent-ubuntu:v2.6.3",
         "docker.io/antrea/antrea-controller-ubuntu:v2.6.3",
     ]
-    text = pinned(PLUGINS["kube-router"], KUBE_ROUTER, "2.10.0")
+    text = pinned(KUBE_ROUTER, PLUGINS["kube-router"].images, "2.10.0")
     assert text.count("image: docker.io/cloudnativelabs/kube-router:v2.10.0\n") == 2 == text.count("kube-router:")
-    assert pinned(PLUGINS["kube-router"], text, "2.10.0") == text, "what has a version keeps it"
+    assert pinned(text, PLUGINS["kube-router"].images, "2.10.0") == text, "what has a version keeps it"
 
 
 NCP_INI = """\

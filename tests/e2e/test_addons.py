@@ -1,0 +1,205 @@
+# Copyright: (c) 2026, the flotilla.kubernetes authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What runs beside Kubernetes, on a real cluster: `make e2e-addons`.
+
+The tests follow each other: one cluster with one control plane and two workers, without add-ons, then with all, then without again.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import agnhost
+import outside
+import pytest
+from conftest import VERSION, Cluster, wait_for
+
+NAME = "test-addons"
+NETWORK = "172.30.236"
+ADDONS = {
+    "metrics-server": {"values": {"replicas": 2}},
+    "local-path": {"values": {"path": "/srv/volumes"}},
+    "metallb": {"values": {"addresses": [f"{NETWORK}.200-{NETWORK}.203"]}},
+}
+# What comes and goes by itself, and has its name from a generator.
+_FLEETING = ("events", "certificatesigningrequests", "endpointslices", "pods", "nodes.metrics.k8s.io", "pods.metrics.k8s.io")
+
+pytestmark = pytest.mark.long
+
+
+@dataclass
+class World:
+    foundation: Path
+    kubectl: Any
+    before: set[str]
+
+    def define(self, addons: dict[str, Any]) -> None:
+        outside.write_definition(
+            self.foundation,
+            NAME,
+            kubernetes_version=VERSION,
+            pools=[{"name": "workers", "count": 2}],
+            local={"network_cidr": f"{NETWORK}.0/24", "egress": "deny"},
+            addons=addons,
+        )
+
+    def apply(self, *options: str) -> outside.Run:
+        return outside.playbook("cluster_apply", self.foundation, *options)
+
+    def objects(self) -> set[str]:
+        """Return every object of every kind, but for those that come and go by themselves."""
+        kinds = self.kubectl("api-resources", "--verbs=list", "--output=name").split()
+        wanted = ",".join(kind for kind in kinds if kind not in _FLEETING and kind.partition(".")[0] not in _FLEETING)
+        shown = self.kubectl("get", wanted, "--all-namespaces", "--output=json", "--ignore-not-found")
+        return {
+            "/".join((item["kind"], item["metadata"].get("namespace", ""), item["metadata"]["name"])) for item in json.loads(shown)["items"]
+        }
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    foundation = tmp_path_factory.mktemp("addons")
+    cluster = Cluster(foundation, NAME, None, {}, None, foundation, foundation)  # type: ignore[arg-type]
+    made = World(foundation, cluster.kubectl, set())
+    made.define({})
+    if any(outside.left_of(NAME).values()):
+        outside.playbook("cluster_delete", foundation, "-e", f"flotilla_confirm={NAME}")
+    created = made.apply()
+    assert created.status == 0, created.output[-6000:]
+    _image, archive = agnhost.make(VERSION)
+    for machine in outside.machines(NAME, "workers"):
+        outside.host("podman", "exec", "-i", machine, "ctr", "--namespace=k8s.io", "images", "import", "--local", "-", stdin=archive)
+    made.before = made.objects()
+    yield made
+    if not os.environ.get("FLOTILLA_KEEP"):
+        outside.playbook("cluster_delete", foundation, "-e", f"flotilla_confirm={NAME}")
+
+
+def test_a_prediction_names_every_object_and_changes_none(world: World) -> None:
+    world.define(ADDONS)
+    predicted = world.apply("--check", "--diff")
+    assert predicted.status == 0, predicted.output[-6000:]
+    assert world.objects() == world.before
+
+
+def test_add_ons_come_to_a_running_cluster_and_a_second_run_changes_nothing(world: World) -> None:
+    made = world.apply()
+    assert made.status == 0, made.output[-6000:]
+    after = world.objects()
+    assert {"Namespace//metallb-system", "StorageClass//local-path", "Deployment/kube-system/metrics-server"} <= after - world.before
+    again = world.apply()
+    assert again.status == 0 and again.changed == 0, again.recap
+    assert world.objects() == after
+
+
+def test_top_answers(world: World) -> None:
+    shown = wait_for("metrics of all nodes", lambda: _lines(world.kubectl("top", "nodes", "--no-headers", check=False), 3))
+    assert {line.split()[0] for line in shown} == set(outside.machines(NAME))
+
+
+def test_a_service_answers_from_outside(world: World) -> None:
+    image, _archive = agnhost.make(VERSION)
+    labels = {"app": "echo"}
+    container = {"name": "echo", "image": image, "args": ["netexec"], "readinessProbe": {"httpGet": {"path": "/hostname", "port": 8080}}}
+    deployment = {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": "echo"},
+        "spec": {
+            "replicas": 2,
+            "selector": {"matchLabels": labels},
+            "template": {"metadata": {"labels": labels}, "spec": {"containers": [container]}},
+        },
+    }
+    service = {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": "echo"},
+        "spec": {"type": "LoadBalancer", "selector": labels, "ports": [{"port": 80, "targetPort": 8080}]},
+    }
+    for item in (deployment, service):
+        world.kubectl("apply", "--filename=-", stdin=json.dumps(item))
+    world.kubectl("rollout", "status", "deployment/echo", "--timeout=180s")
+    path = "jsonpath={.status.loadBalancer.ingress[0].ip}"
+    address = wait_for("an address", lambda: world.kubectl("get", "service", "echo", f"--output={path}"))
+    assert address.startswith(f"{NETWORK}.20")
+    assert wait_for("an answer from outside", lambda: answer(address)).startswith("echo-")
+    assert not answer(f"{NETWORK}.203"), "an address that no Service has is nobody's"
+
+
+def test_a_volume_survives_its_pod(world: World) -> None:
+    image, _archive = agnhost.make(VERSION)
+    claim = {
+        "apiVersion": "v1",
+        "kind": "PersistentVolumeClaim",
+        "metadata": {"name": "data"},
+        "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "10Mi"}}},
+    }
+    world.kubectl("apply", "--filename=-", stdin=json.dumps(claim))
+    for number, script in enumerate(("echo kept > /data/file", "true")):
+        pod = {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {"name": f"writer-{number}"},
+            "spec": {
+                "containers": [
+                    {
+                        "name": "main",
+                        "image": image,
+                        "command": ["/usr/bin/sh", "-c", f"{script}; exec /agnhost pause"],
+                        "volumeMounts": [{"name": "data", "mountPath": "/data"}],
+                    }
+                ],
+                "volumes": [{"name": "data", "persistentVolumeClaim": {"claimName": "data"}}],
+            },
+        }
+        world.kubectl("apply", "--filename=-", stdin=json.dumps(pod))
+        world.kubectl("wait", f"pod/writer-{number}", "--for=condition=Ready", "--timeout=180s")
+        assert world.kubectl("exec", f"writer-{number}", "--", "/usr/bin/cat", "/data/file").strip() == "kept"
+        world.kubectl("delete", "pod", f"writer-{number}", "--wait=true", "--timeout=120s")
+    (volume,) = json.loads(world.kubectl("get", "persistentvolumes", "--output=json"))["items"]
+    assert volume["spec"]["storageClassName"] == "local-path"
+
+
+def test_an_add_on_that_is_needed_stays_until_it_is_not(world: World) -> None:
+    world.define({})
+    with_addons = world.objects()
+    refused = world.apply()
+    assert refused.status != 0 and "ADDON_IN_USE" in refused.output and "PersistentVolume/pvc-" in refused.output, refused.output[-3000:]
+    assert world.objects() == with_addons
+    world.kubectl("delete", "persistentvolumeclaim", "data", "--wait=true", "--timeout=120s")
+    wait_for("the volume to go", lambda: not json.loads(world.kubectl("get", "persistentvolumes", "--output=json"))["items"])
+    for machine in outside.machines(NAME, "workers"):
+        assert outside.shell(machine, "ls -A /srv/volumes 2>/dev/null | wc -l").strip() == "0", "the folder of the volume is gone"
+    world.kubectl("delete", "service,deployment", "echo", "--wait=true", "--timeout=120s")
+
+
+def test_what_is_removed_leaves_nothing(world: World) -> None:
+    removed = world.apply()
+    assert removed.status == 0, removed.output[-6000:]
+    assert world.objects() == world.before
+    again = world.apply()
+    assert again.status == 0 and again.changed == 0, again.recap
+
+
+def answer(address: str) -> str:
+    """Return what a Service answers, nothing where nobody does."""
+    try:
+        with urllib.request.urlopen(f"http://{address}/hostname", timeout=3) as found:
+            return found.read().decode()
+    except (urllib.error.URLError, OSError):
+        return ""
+
+
+def _lines(text: str, number: int) -> list[str]:
+    """Return the lines of a text, nothing while there are fewer than that."""
+    lines = text.splitlines()
+    return lines if len(lines) >= number and "<unknown>" not in text else []

@@ -1,0 +1,105 @@
+# Copyright: (c) 2026, the flotilla.kubernetes authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The objects of add-ons, from their manifests and the values of a definition."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from ansible.errors import AnsibleLookupError
+from ansible.plugins.loader import lookup_loader
+from ansible_collections.flotilla.kubernetes.plugins.module_utils._kubernetes.addons.table import ADDONS
+
+METRICS = {
+    "apiservice.yaml": {"apiVersion": "apiregistration.k8s.io/v1", "kind": "APIService", "metadata": {"name": "v1beta1.metrics.k8s.io"}},
+    "deployment.yaml": {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": "metrics-server", "namespace": "kube-system"},
+        "spec": {"template": {"spec": {"containers": [{"name": "metrics-server"}]}}},
+    },
+    "rbac.yaml": {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "metrics-server", "namespace": "kube-system"}},
+    "service.yaml": {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "metrics-server"}, "spec": {"ports": [{"port": 443}]}},
+}
+LOCAL_PATH = [
+    {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": "local-path-config", "namespace": "local-path-storage"},
+        "data": {"config.json": '{"nodePathMap": [{"node": "DEFAULT_PATH_FOR_NON_LISTED_NODES", "paths": ["/opt"]}]}'},
+    },
+    {"apiVersion": "storage.k8s.io/v1", "kind": "StorageClass", "metadata": {"name": "local-path"}, "reclaimPolicy": "Delete"},
+]
+METALLB = [{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "metallb-system"}}]
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> dict[str, Any]:
+    files = {
+        **{f"addons/metrics-server/{name}": [item] for name, item in METRICS.items()},
+        "addons/local-path/local-path-storage.yaml": LOCAL_PATH,
+        "addons/metallb/metallb-native.yaml": METALLB,
+    }
+    for name, objects in files.items():
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(yaml.safe_dump_all(objects), encoding="utf-8")
+    manifest = {"files": [{"kind": "addon", "path": name} for name in files], "components": dict.fromkeys(ADDONS, "1.0.0")}
+    return {"directory": str(tmp_path), "manifest": manifest}
+
+
+def looked_up(section: dict[str, Any], bundle: dict[str, Any]) -> list[dict[str, Any]]:
+    return lookup_loader.get("flotilla.kubernetes.addons").run([section], bundle=bundle)
+
+
+def of_kind(found: dict[str, Any], kind: str) -> dict[str, Any]:
+    (item,) = (item for item in found["objects"] if item["kind"] == kind)
+    return item
+
+
+def test_one_replica_is_as_its_makers_have_it_and_two_are_apart(bundle):
+    (one,) = looked_up({"metrics-server": {}}, bundle)
+    assert one["name"] == "metrics-server" and one["version"] == "1.0.0" and len(one["objects"]) == 4
+    label = {"k8s-app": "metrics-server"}
+    assert all(item["metadata"]["labels"] == label for item in one["objects"])
+    spec = of_kind(one, "Deployment")["spec"]
+    assert spec["selector"] == {"matchLabels": label} and spec["template"]["metadata"]["labels"] == label and spec["replicas"] == 1
+    assert of_kind(one, "Service")["spec"]["selector"] == label
+    (two,) = looked_up({"metrics-server": {"values": {"replicas": 2}}}, bundle)
+    assert of_kind(two, "PodDisruptionBudget")["spec"] == {"minAvailable": 1, "selector": {"matchLabels": label}}
+    assert "podAntiAffinity" in of_kind(two, "Deployment")["spec"]["template"]["spec"]["affinity"]
+
+
+def test_volumes_are_in_the_folder_that_is_asked_for(bundle):
+    (found,) = looked_up({"local-path": {"values": {"path": "/srv", "default_class": False, "reclaim_policy": "Retain"}}}, bundle)
+    assert json.loads(of_kind(found, "ConfigMap")["data"]["config.json"])["nodePathMap"][0]["paths"] == ["/srv"]
+    storage_class = of_kind(found, "StorageClass")
+    assert storage_class["metadata"]["annotations"] == {"storageclass.kubernetes.io/is-default-class": "false"}
+    assert storage_class["reclaimPolicy"] == "Retain"
+
+
+def test_addresses_are_announced(bundle):
+    (found,) = looked_up({"metallb": {"values": {"addresses": ["10.0.0.10-10.0.0.20"]}}}, bundle)
+    assert of_kind(found, "IPAddressPool")["spec"]["addresses"] == ["10.0.0.10-10.0.0.20"]
+    assert of_kind(found, "L2Advertisement")["spec"] == {"ipAddressPools": [of_kind(found, "IPAddressPool")["metadata"]["name"]]}
+
+
+def test_they_come_in_the_order_of_the_table_and_without_those_that_are_switched_off(bundle):
+    section = {"metallb": {"values": {"addresses": ["10.0.0.0/28"]}}, "local-path": {"enabled": False}, "metrics-server": {}}
+    assert [one["name"] for one in looked_up(section, bundle)] == ["metrics-server", "metallb"]
+
+
+def test_a_bundle_that_lacks_one_or_has_another_file_in_its_place_is_named(bundle):
+    bundle["manifest"]["files"] = [file for file in bundle["manifest"]["files"] if "metallb" not in file["path"]]
+    with pytest.raises(AnsibleLookupError, match="has no add-on metallb.*bundle_build"):
+        looked_up({"metallb": {}}, bundle)
+    path = Path(bundle["directory"]) / "addons/local-path/local-path-storage.yaml"
+    for text in ("a: [", "apiVersion: v1\nkind: Pod\nmetadata: {name: a}\n"):
+        path.write_text(text, encoding="utf-8")
+        with pytest.raises(AnsibleLookupError, match="local-path of the bundle .* can not be used"):
+            looked_up({"local-path": {}}, bundle)
