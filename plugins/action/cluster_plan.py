@@ -42,7 +42,7 @@ NODE = {
 }
 """What a machine registered -> what it would change there, in the order of a run."""
 
-CLUSTER = {"policies_result": "policies"}
+CLUSTER = {"policies_result": "policies", "addons_result": "add-ons"}
 """What the cluster's own host registered -> what it would change inside of the cluster."""
 
 NOTICES = "network_plugin_running"

@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 import yaml
+from ansible import constants
 from ansible.errors import AnsibleLookupError
-from ansible.plugins.loader import lookup_loader
+from ansible_collections.flotilla.kubernetes.plugins.lookup.addons import DOCUMENTATION, LookupModule
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._kubernetes.addons.table import ADDONS
 
 METRICS = {
@@ -53,8 +54,17 @@ def bundle(tmp_path: Path) -> dict[str, Any]:
     return {"directory": str(tmp_path), "manifest": manifest}
 
 
+@pytest.fixture(autouse=True)
+def options() -> None:
+    """Tell Ansible the options of the plugin, as its loader does."""
+    documented = yaml.safe_load(DOCUMENTATION)["options"]
+    constants.config.initialize_plugin_configuration_definitions("lookup", "flotilla.kubernetes.addons", documented)
+
+
 def looked_up(section: dict[str, Any], bundle: dict[str, Any]) -> list[dict[str, Any]]:
-    return lookup_loader.get("flotilla.kubernetes.addons").run([section], bundle=bundle)
+    plugin = LookupModule()
+    plugin._load_name = "flotilla.kubernetes.addons"
+    return plugin.run([section], bundle=bundle)
 
 
 def of_kind(found: dict[str, Any], kind: str) -> dict[str, Any]:

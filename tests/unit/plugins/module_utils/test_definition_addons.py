@@ -39,13 +39,16 @@ def test_a_name_is_enough_and_the_rest_is_filled_in():
     }
 
 
-def test_a_cluster_takes_away_what_its_class_gives():
+def test_a_cluster_takes_away_what_its_class_gives(tmp_path):
     texts = {
-        "demo.yml": f"{LOCAL}class: small\naddons: {{metallb: {{enabled: false}}, local-path: {{values: {{default_class: false}}}}}}\n",
-        "small.yml": "plugin: flotilla.kubernetes.cluster\nschema: 1\nkind: cluster_class\naddons:\n  metrics-server: {}\n"
+        "clusters/demo.yml": f"{LOCAL}class: small\naddons: {{metallb: {{enabled: false}}, local-path: {{values: {{default_class: false}}}}}}\n",
+        "cluster_classes/small.yml": "plugin: flotilla.kubernetes.cluster\nschema: 1\nkind: cluster_class\naddons:\n  metrics-server: {}\n"
         "  metallb: {values: {addresses: [172.30.86.200-172.30.86.210]}}\n  local-path: {values: {path: /srv}}\n",
     }
-    found = load.Loader(read=lambda path: texts[path.name]).load(PATH).definition["addons"]
+    for name, text in texts.items():
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    found = load.Loader().load(tmp_path / "clusters/demo.yml").definition["addons"]
     assert found["local-path"]["values"] == {"path": "/srv", "default_class": False, "reclaim_policy": "Delete"}
     assert addon_names(found) == ["metrics-server", "local-path"]
 
