@@ -6,12 +6,13 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 name: addon_names
-short_description: Name the add-ons that a cluster is to have
+short_description: Name the add-ons that a cluster has of its bundle
 version_added: "0.2.0"
 author:
   - flotilla.kubernetes authors (@flotilla-kubernetes)
 description:
-  - Returns those of the section C(addons) that are not switched off, in the order in which they are installed.
+  - Returns those of the section C(addons) that are not switched off, in the order in which they are installed, without those of the users'
+    own.
 options:
   _input:
     description: Section C(addons) of a cluster definition.
@@ -20,7 +21,7 @@ options:
 """
 
 EXAMPLES = r"""
-- name: Show what the cluster is to have
+- name: Show what the bundle is to have
   ansible.builtin.debug:
     msg: "{{ flotilla_cluster.addons | flotilla.kubernetes.addon_names }}"
 """

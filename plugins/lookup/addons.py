@@ -6,12 +6,13 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 name: addons
-short_description: Read the add-ons of a cluster from its bundle
+short_description: Read the objects of a cluster's add-ons
 version_added: "0.2.0"
 author:
   - flotilla.kubernetes authors (@flotilla-kubernetes)
 description:
-  - Reads the manifests of add-ons and puts their values in.
+  - Reads the manifests of add-ons, those of the users' own from where the definition says, the others from the bundle, and puts their
+    values in.
 options:
   _terms:
     description: Section C(addons) of a cluster definition, one or more, of which each gives its own add-ons.
@@ -38,6 +39,7 @@ _list:
   elements: dict
 """
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +48,7 @@ from ansible.errors import AnsibleLookupError
 from ansible.plugins.lookup import LookupBase
 
 from ..filter.addon_names import addon_names
-from ..module_utils._kubernetes.addons.table import ADDONS
+from ..module_utils._kubernetes.addons.table import ADDONS, OWN
 
 
 class LookupModule(LookupBase):
@@ -55,10 +57,28 @@ class LookupModule(LookupBase):
     def run(self, terms: list[Any], variables: dict[str, Any] | None = None, **kwargs: Any) -> list[dict[str, Any]]:
         self.set_options(var_options=variables, direct=kwargs)
         bundle = self.get_option("bundle")
-        return [_read(name, section[name], bundle) for section in terms for name in addon_names(section)]
+        found = []
+        for section in terms:
+            found += [_of_bundle(name, section[name], bundle) for name in addon_names(section)]
+            found += [_own(entry) for entry in section.get(OWN, ()) if entry.get("enabled", True)]
+        return found
 
 
-def _read(name: str, entry: dict[str, Any], bundle: dict[str, Any]) -> dict[str, Any]:
+def _own(entry: dict[str, Any]) -> dict[str, Any]:
+    """Return an add-on of the users' own.
+
+    :raises AnsibleLookupError: a file can not be read, or is no YAML.
+    """
+    try:
+        texts = [Path(name).read_text(encoding="utf-8") for name in entry["manifests"]]
+        objects = [item for text in texts for item in yaml.safe_load_all(text) if item]
+    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
+        raise AnsibleLookupError(f"The manifests of the add-on {entry['name']} can not be used: {error}") from error
+    digest = hashlib.sha256("\n".join(texts).encode()).hexdigest()[:12]
+    return {"name": entry["name"], "version": entry.get("version") or digest, "objects": objects}
+
+
+def _of_bundle(name: str, entry: dict[str, Any], bundle: dict[str, Any]) -> dict[str, Any]:
     """Return one add-on with the objects that it has with its values.
 
     :raises AnsibleLookupError: the bundle lacks it, or its files are no manifests of it.

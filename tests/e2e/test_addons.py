@@ -28,7 +28,9 @@ ADDONS = {
     "metrics-server": {"values": {"replicas": 2}},
     "local-path": {"values": {"path": "/srv/volumes"}},
     "metallb": {"values": {"addresses": [f"{NETWORK}.200-{NETWORK}.203"]}},
+    "own": [{"name": "note", "version": "1.0.0", "manifests": ["../../note.yml"]}],
 }
+NOTE = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "note", "namespace": "default"}, "data": {"by": "us"}}
 # What comes and goes by itself, and has its name from a generator.
 _FLEETING = ("events", "certificatesigningrequests", "endpointslices", "pods", "nodes.metrics.k8s.io", "pods.metrics.k8s.io")
 
@@ -66,7 +68,11 @@ class World:
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    foundation = tmp_path_factory.mktemp("addons")
+    folder = tmp_path_factory.mktemp("addons")
+    foundation = folder / "foundation"
+    foundation.mkdir()
+    # Ansible reads what is inside of a foundation as inventory.
+    (folder / "note.yml").write_text(json.dumps(NOTE), encoding="utf-8")
     cluster = Cluster(foundation, NAME, None, {}, None, foundation, foundation)  # type: ignore[arg-type]
     made = World(foundation, cluster.kubectl, set())
     made.define({})
@@ -94,7 +100,12 @@ def test_add_ons_come_to_a_running_cluster_and_a_second_run_changes_nothing(worl
     made = world.apply()
     assert made.status == 0, made.output[-6000:]
     after = world.objects()
-    assert {"Namespace//metallb-system", "StorageClass//local-path", "Deployment/kube-system/metrics-server"} <= after - world.before
+    assert {
+        "Namespace//metallb-system",
+        "StorageClass//local-path",
+        "Deployment/kube-system/metrics-server",
+        "ConfigMap/default/note",
+    } <= after - world.before
     again = world.apply()
     assert again.status == 0 and again.changed == 0, again.recap
     assert world.objects() == after

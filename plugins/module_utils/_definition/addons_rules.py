@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._kubernetes import tables
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._kubernetes.addons.metallb import METALLB
-from ansible_collections.flotilla.kubernetes.plugins.module_utils._kubernetes.addons.table import ADDONS
+from ansible_collections.flotilla.kubernetes.plugins.module_utils._kubernetes.addons.table import ADDONS, OWN
 
 if TYPE_CHECKING:
     from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition.rules import Report
@@ -42,9 +42,22 @@ def addons(data: dict[str, Any], report: Report) -> None:
                 "Remove it: Services get load balancers of the cloud.",
                 about=[("cloud",)],
             )
+    _own((data.get("addons") or {}).get(OWN) or [], report)
     addresses = ((data.get("addons") or {}).get(METALLB.name) or {}).get("values", {}).get("addresses")
     if isinstance(addresses, list):
         _addresses(addresses, ("addons", METALLB.name, "values", "addresses"), data, report)
+
+
+def _own(entries: list[Any], report: Report) -> None:
+    """Names are unique."""
+    seen: set[str] = set()
+    for index, entry in enumerate(entries):
+        name = (entry or {}).get("name")
+        if name in ADDONS or name == OWN:
+            report(("addons", OWN, index, "name"), f"is {name}, an add-on of the collection; take another name.")
+        elif name in seen:
+            report(("addons", OWN, index, "name"), f"is {name} a second time; names are unique.")
+        seen.add(name)
 
 
 def _addresses(texts: list[Any], place: Path, data: dict[str, Any], report: Report) -> None:

@@ -28,6 +28,7 @@ from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition.ho
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition.merge import merge
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition.schema import PLUGIN, cluster_schema, file_schema
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition.tree import Node, parse, parse_all, plain
+from ansible_collections.flotilla.kubernetes.plugins.module_utils._kubernetes.addons.table import OWN
 
 MAX_BYTES = 1024 * 1024
 SUFFIXES = (".yml", ".yaml")
@@ -322,6 +323,9 @@ def _files(definition: dict[str, Any]) -> Iterator[tuple[Any, str | int, tuple[s
     for index, issuer in enumerate(definition["authentication"]["oidc"]):
         if issuer is not None and "ca_file" in issuer:
             yield issuer, "ca_file", ("authentication", "oidc", index, "ca_file")
+    for number, addon in enumerate(definition["addons"][OWN]):
+        files = (addon or {}).get("manifests", [])
+        yield from ((files, index, ("addons", OWN, number, "manifests", index)) for index in range(len(files)))
     webhook = definition["security"]["audit"].get("webhook", {})
     if "ca_file" in webhook:
         yield webhook, "ca_file", ("security", "audit", "webhook", "ca_file")

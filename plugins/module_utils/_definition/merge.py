@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition.tree import Node
 
-_BY_NAME = ("pools", "namespaces", "roles", "role_bindings", "cluster_roles", "cluster_role_bindings")
+_BY_NAME = ("pools", "namespaces", "roles", "role_bindings", "cluster_roles", "cluster_role_bindings", "own")
 # One thing that may be said in several ways: a file that says it in its own way does not mean the inherited one as well.
 _CHOICES = ("image", "vpc", "machines", "load_balancer", "backup_store")
 
 
 def merge(base: Node, over: Node, key: str = "") -> Node:
-    """Return ``base`` with what ``over`` says: mappings merge, pools and policies merge by name in the order of ``base``, other
+    """Return ``base`` with what ``over`` says: mappings merge, pools, policies and add-ons of one's own merge by name in the order of ``base``, other
     lists are replaced.
 
     :param key: where the two stand, for the keys whose mappings are a choice and do not merge.

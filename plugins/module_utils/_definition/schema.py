@@ -30,6 +30,7 @@ from ansible_collections.flotilla.kubernetes.plugins.module_utils._definition.sc
     CIDR,
     DNS_LABEL,
     DURATION,
+    FILE_NAME,
     HOST,
     LABEL_VALUE,
     NODE_NAME,
@@ -209,8 +210,6 @@ _FILE_PATH = {
     "default": None,
 }
 
-_FILE_NAME = {"type": "string", "minLength": 1, "pattern": pattern("[^\\n]+"), "x-allowed": "a file's path"}
-
 _ADDRESS = {"type": "string", "pattern": pattern("[0-9A-Fa-f:.]+"), "x-allowed": "an IP address such as 10.0.0.53"}
 _SERVER = {
     "type": "string",
@@ -242,7 +241,7 @@ _SITE = mapping(
         ),
         "ca_files": {
             "type": "array",
-            "items": _FILE_NAME,
+            "items": FILE_NAME,
             "description": "Files with certificates (PEM) that the machines trust, relative to the file that names them.",
             "default": [],
         },
@@ -260,7 +259,7 @@ _SITE = mapping(
                     },
                     "url": {**url("https?", "https://mirror.example.com"), "description": "The mirror, or the registry's own URL."},
                     "ca_file": {
-                        **_FILE_NAME,
+                        **FILE_NAME,
                         "description": "Certificates (PEM) of the mirror's certificate authority, if it is none of `site.ca_files`.",
                     },
                     "override_path": {
@@ -355,7 +354,7 @@ _AUTHENTICATION = mapping(
                         "default": {},
                     },
                     "ca_file": {
-                        **_FILE_NAME,
+                        **FILE_NAME,
                         "description": "Certificates (PEM) of the issuer's certificate authority, relative to the file that names it; "
                         "without it those that API servers trust anyway.",
                     },
@@ -380,7 +379,7 @@ _AUDIT_WEBHOOK = mapping(
             "description": "Where API servers post lists of events (`audit.k8s.io/v1`).",
         },
         "ca_file": {
-            **_FILE_NAME,
+            **FILE_NAME,
             "description": "Certificates (PEM) of the server's certificate authority, relative to the file that names it; "
             "without it those that API servers trust anyway.",
         },
@@ -520,7 +519,7 @@ _PROPERTIES: dict[str, Any] = {
             },
             "manifests": {
                 "type": "array",
-                "items": _FILE_NAME,
+                "items": FILE_NAME,
                 "description": "Manifest files of the network plugin, relative to the file that names them. With `plugin: manifests` only.",
                 "default": [],
             },
@@ -770,10 +769,10 @@ _PROPERTIES: dict[str, Any] = {
             ),
             "network_plugin": mapping(
                 {
-                    "manifest": {**_FILE_NAME, "description": "Its manifest; left out: that of its release."},
+                    "manifest": {**FILE_NAME, "description": "Its manifest; left out: that of its release."},
                     "image_archives": {
                         "type": "array",
-                        "items": _FILE_NAME,
+                        "items": FILE_NAME,
                         "minItems": 1,
                         "description": "Archives of its images, as `docker save` or `skopeo copy ... docker-archive:` writes them.",
                     },
@@ -803,7 +802,7 @@ _PROPERTIES: dict[str, Any] = {
                         "description": "For `pull`: the bundle's folder on the web server, with its `manifest.json`.",
                     },
                     "ca_file": {
-                        **_FILE_NAME,
+                        **FILE_NAME,
                         "description": "For `pull`: certificates (PEM) of its certificate authority, if it is none of `site.ca_files`.",
                     },
                 },
@@ -932,7 +931,7 @@ _PROFILES = {
 def _without_required(schema: Any, inside_named: bool = False) -> Any:
     """Return a copy that demands nothing, as one file alone may leave anything to the others; what inherits by name keeps its name."""
     if isinstance(schema, dict):
-        inside = {key: key in ("pools", "policies") or inside_named for key in schema}
+        inside = {key: key in ("pools", "policies", "addons") or inside_named for key in schema}
         result = {key: _without_required(value, inside[key]) for key, value in schema.items() if key != "required"}
         if inside_named and "name" in schema.get("required", ()):
             result["required"] = ["name"]

@@ -33,6 +33,7 @@ def mapping(properties: dict[str, Any], description: str, required: tuple[str, .
     return schema
 
 
+FILE_NAME = {"type": "string", "minLength": 1, "pattern": pattern("[^\\n]+"), "x-allowed": "a file's path"}
 CIDR = {"type": "string", "pattern": pattern("[0-9A-Fa-f:.]+/[0-9.]+"), "x-allowed": "a network such as 10.244.0.0/16"}
 DURATION = {
     "type": "string",

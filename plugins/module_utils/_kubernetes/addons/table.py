@@ -13,5 +13,7 @@ from .metallb import METALLB
 from .metrics_server import METRICS_SERVER
 from .model import Addon
 
+# Where definitions have those of the users' own, which a bundle has nothing of.
+OWN = "own"
 # In the order in which they are installed; they are removed in the opposite one.
 ADDONS: dict[str, Addon] = {addon.name: addon for addon in (METRICS_SERVER, LOCAL_PATH, METALLB)}

@@ -104,6 +104,19 @@ def test_they_come_in_the_order_of_the_table_and_without_those_that_are_switched
     assert [one["name"] for one in looked_up(section, bundle)] == ["metrics-server", "metallb"]
 
 
+def test_ones_own_come_last_from_their_files(bundle, tmp_path):
+    path = tmp_path / "echo.yml"
+    path.write_text(yaml.safe_dump_all(METALLB + LOCAL_PATH), encoding="utf-8")
+    own = [{"name": "echo", "manifests": [str(path)]}, {"name": "off", "enabled": False, "manifests": ["/no/such"]}]
+    catalogue, echo = looked_up({"metrics-server": {}, "own": own}, bundle)
+    assert catalogue["name"] == "metrics-server" and echo["name"] == "echo" and echo["objects"] == METALLB + LOCAL_PATH
+    assert len(echo["version"]) == 12
+    assert looked_up({"own": [{**own[0], "version": "1.4.2"}]}, bundle)[0]["version"] == "1.4.2"
+    path.write_text("a: [", encoding="utf-8")
+    with pytest.raises(AnsibleLookupError, match="manifests of the add-on echo can not be used"):
+        looked_up({"own": own[:1]}, bundle)
+
+
 def test_a_bundle_that_lacks_one_or_has_another_file_in_its_place_is_named(bundle):
     bundle["manifest"]["files"] = [file for file in bundle["manifest"]["files"] if "metallb" not in file["path"]]
     with pytest.raises(AnsibleLookupError, match="has no add-on metallb.*bundle_build"):

@@ -36,12 +36,13 @@ def test_a_name_is_enough_and_the_rest_is_filled_in():
     assert loaded("  metrics-server: {}\n  local-path: {values: {path: /srv/volumes}}\n") == {
         "metrics-server": {"enabled": True, "values": {"replicas": 1}},
         "local-path": {"enabled": True, "values": {"path": "/srv/volumes", "default_class": True, "reclaim_policy": "Delete"}},
+        "own": [],
     }
 
 
 def test_a_cluster_takes_away_what_its_class_gives(tmp_path):
     texts = {
-        "clusters/demo.yml": f"{LOCAL}class: small\naddons: {{metallb: {{enabled: false}}, local-path: {{values: {{default_class: false}}}}}}\n",
+        "clusters/demo.yml": f"{LOCAL}class: small\naddons:\n  metallb: {{enabled: false}}\n  local-path: {{values: {{default_class: false}}}}\n",
         "cluster_classes/small.yml": "plugin: flotilla.kubernetes.cluster\nschema: 1\nkind: cluster_class\naddons:\n  metrics-server: {}\n"
         "  metallb: {values: {addresses: [172.30.86.200-172.30.86.210]}}\n  local-path: {values: {path: /srv}}\n",
     }
@@ -87,6 +88,35 @@ def test_addresses_of_both_families_are_taken():
         loaded(f"  metallb: {{values: {{addresses: [{', '.join(map(repr, addresses))}]}}}}\n")["metallb"]["values"]["addresses"]
         == addresses
     )
+
+
+def test_ones_own_are_files_next_to_the_definition_and_inherit_by_name(tmp_path):
+    own = (
+        "  own:\n    - {name: echo, manifests: [../addons/echo.yml], version: 1.4.2}\n    - {name: shop, manifests: [../addons/echo.yml]}\n"
+    )
+    texts = {
+        "clusters/demo.yml": f"{LOCAL}class: small\naddons:\n  own:\n    - {{name: echo, enabled: false}}\n",
+        "cluster_classes/small.yml": f"plugin: flotilla.kubernetes.cluster\nschema: 1\nkind: cluster_class\naddons:\n{own}",
+        "addons/echo.yml": "apiVersion: v1\nkind: Namespace\nmetadata: {name: echo}\n",
+    }
+    for name, text in texts.items():
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    echo, shop = load.Loader().load(tmp_path / "clusters/demo.yml").definition["addons"]["own"]
+    assert (echo["name"], echo["enabled"], echo["version"]) == ("echo", False, "1.4.2")
+    assert shop == {"name": "shop", "enabled": True, "manifests": [str(tmp_path / "addons/echo.yml")]}
+
+
+def test_ones_own_have_names_of_their_own_and_files_that_are_there():
+    (line,) = errors("  own:\n    - {name: echo, manifests: [echo.yml]}\n")
+    assert "addons.own[0].manifests[0]" in line and "there is no file" in line
+    (line,) = [line for line in errors("  own:\n    - {name: metallb, manifests: [a.yml]}\n") if "manifests[0]" not in line]
+    assert "addons.own[0].name" in line and "an add-on of the collection" in line
+    two = "  own:\n    - {name: echo, manifests: [a.yml]}\n    - {name: echo, manifests: [b.yml]}\n"
+    (line,) = [line for line in errors(two) if "manifests[0]" not in line]
+    assert "a second time" in line
+    (line,) = errors("  own:\n    - {name: echo}\n")
+    assert "manifests" in line
 
 
 def test_a_cloud_with_load_balancers_of_its_own_refuses_metallb():
