@@ -105,8 +105,16 @@ class Addons:
         self._refuse_foreign(live)
         removed = self._to_remove(live)
         self._refuse_in_use(removed, live)
-        found = [change for wanted in self._wanted for change in self._differences(wanted, live)]
-        found += [self._deletion(addon, key, live) for addon, keys in removed.items() for key in keys]
+        kept = {wanted.name for wanted in self._wanted}
+        found = []
+        for addon in [name for name in reversed(removed) if name not in kept]:
+            found += self._deletions(addon, removed[addon], live)
+            found.append(Change(addon, _parent_key(addon), DELETE, before=visible(live.parents[addon])))
+        for wanted in self._wanted:
+            change = self._parent_change(wanted, live)
+            found += [change] if change else []
+            found += self._differences(wanted, live)
+            found += self._deletions(wanted.name, removed.get(wanted.name, ()), live)
         return found
 
     def advance(self, until: float) -> tuple[list[Change], str]:
@@ -126,15 +134,17 @@ class Addons:
             waits = self._remove(addon, removed[addon], live, until, made)
             if waits:
                 return made, f"{addon}: {waits}"
-            self._client.delete(_parent_path(addon))
+            if self._client.delete(_parent_path(addon)):
+                made.append(Change(addon, _parent_key(addon), DELETE, before=visible(live.parents[addon])))
         for wanted in self._wanted:
             old = removed.get(wanted.name, [])
-            self._write_parent(wanted, live, old)
+            # What it had is on record until it is gone.
+            self._write_parent(wanted, live, old, made)
             waits = self._install(wanted, live, until, made) or self._remove(wanted.name, old, live, until, made)
             if waits:
                 return made, f"{wanted.name}: {waits}"
             if old:
-                self._write_parent(wanted, live)
+                self._write_parent(wanted, live, (), [])
         return made, ""
 
     def versions(self) -> dict[str, str]:
@@ -144,7 +154,10 @@ class Addons:
     # Reading.
 
     def _parents(self) -> dict[str, dict[str, Any]]:
-        return {item["metadata"]["labels"][LABEL]: item for item in self._client.items(f"{_CONFIG_MAPS}?labelSelector={LABEL}")}
+        return {
+            item["metadata"]["labels"][LABEL]: {**item, "kind": "ConfigMap"}
+            for item in self._client.items(f"{_CONFIG_MAPS}?labelSelector={LABEL}")
+        }
 
     def _read(self) -> _Live:
         """Return all objects of all sets, by one list for each kind, and what is there under the names that are wanted."""
@@ -275,8 +288,33 @@ class Addons:
         tried = _tell(addon, key, lambda: self._client.tried(resource.path(key.namespace, key.name), content, MANAGER))
         return Change(addon, key, CHANGE, visible(before), visible(tried)) if differs(before, tried) else None
 
+    def _deletions(self, addon: str, keys: Sequence[Key], live: _Live) -> list[Change]:
+        definitions = [live.objects[key] for key in keys if key.kind == DEFINITION]
+        ordered = [key for stage in in_removal_order(keys, definitions) for key in stage]
+        return [self._deletion(addon, key, live) for key in ordered]
+
     def _deletion(self, addon: str, key: Key, live: _Live) -> Change:
         return Change(addon, key, DELETE, before=visible(live.objects[key]))
+
+    def _parent_content(self, wanted: Wanted, live: _Live, old: Sequence[Key]) -> dict[str, Any]:
+        """Return what says which kinds a set has, and those that it had and that are not gone yet."""
+        keys = [*(self._key(item, live) for item in wanted.objects), *old]
+        return parent(
+            _PREFIX + wanted.name,
+            {LABEL: wanted.name},
+            {"version": wanted.version},
+            (key.group_kind for key in keys),
+            (key.namespace for key in keys),
+        )
+
+    def _parent_change(self, wanted: Wanted, live: _Live, old: Sequence[Key] = ()) -> Change | None:
+        content, found = self._parent_content(wanted, live, old), self._client.find(_parent_path(wanted.name))
+        if found is None:
+            return Change(wanted.name, _parent_key(wanted.name), CREATE, after=visible(content))
+        tried = self._client.tried(_parent_path(wanted.name), content, MANAGER)
+        if not differs(found, tried):
+            return None
+        return Change(wanted.name, _parent_key(wanted.name), CHANGE, visible({**found, "kind": "ConfigMap"}), visible(tried))
 
     # Changing.
 
@@ -300,19 +338,11 @@ class Addons:
                 return waits
         return ""
 
-    def _write_parent(self, wanted: Wanted, live: _Live, old: Sequence[Key] = ()) -> None:
-        """Say what the set has, and what it had that is not gone yet."""
-        keys = [*(self._key(item, live) for item in wanted.objects), *old]
-        content = parent(
-            _PREFIX + wanted.name,
-            {LABEL: wanted.name},
-            {"version": wanted.version},
-            (key.group_kind for key in keys),
-            (key.namespace for key in keys),
-        )
-        found, path = self._client.find(_parent_path(wanted.name)), _parent_path(wanted.name)
-        if found is None or differs(found, self._client.tried(path, content, MANAGER)):
-            self._client.apply(path, content, MANAGER)
+    def _write_parent(self, wanted: Wanted, live: _Live, old: Sequence[Key], made: list[Change]) -> None:
+        change = self._parent_change(wanted, live, old)
+        if change:
+            self._client.apply(_parent_path(wanted.name), self._parent_content(wanted, live, old), MANAGER)
+            made.append(change)
 
     def _path(self, addon: str, key: Key, live: _Live) -> str:
         resource = live.kinds.get((key.group, key.kind))
@@ -376,6 +406,10 @@ def _identity(addon: str) -> str:
 
 def _parent_path(addon: str) -> str:
     return f"{_CONFIG_MAPS}/{_PREFIX}{addon}"
+
+
+def _parent_key(addon: str) -> Key:
+    return Key("", "ConfigMap", NAMESPACE, _PREFIX + addon)
 
 
 def _tell(addon: str, key: Key, act: Any) -> Any:
