@@ -42,7 +42,8 @@ def test_a_name_is_enough_and_the_rest_is_filled_in():
 
 def test_a_cluster_takes_away_what_its_class_gives(tmp_path):
     texts = {
-        "clusters/demo.yml": f"{LOCAL}class: small\naddons:\n  metallb: {{enabled: false}}\n  local-path: {{values: {{default_class: false}}}}\n",
+        "clusters/demo.yml": f"{LOCAL}class: small\naddons:\n  metallb: {{enabled: false}}\n"
+        "  local-path: {values: {default_class: false}}\n",
         "cluster_classes/small.yml": "plugin: flotilla.kubernetes.cluster\nschema: 1\nkind: cluster_class\naddons:\n  metrics-server: {}\n"
         "  metallb: {values: {addresses: [172.30.86.200-172.30.86.210]}}\n  local-path: {values: {path: /srv}}\n",
     }
