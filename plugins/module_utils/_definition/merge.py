@@ -13,8 +13,8 @@ _CHOICES = ("image", "vpc", "machines", "load_balancer", "backup_store")
 
 
 def merge(base: Node, over: Node, key: str = "") -> Node:
-    """Return ``base`` with what ``over`` says: mappings merge, pools, policies and add-ons of one's own merge by name in the order of ``base``, other
-    lists are replaced.
+    """Return ``base`` with what ``over`` says: mappings merge, pools, policies and add-ons of one's own merge by name in the order of
+    ``base``, other lists are replaced.
 
     :param key: where the two stand, for the keys whose mappings are a choice and do not merge.
     """
