@@ -86,6 +86,11 @@ sign:
   description: What M(flotilla.kubernetes.node_fence) returns of the run that took this control plane last.
   returned: success
   type: dict
+addons:
+  description: Name and version of each add-on that M(flotilla.kubernetes.cluster_addons) installed.
+  returned: success
+  type: dict
+  sample: {metrics-server: 0.9.0}
 """
 
 import time
@@ -99,7 +104,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils import _fence
 from ..module_utils._errors import FlotillaError
-from ..module_utils._kubernetes import certificate_renewal, certificates, live_versions
+from ..module_utils._kubernetes import addon_step, certificate_renewal, certificates, live_versions
 from ..module_utils._kubernetes.client import Client
 from ..module_utils._kubernetes.gates import GATES, Expectation, api_server_problem, describe_nodes, examine
 from ..module_utils._kubernetes.own_api_server import ADDRESS, USER, reached
@@ -136,6 +141,7 @@ def read(params: Mapping[str, Any]) -> dict[str, Any]:
         "nodes": describe_nodes(client),
         "certificates": [{key: one[key] for key in ("node", *KEPT)} for one in sorted(found, key=lambda one: (one["ends"], one["name"]))],
         "sign": asdict(_fence.look()),
+        "addons": addon_step.installed(client),
     }
 
 

@@ -116,6 +116,7 @@ def cluster_status(definition: Mapping[str, Any], seen: Seen, now: dt.datetime) 
         ],
         "certificate": {key: ends[0][key] for key in ("node", "name", "ends", "days_left")} if ends else None,
         "backup": dict(seen.backup) if seen.backup is not None else None,
+        "addons": dict(look.get("addons") or {}),
         "half_done": list(versions.get("interrupted") or ()),
         "items": [asdict(one) for one in items],
         "runs": [dict(one) for one in seen.runs],

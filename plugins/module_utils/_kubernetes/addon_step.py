@@ -147,21 +147,11 @@ class Addons:
                 self._write_parent(wanted, live, (), [])
         return made, ""
 
-    def versions(self) -> dict[str, str]:
-        """Return the add-ons that the cluster has, with their versions."""
-        return {name: found.get("data", {}).get("version", "") for name, found in sorted(self._parents().items())}
-
     # Reading.
-
-    def _parents(self) -> dict[str, dict[str, Any]]:
-        return {
-            item["metadata"]["labels"][LABEL]: {**item, "kind": "ConfigMap"}
-            for item in self._client.items(f"{_CONFIG_MAPS}?labelSelector={LABEL}")
-        }
 
     def _read(self) -> _Live:
         """Return all objects of all sets, by one list for each kind, and what is there under the names that are wanted."""
-        parents = self._parents()
+        parents = _parents(self._client)
         kinds: dict[tuple[str, str], Resource | None] = {}
         for found in parents.values():
             for group, kind in kinds_of(found):
@@ -398,6 +388,16 @@ class _Live:
     parents: dict[str, dict[str, Any]]
     objects: dict[Key, dict[str, Any]]
     kinds: dict[tuple[str, str], Resource | None]
+
+
+def installed(client: Client) -> dict[str, str]:
+    """Return the add-ons that a cluster has, with their versions."""
+    return {name: found.get("data", {}).get("version", "") for name, found in sorted(_parents(client).items())}
+
+
+def _parents(client: Client) -> dict[str, dict[str, Any]]:
+    found = client.items(f"{_CONFIG_MAPS}?labelSelector={LABEL}")
+    return {item["metadata"]["labels"][LABEL]: {**item, "kind": "ConfigMap"} for item in found}
 
 
 def _identity(addon: str) -> str:

@@ -278,6 +278,7 @@ def _details(one: Mapping[str, Any]) -> str:
         "Half done": ", ".join(one["half_done"]),
         "Next certificate to end": f"{certificate['name']} {certificate['node']}, {certificate['ends']}" if certificate else "",
         "Backups": f"{backup['place']} {backup['id']}".strip() if backup else "",
+        "Add-ons": ", ".join(f"{name} {version}" for name, version in one["addons"].items()),
     }
     items = "".join(
         f'<li><span class="{SEVERITIES[item["severity"]][0]}">{SEVERITIES[item["severity"]][1]}</span> {text(item["code"])}: '
