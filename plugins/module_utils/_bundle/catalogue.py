@@ -57,7 +57,7 @@ NETWORK_PLUGINS = {
 ADDONS = {
     "metrics-server": "0.9.0",
     "local-path": "0.0.30",
-    "metallb": "0.16.2",
+    "metallb": "0.15.2",
 }
 
 # Newest first. crictl 1.35 has no Go module release; 1.36 speaks the same CRI v1.

@@ -135,9 +135,9 @@ OFFICIAL: dict[str, tuple[Official, ...]] = {
     ),
     "metallb": _addon(
         "metallb",
-        "0.16.2",
+        "0.15.2",
         "metallb/metallb",
-        {"metallb-native.yaml": "e5f7c268f114c446dc60aaad71b7cabf861f637743e033e354d7d48592807c6d"},
+        {"metallb-native.yaml": "a1b04c376fb39c93265f551fe23716a3ae6e09b790edb3bf257d3fc784c35a18"},
     ),
 }
 
