@@ -52,8 +52,8 @@ NETWORK_PLUGINS = {
     "antrea": "2.6.3",
     "kube-router": "2.10.0",
 }
-# What a bundle has because a definition asks for it. Each is the newest that supports every minor below:
-# https://github.com/kubernetes-sigs/metrics-server#compatibility-matrix
+# What a bundle has because a definition asks for it, the same for every minor: https://github.com/kubernetes-sigs/metrics-server#compatibility-matrix
+# metallb: the newest all of whose modules Go's proxy has.
 ADDONS = {
     "metrics-server": "0.9.0",
     "local-path": "0.0.30",
