@@ -59,9 +59,10 @@ others with yaml-language-server take it from a first line, or from the setting 
 `network_profiles/<profile>.yml` says, and `policies: {profile: <profile>}` what `policy_profiles/<profile>.yml` says. They lie next to
 `clusters/`, policy profiles also in the folder above, for several foundations, and begin with the same `plugin:` and `schema:` lines and
 with `kind: cluster_class`, `kind: network_profile` or `kind: policy_profile`. The cluster wins over its class, the class over the
-profiles. Mappings merge, pools and the lists of `policies` merge by name, other lists are replaced, and so is what is one thing said in
-one of several ways: `image`, `aws.vpc`, `aws.subnets.machines` and `aws.subnets.load_balancer`. A class may hold every key below but
-`name` and `class`, a network profile only `network`, `api_endpoint` and `nsx`, a policy profile only `policies`.
+profiles. Mappings merge, pools, `addons.own` and the lists of `policies` merge by name, other lists are replaced, and so is what is one
+thing said in one of several ways: `image`, `aws.vpc`, `aws.subnets.machines` and `aws.subnets.load_balancer`. A
+class may hold every key below but `name` and `class`, a network profile only `network`, `api_endpoint` and `nsx`, a policy profile only
+`policies`.
 
 **In playbooks** the merged definition is the variable `flotilla_cluster` of the host `<name>.cluster` and of every machine, with all
 defaults, without `plugin` and `kind`, and with `file` (path of the definition) and `foundation` (the folder's name).

@@ -15,6 +15,7 @@ import http.client
 import json
 import re
 import ssl
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -31,6 +32,8 @@ ADMIN_GROUP = "kubeadm:cluster-admins"
 KUBEADM_API = "kubeadm.k8s.io/v1beta4"
 API_PORT = 6443
 PAGE_SIZE = 500
+# Of one request, and seconds between two of them.
+_TRIES, _LONGEST_PAUSE = 6, 5
 # Who owns the fields that are applied.
 FIELD_MANAGER = "flotilla"
 
@@ -141,7 +144,21 @@ class Client:
         return self._exchange(method, path, body, content_type)[0]
 
     def _exchange(self, method: str, path: str, body: Any, content_type: str) -> tuple[str, list[str]]:
-        """Return the body of the answer and the texts of its warnings; raises what `request` does."""
+        """Return the body of the answer and the texts of its warnings; raises what `request` does.
+
+        A server that is busy, or begins to serve a kind, asks to come again (429 with Retry-After), and is asked again as every client of
+        Kubernetes does. Not so with POST, where that is the answer to an eviction.
+        """
+        for _number in range(_TRIES - 1):
+            try:
+                return self._send(method, path, body, content_type)
+            except ApiError as error:
+                if error.status != 429 or not error.retry_after or method == "POST":
+                    raise
+                time.sleep(min(error.retry_after, _LONGEST_PAUSE))
+        return self._send(method, path, body, content_type)
+
+    def _send(self, method: str, path: str, body: Any, content_type: str) -> tuple[str, list[str]]:
         headers = {"Accept": "application/json", "Content-Type": content_type, **self._authorization}
         try:
             self._connection.request(method, path, None if body is None else json.dumps(body), headers)

@@ -69,6 +69,7 @@ def test_everything_that_was_left_out_has_its_default():
         "name": "demo",
         "foundation": "foundation",
         "file": "/foundation/clusters/demo.yml",
+        "addons": {"own": []},
         "labels": {},
         "cloud": "local",
         "checks": [],
@@ -161,7 +162,8 @@ def test_two_definitions_share_no_default():
         (
             "kubernetes_version:",
             "pod_cidrs: [10.0.0.0/8]\nkubernetes_version:",
-            "demo.yml:5: pod_cidrs: unknown key; it belongs to network.pod_cidrs. Known here: access, api_endpoint, authentication, "
+            "demo.yml:5: pod_cidrs: unknown key; it belongs to network.pod_cidrs. Known here: access, addons, api_endpoint, "
+            "authentication, "
             "aws, azure, backup_store, bundle, checks, class, cloud, control_plane, existing, gcp, image, kind, kubernetes_version, "
             "labels, local, name, "
             "network, nsx, plugin, policies, pools, schema, security, site, vsphere.",

@@ -389,6 +389,8 @@ class Api:
     def get(self, path: str) -> dict[str, Any]:
         return self.objects[path.rsplit("/", 1)[1].replace("-", "_")]
 
+    find = get
+
     def merge(self, path: str, body: dict[str, Any]) -> None:
         self.merged.append((path.rsplit("/", 1)[1], body))
 
