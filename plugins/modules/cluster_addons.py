@@ -88,10 +88,14 @@ EXAMPLES = r"""
 
 RETURN = r"""
 differences:
-  description: The objects that were not as they should be, each with C(addon), C(object) and C(action) (C(create), C(change) or C(delete)).
+  description: The objects that were not as they should be.
   returned: success
   type: list
   elements: dict
+  contains:
+    addon: {description: The add-on that it is of., type: str, returned: always, sample: metrics-server}
+    object: {description: "Kind, namespace and name.", type: str, returned: always, sample: Deployment/kube-system/metrics-server}
+    action: {description: "C(create), C(change) or C(delete).", type: str, returned: always, sample: create}
   sample: [{addon: metrics-server, object: Deployment/kube-system/metrics-server, action: create}]
 """
 
