@@ -31,6 +31,7 @@ from ansible_collections.flotilla.kubernetes.plugins.module_utils._bundle.provid
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._bundle.session import Session, Start
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._errors import FlotillaError
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._files import sha256_of
+from ansible_collections.flotilla.kubernetes.plugins.module_utils._kubernetes.addons.table import ADDONS
 
 # Components of the default bundle.
 COMPILED = len(catalogue.RELEASES[0].components) + 1
@@ -87,7 +88,7 @@ class Bench:
         (self.path / "worker").write_text(f"#!{sys.executable}\n{WORKER.format(collections=str(COLLECTIONS))}", encoding="utf-8")
         (self.path / "worker").chmod(0o755)
         for release in catalogue.RELEASES:
-            for name, version in {**release.components, "kubernetes": release.kubernetes}.items():
+            for name, version in {**release.components, **catalogue.ADDONS, "kubernetes": release.kubernetes}.items():
                 (self.modules / name / version).mkdir(parents=True, exist_ok=True)
                 (self.modules / name / version / "go.mod").write_text(f"{name} {version}\n", encoding="utf-8")
                 (self.modules / name / version / "go.sum").write_text("sums\n", encoding="utf-8")
@@ -97,6 +98,11 @@ class Bench:
         (source / "Documentation/kube-flannel.yml").write_text(
             "  image: ghcr.io/flannel-io/flannel:v0.28.10\n  image: ghcr.io/flannel-io/flannel-cni-plugin:v1\n", encoding="utf-8"
         )
+        for name, addon in ADDONS.items():
+            for number, path in enumerate(addon.manifests.values()):
+                (source / path).parent.mkdir(parents=True, exist_ok=True)
+                image = next(iter(addon.images), f"quay.io/metallb/controller:v{catalogue.ADDONS[name]}") if number == 0 else "busybox"
+                (source / path).write_text(f"  image: {image}\n", encoding="utf-8")
         (source / "go.mod").write_text("module github.com/flannel-io/flannel\n", encoding="utf-8")
         (source / "pkg/backend/tencentvpc").mkdir(parents=True)
 
@@ -358,6 +364,36 @@ def test_another_network_plugin_has_a_bundle_of_its_own_and_leaves_the_default_o
     assert text.name == "kubeadm-kuberouter.yaml" and text.read_text(encoding="utf-8").count("kube-router:v2.10.0\n") == 2
     assert len(bench.builds()) == COMPILED, "what both need is compiled once"
     assert bench.session().present() == default and bench.session(**other).present() == made
+
+
+def test_add_ons_are_added_to_a_bundle_and_stay_there_for_the_clusters_that_have_them(bench):
+    plain = finish(bench.session())
+    assert plain["addons"] == [] and not [image for image in plain["images"] if image["addons"]]
+    assert bench.session(addons=("metallb",)).present() is None
+    first = finish(bench.session(addons=("metallb",)))
+    both = finish(bench.session(addons=("local-path",)))
+    assert (first["addons"], both["addons"]) == (["metallb"], ["local-path", "metallb"]), "another cluster's are not lost"
+    assert len(bench.builds()) == COMPILED + 2, "nothing else is compiled again"
+    assert bench.session().present() == bench.session(addons=("metallb",)).present() == both, "one that has more is right for both"
+    directory = bench.cache / "bundles/1.36.3"
+    assert manifest.verify(directory) == []
+    assert (directory / "addons/local-path/local-path-storage.yaml").read_text(encoding="utf-8").strip() == (
+        f"image: docker.io/rancher/local-path-provisioner:v{catalogue.ADDONS['local-path']}"
+    )
+    of_addons = {image["path"]: image["addons"] for image in both["images"] if image["addons"]}
+    assert of_addons == {
+        "images/amd64/addons/local-path/local-path-provisioner.tar": ["local-path"],
+        "images/amd64/addons/metallb/controller.tar": ["metallb"],
+    }
+    assert len([image for image in both["images"] if not image["addons"]]) == len(plain["images"])
+
+
+def test_a_bundle_that_was_made_elsewhere_has_to_have_the_add_ons(bench):
+    made = finish(bench.session())
+    directory = bench.cache / "bundles/1.36.3"
+    manifest.check_wanted(directory, made, "1.36.3", ["amd64"])
+    with pytest.raises(FlotillaError, match="lacks addons/metallb/metallb-native.yaml"):
+        manifest.check_wanted(directory, made, "1.36.3", ["amd64"], wanted_addons=["metallb"])
 
 
 def test_a_bundle_of_before_is_one_for_the_default_network_plugin(bench):
