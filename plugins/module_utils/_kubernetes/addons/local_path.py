@@ -12,12 +12,17 @@ from typing import Any
 from ..released import one
 from .model import Addon
 
+_ENFORCE = "pod-security.kubernetes.io/enforce"
 # https://kubernetes.io/docs/concepts/storage/storage-classes/#default-storageclass
 _DEFAULT_CLASS = "storageclass.kubernetes.io/is-default-class"
 
 
 def render(objects: list[dict[str, Any]], values: Mapping[str, Any]) -> None:
-    """Set the folder on the nodes, and whether volumes without a class are made there."""
+    """Set the folder on the nodes, and whether volumes without a class are made there.
+
+    Folders are made and removed by pods with a ``hostPath``, which the levels ``baseline`` and ``restricted`` of pod security refuse.
+    """
+    one(objects, "Namespace")["metadata"].setdefault("labels", {})[_ENFORCE] = "privileged"
     data = one(objects, "ConfigMap", "local-path-config")["data"]
     configuration = json.loads(data["config.json"])
     configuration["nodePathMap"] = [{**entry, "paths": [values["path"]]} for entry in configuration["nodePathMap"]]

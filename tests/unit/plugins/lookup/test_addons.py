@@ -28,6 +28,7 @@ METRICS = {
     "service.yaml": {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "metrics-server"}, "spec": {"ports": [{"port": 443}]}},
 }
 LOCAL_PATH = [
+    {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "local-path-storage"}},
     {
         "apiVersion": "v1",
         "kind": "ConfigMap",
@@ -88,6 +89,7 @@ def test_one_replica_is_as_its_makers_have_it_and_two_are_apart(bundle):
 def test_volumes_are_in_the_folder_that_is_asked_for(bundle):
     (found,) = looked_up({"local-path": {"values": {"path": "/srv", "default_class": False, "reclaim_policy": "Retain"}}}, bundle)
     assert json.loads(of_kind(found, "ConfigMap")["data"]["config.json"])["nodePathMap"][0]["paths"] == ["/srv"]
+    assert of_kind(found, "Namespace")["metadata"]["labels"] == {"pod-security.kubernetes.io/enforce": "privileged"}, "for hostPath"
     storage_class = of_kind(found, "StorageClass")
     assert storage_class["metadata"]["annotations"] == {"storageclass.kubernetes.io/is-default-class": "false"}
     assert storage_class["reclaimPolicy"] == "Retain"
@@ -106,10 +108,10 @@ def test_they_come_in_the_order_of_the_table_and_without_those_that_are_switched
 
 def test_ones_own_come_last_from_their_files(bundle, tmp_path):
     path = tmp_path / "echo.yml"
-    path.write_text(yaml.safe_dump_all(METALLB + LOCAL_PATH), encoding="utf-8")
+    path.write_text(yaml.safe_dump_all(METALLB + LOCAL_PATH[1:]), encoding="utf-8")
     own = [{"name": "echo", "manifests": [str(path)]}, {"name": "off", "enabled": False, "manifests": ["/no/such"]}]
     catalogue, echo = looked_up({"metrics-server": {}, "own": own}, bundle)
-    assert catalogue["name"] == "metrics-server" and echo["name"] == "echo" and echo["objects"] == METALLB + LOCAL_PATH
+    assert catalogue["name"] == "metrics-server" and echo["name"] == "echo" and echo["objects"] == METALLB + LOCAL_PATH[1:]
     assert len(echo["version"]) == 12
     assert looked_up({"own": [{**own[0], "version": "1.4.2"}]}, bundle)[0]["version"] == "1.4.2"
     path.write_text("a: [", encoding="utf-8")
