@@ -101,13 +101,9 @@ class Addons:
 
         :raises FlotillaError: ``ADDON_OBJECT_FOREIGN``, ``ADDON_IN_USE``, or the server refuses an object.
         """
-        live = self._read()
-        self._refuse_foreign(live)
-        removed = self._to_remove(live)
-        self._refuse_in_use(removed, live)
-        kept = {wanted.name for wanted in self._wanted}
+        live, removed, gone = self._examine()
         found = []
-        for addon in [name for name in reversed(removed) if name not in kept]:
+        for addon in gone:
             found += self._deletions(addon, removed[addon], live)
             found.append(Change(addon, _parent_key(addon), DELETE, before=visible(live.parents[addon])))
         for wanted in self._wanted:
@@ -123,14 +119,10 @@ class Addons:
         :param until: of `time.monotonic`.
         :raises FlotillaError: what `look` raises, or something of an add-on fails for good.
         """
+        live, removed, gone = self._examine()
         made: list[Change] = []
-        live = self._read()
-        self._refuse_foreign(live)
-        removed = self._to_remove(live)
-        self._refuse_in_use(removed, live)
-        kept = {wanted.name for wanted in self._wanted}
         # What goes makes room: the address or the class that the next one takes.
-        for addon in [name for name in reversed(removed) if name not in kept]:
+        for addon in gone:
             waits = self._remove(addon, removed[addon], live, until, made)
             if waits:
                 return made, f"{addon}: {waits}"
@@ -143,11 +135,20 @@ class Addons:
             waits = self._install(wanted, live, until, made) or self._remove(wanted.name, old, live, until, made)
             if waits:
                 return made, f"{wanted.name}: {waits}"
-            if old:
-                self._write_parent(wanted, live, (), [])
+            # Without what is gone, and with what only became known: the namespace of an object of its own kinds.
+            self._write_parent(wanted, live, (), [])
         return made, ""
 
     # Reading.
+
+    def _examine(self) -> tuple[_Live, dict[str, list[Key]], list[str]]:
+        """Return what is there, which objects of each add-on are to go, and the add-ons that go as a whole, in their order."""
+        live = self._read()
+        self._refuse_foreign(live)
+        removed = self._to_remove(live)
+        self._refuse_in_use(removed, live)
+        kept = {wanted.name for wanted in self._wanted}
+        return live, removed, [name for name in reversed(removed) if name not in kept]
 
     def _read(self) -> _Live:
         """Return all objects of all sets, by one list for each kind, and what is there under the names that are wanted."""

@@ -216,6 +216,16 @@ def test_kinds_come_first_and_their_objects_last_and_the_other_way_round_when_th
     house.wanted = addon
 
 
+def test_objects_that_name_no_namespace_are_in_that_of_the_server(house: House) -> None:
+    name = f"item{house.node.name.rpartition('-')[2]}"
+    item = {"apiVersion": "example.com/v1", "kind": name.capitalize(), "metadata": {"name": "one"}}
+    house.wanted[0]["objects"] = [definition(name), item]
+    house.done()
+    assert house.find(f"/apis/example.com/v1/namespaces/default/{name}s/one")
+    after = house.everything()
+    assert not house.done()["changed"] and house.everything() == after
+
+
 def test_a_storage_class_with_volumes_stays_unless_somebody_gives_it_up(house: House) -> None:
     name = f"disks-{house.node.name}"
     house.wanted[0]["objects"] = [
