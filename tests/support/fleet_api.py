@@ -59,6 +59,8 @@ def answers(cluster: dict[str, Any]) -> dict[str, Any]:
             ]
         },
         "/api/v1/namespaces/kube-system/pods": {"items": [{**pod, "status": {**ready, "phase": "Running"}} for pod in pods]},
+        # No add-ons.
+        "/api/v1/namespaces/kube-system/configmaps": {"items": []},
         "/api/v1/namespaces/kube-system/configmaps/kubeadm-config": {"metadata": {}, "data": {"ClusterConfiguration": settings}},
         "/api/v1/namespaces/kube-system/configmaps/kubelet-config": {"data": {"kubelet": "rotateCertificates: true\n"}},
         "/apis/apps/v1/daemonsets": {"items": []},

@@ -26,6 +26,7 @@ EMPTY = (
     "/api/v1/persistentvolumes",
     "/api/v1/secrets",
     "/api/v1/configmaps",
+    "/api/v1/namespaces/kube-system/configmaps",
     "/api/v1/namespaces/kube-system/secrets",
     "/apis/apps/v1/statefulsets",
     "/apis/networking.k8s.io/v1/networkpolicies",
