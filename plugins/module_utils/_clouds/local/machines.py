@@ -396,7 +396,7 @@ def _raise_unreachable(place: names.Layout, failures: dict[str, FlotillaError]) 
         first = next(iter(failures.values()))
         raise FlotillaError(
             first.code,
-            f"{len(failures)} of the machines of cluster '{place.cluster}' did not become reachable: {', '.join(sorted(failures))}."
+            f"{len(failures)} of the machines of cluster '{place.cluster}' did not become reachable by SSH: {', '.join(sorted(failures))}."
             f" Nothing was removed.",
             first.remedy,
             cause="\n\n".join(f"{name}:\n{error.cause}" for name, error in sorted(failures.items())),
