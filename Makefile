@@ -81,7 +81,7 @@ preflight: setup-tests ## Try what upgrades look for on API servers and etcds of
 e2e-full: setup-tests ## Run preflight, contract-full, and the end-to-end tests with all their cases
 	@tools/gates preflight integration-slow
 	@tools/gates contract-full -- --cloud $(CLOUD)
-	@tools/gates e2e-full e2e-aws e2e-gcp e2e-azure e2e-vsphere e2e-backup e2e-rollback e2e-patch-os e2e-settings e2e-replace e2e-replace-load e2e-rotate e2e-rotate-ca e2e-adoption e2e-addons e2e-upgrade e2e-upgrade-unprotected e2e-upgrade-faults e2e-upgrade-midway e2e-kill-upgrade -- $(ARGS)
+	@tools/gates e2e-full e2e-aws e2e-gcp e2e-azure e2e-vsphere e2e-backup e2e-rollback e2e-patch-os e2e-settings e2e-replace e2e-replace-load e2e-rotate e2e-rotate-ca e2e-adoption e2e-addons e2e-usable e2e-upgrade e2e-upgrade-unprotected e2e-upgrade-faults e2e-upgrade-midway e2e-kill-upgrade -- $(ARGS)
 
 e2e-aws: setup-tests ## Run the end-to-end test of AWS on machines that are real
 	@tools/gates e2e-aws -- $(ARGS)
@@ -112,6 +112,9 @@ e2e-settings: setup-tests ## Bring new settings of kubelet and containerd to a c
 
 e2e-addons: setup-tests ## Install what runs beside Kubernetes in a cluster, use it and remove it again
 	@tools/gates e2e-addons -- $(ARGS)
+
+e2e-usable: setup-tests ## Use a new cluster with add-ons, upgrade it by two minors under load and use it again
+	@tools/gates e2e-usable -- $(ARGS)
 
 e2e-replace: setup-tests ## Upgrade a cluster whose workers are replaced, and kill the run on its way
 	@tools/gates e2e-replace -- $(ARGS)

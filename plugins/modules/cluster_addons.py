@@ -170,6 +170,8 @@ def main() -> None:
             **USER,
         },
         supports_check_mode=True,
+        # Manifests are large, and may hold more than they should: the log of the node is no place for them.
+        no_log=True,
     )
     try:
         with reached("Read the log of its kube-apiserver, and run again: it goes on with what is left to do."):

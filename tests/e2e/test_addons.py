@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import json
 import os
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,17 +18,13 @@ from typing import Any
 import agnhost
 import outside
 import pytest
+import usable
 from conftest import VERSION, Cluster, wait_for
 
 NAME = "test-addons"
 NETWORK = "172.30.236"
-ADDONS = {
-    "metrics-server": {"values": {"replicas": 2}},
-    "local-path": {"values": {"path": "/srv/volumes"}},
-    "metallb": {"values": {"addresses": [f"{NETWORK}.200-{NETWORK}.203"]}},
-    "own": [{"name": "note", "version": "1.0.0", "manifests": ["../../note.yml"]}],
-}
-NOTE = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "note", "namespace": "default"}, "data": {"by": "us"}}
+ADDONS = {**usable.addons(NETWORK), "own": [{"name": "note", "version": "1.0.0", "manifests": ["../../note.yml"]}]}
+NOTE = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "note", "namespace": "default"}, "data": {"by": "nobody-logs-this"}}
 # What comes and goes by itself, and has its name from a generator.
 _FLEETING = ("events", "certificatesigningrequests", "endpointslices", "pods", "nodes.metrics.k8s.io", "pods.metrics.k8s.io")
 
@@ -115,72 +109,29 @@ def test_add_ons_come_to_a_running_cluster_and_a_second_run_changes_nothing(worl
 
 
 def test_top_answers(world: World) -> None:
-    shown = wait_for("metrics of all nodes", lambda: _lines(world.kubectl("top", "nodes", "--no-headers", check=False), 3))
-    assert {line.split()[0] for line in shown} == set(outside.machines(NAME))
+    usable.see_top(world.kubectl, outside.machines(NAME))
+
+
+def test_prometheus_reads_every_node(world: World) -> None:
+    usable.see_metrics(world.kubectl, outside.machines(NAME))
 
 
 def test_a_service_answers_from_outside(world: World) -> None:
-    image, _archive = agnhost.make(VERSION)
-    labels = {"app": "echo"}
-    container = {"name": "echo", "image": image, "args": ["netexec"], "readinessProbe": {"httpGet": {"path": "/hostname", "port": 8080}}}
-    deployment = {
-        "apiVersion": "apps/v1",
-        "kind": "Deployment",
-        "metadata": {"name": "echo"},
-        "spec": {
-            "replicas": 2,
-            "selector": {"matchLabels": labels},
-            "template": {"metadata": {"labels": labels}, "spec": {"containers": [container]}},
-        },
-    }
-    service = {
-        "apiVersion": "v1",
-        "kind": "Service",
-        "metadata": {"name": "echo"},
-        "spec": {"type": "LoadBalancer", "selector": labels, "ports": [{"port": 80, "targetPort": 8080}]},
-    }
-    for item in (deployment, service):
-        world.kubectl("apply", "--filename=-", stdin=json.dumps(item))
-    world.kubectl("rollout", "status", "deployment/echo", "--timeout=180s")
-    path = "jsonpath={.status.loadBalancer.ingress[0].ip}"
-    address = wait_for("an address", lambda: world.kubectl("get", "service", "echo", f"--output={path}"))
-    assert address.startswith(f"{NETWORK}.20")
-    assert wait_for("an answer from outside", lambda: answer(address)).startswith("echo-")
-    assert not answer(f"{NETWORK}.203"), "an address that no Service has is nobody's"
+    usable.see_service(world.kubectl, agnhost.make(VERSION)[0], NETWORK)
 
 
 def test_a_volume_survives_its_pod(world: World) -> None:
-    image, _archive = agnhost.make(VERSION)
-    claim = {
-        "apiVersion": "v1",
-        "kind": "PersistentVolumeClaim",
-        "metadata": {"name": "data"},
-        "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "10Mi"}}},
-    }
-    world.kubectl("apply", "--filename=-", stdin=json.dumps(claim))
-    for number, script in enumerate(("echo kept > /data/file", "true")):
-        pod = {
-            "apiVersion": "v1",
-            "kind": "Pod",
-            "metadata": {"name": f"writer-{number}"},
-            "spec": {
-                "containers": [
-                    {
-                        "name": "main",
-                        "image": image,
-                        "command": ["/usr/bin/sh", "-c", f"{script}; exec /agnhost pause"],
-                        "volumeMounts": [{"name": "data", "mountPath": "/data"}],
-                    }
-                ],
-                "volumes": [{"name": "data", "persistentVolumeClaim": {"claimName": "data"}}],
-            },
-        }
-        world.kubectl("apply", "--filename=-", stdin=json.dumps(pod))
-        world.kubectl("wait", f"pod/writer-{number}", "--for=condition=Ready", "--timeout=180s")
-        assert world.kubectl("exec", f"writer-{number}", "--", "/usr/bin/cat", "/data/file").strip() == "kept"
-        world.kubectl("delete", "pod", f"writer-{number}", "--wait=true", "--timeout=120s")
-    (volume,) = json.loads(world.kubectl("get", "persistentvolumes", "--output=json"))["items"]
-    assert volume["spec"]["storageClassName"] == "local-path"
+    usable.see_volume(world.kubectl, agnhost.make(VERSION)[0])
+    volumes = json.loads(world.kubectl("get", "persistentvolumes", "--output=json"))["items"]
+    claims = {volume["spec"]["claimRef"]["name"]: volume["spec"]["storageClassName"] for volume in volumes}
+    assert claims == {"data": "local-path", "prometheus": "local-path"}
+
+
+def test_no_manifest_is_in_the_logs_of_a_node(world: World) -> None:
+    machine = outside.machines(NAME, "control-plane")[0]
+    log = outside.shell(machine, "journalctl --no-pager --output=cat")
+    assert "ansible" in log and "Invoked with" in log, "modules do write there"
+    assert NOTE["data"]["by"] not in log
 
 
 def test_an_add_on_that_is_needed_stays_until_it_is_not(world: World) -> None:
@@ -190,9 +141,7 @@ def test_an_add_on_that_is_needed_stays_until_it_is_not(world: World) -> None:
     assert refused.status != 0 and "ADDON_IN_USE" in refused.output and "PersistentVolume/pvc-" in refused.output, refused.output[-3000:]
     assert world.objects() == with_addons
     world.kubectl("delete", "persistentvolumeclaim", "data", "--wait=true", "--timeout=120s")
-    wait_for("the volume to go", lambda: not json.loads(world.kubectl("get", "persistentvolumes", "--output=json"))["items"])
-    for machine in outside.machines(NAME, "workers"):
-        assert outside.shell(machine, "ls -A /srv/volumes 2>/dev/null | wc -l").strip() == "0", "the folder of the volume is gone"
+    wait_for("the volume to go", lambda: len(json.loads(world.kubectl("get", "persistentvolumes", "--output=json"))["items"]) == 1)
     world.kubectl("delete", "service,deployment", "echo", "--wait=true", "--timeout=120s")
 
 
@@ -200,20 +149,7 @@ def test_what_is_removed_leaves_nothing(world: World) -> None:
     removed = world.apply()
     assert removed.status == 0, removed.output[-6000:]
     assert world.objects() == world.before
+    for machine in outside.machines(NAME, "workers"):
+        assert outside.shell(machine, "ls -A /srv/volumes 2>/dev/null | wc -l").strip() == "0", "the folders of all volumes are gone"
     again = world.apply()
     assert again.status == 0 and again.changed == 0, again.recap
-
-
-def answer(address: str) -> str:
-    """Return what a Service answers, nothing where nobody does."""
-    try:
-        with urllib.request.urlopen(f"http://{address}/hostname", timeout=3) as found:
-            return found.read().decode()
-    except (urllib.error.URLError, OSError):
-        return ""
-
-
-def _lines(text: str, number: int) -> list[str]:
-    """Return the lines of a text, nothing while there are fewer than that."""
-    lines = text.splitlines()
-    return lines if len(lines) >= number and "<unknown>" not in text else []

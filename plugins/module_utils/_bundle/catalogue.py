@@ -58,6 +58,8 @@ ADDONS = {
     "metrics-server": "0.9.0",
     "local-path": "0.0.30",
     "metallb": "0.15.2",
+    "node-exporter": "1.12.1",
+    "prometheus": "3.16.0",
 }
 
 # Newest first. crictl 1.35 has no Go module release; 1.36 speaks the same CRI v1.

@@ -26,6 +26,7 @@ class Component:
         ``{commit}`` are filled in. Go module proxies do not always tell the commit: the variable is left alone then (not with
         ``{commit_or_zeros}``).
     :param pinned_zero: siblings that the module's go.mod keeps at ``v0.0.0`` stand at ``v0.<minor>.<patch>`` (Kubernetes' staging).
+    :param module_version: of the Go module, where it is not the release's; ``{minor}`` has two digits (used by `tools/new-module` only).
     :param leave_out: packages that register themselves when imported and that the binaries are made without, with all they need.
     :param disk_mib: what a first build takes on the disk with Go's own caches, in MiB.
     """
@@ -38,13 +39,14 @@ class Component:
     tags: tuple[str, ...] = ()
     stamps: dict[str, str] = field(default_factory=dict)
     pinned_zero: bool = False
+    module_version: str = "{version}"
     leave_out: tuple[str, ...] = ()
     disk_mib: int = 500
 
     def recipe(self) -> dict[str, object]:
         """Return everything that decides the binaries, apart from the pinned sources, as JSON-ready data."""
         recipe = asdict(self)
-        del recipe["disk_mib"]
+        del recipe["disk_mib"], recipe["module_version"]
         return recipe
 
 
@@ -200,6 +202,24 @@ COMPONENTS: dict[str, Component] = {
             module="go.universe.tf/metallb",
             commands={name: f"go.universe.tf/metallb/{name}" for name in ("controller", "speaker")},
             stamps={"go.universe.tf/metallb/internal/version.gitCommit": "{commit}"},
+        ),
+        Component(
+            name="node-exporter",
+            module="github.com/prometheus/node_exporter",
+            commands={"node_exporter": "github.com/prometheus/node_exporter"},
+            tags=("netgo", "osusergo"),
+            stamps={"github.com/prometheus/common/version.Version": "{version}"},
+        ),
+        Component(
+            name="prometheus",
+            module="github.com/prometheus/prometheus",
+            commands={"prometheus": "github.com/prometheus/prometheus/cmd/prometheus"},
+            # Its pages are made by npm; the programs that ask it need none.
+            tags=("netgo", "remove_all_sd", "enable_kubernetes_sd"),
+            stamps={"github.com/prometheus/common/version.Version": "{version}"},
+            # https://github.com/prometheus/prometheus#remarks-on-module-versioning
+            module_version="0.3{minor}.{patch}",
+            disk_mib=1200,
         ),
     )
 }

@@ -103,6 +103,11 @@ def addon_manifests(names: Iterable[str]) -> list[FileSpec]:
     return [FileSpec(f"addons/{name}/{file}", name, "addon", None, 0o644) for name in names for file in ADDONS[name].manifests]
 
 
+def is_written(spec: FileSpec) -> bool:
+    """Return whether a file is a manifest of ours, which no project publishes."""
+    return spec.kind == "addon" and not ADDONS[spec.component].manifests[spec.name]
+
+
 def images(
     release: Release,
     architectures: Iterable[str],

@@ -94,6 +94,14 @@ def _busybox(_name: str, _binary: Callable[[str], Path]) -> _Parts:
     return (*system("busybox"), *(Entry(f"usr/bin/{name}", link="busybox") for name in ("mkdir", "rm"))), (), ""
 
 
+def _prometheus(_name: str, binary: Callable[[str], Path]) -> _Parts:
+    return (Entry("bin/prometheus", binary("prometheus")),), ("/bin/prometheus",), "65534:65534"
+
+
+def _node_exporter(_name: str, binary: Callable[[str], Path]) -> _Parts:
+    return (Entry("bin/node_exporter", binary("node_exporter")),), ("/bin/node_exporter",), "65534:65534"
+
+
 def _flannel_cni_plugin(_name: str, binary: Callable[[str], Path]) -> _Parts:
     return (Entry("flannel", binary("flannel")), *system("busybox")), (), ""
 
@@ -114,6 +122,8 @@ _RECIPES: dict[str, Callable[[str, Callable[[str], Path]], _Parts]] = {
     "busybox": _busybox,
     "controller": _alone,
     "speaker": _alone,
+    "node-exporter": _node_exporter,
+    "prometheus": _prometheus,
 }
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from .._errors import FlotillaError
+from .._files import sha256_of
 from .._kubernetes.addons.table import ADDONS
 from .._kubernetes.network_plugins import table
 from .._kubernetes.network_plugins.model import NetworkPlugin
@@ -97,9 +98,10 @@ class Source(abc.ABC):
         """Return a text that changes when a bundle from this source has to be made again."""
 
     def variant(self) -> list[Any]:
-        """Return the part of the key that a network plugin other than the default one adds, and what the user provides."""
+        """Return the part of the key that a network plugin other than the default one adds, what the user provides, and manifests of ours."""
         provided, name = self.context.provided, self.context.plugin.name
-        return [name, provided.digests()] if provided or name != table.DEFAULT else []
+        parts: list[Any] = [name, provided.digests()] if provided or name != table.DEFAULT else []
+        return parts + [sha256_of(self._written_addon(spec)) for spec in contents.addon_manifests(self.context.addons) if contents.is_written(spec)]
 
     def check(self) -> None:
         """Raise a FlotillaError for whatever can be known to be missing before the work starts."""
@@ -136,7 +138,12 @@ class Source(abc.ABC):
 
     def addon_manifest(self, spec: FileSpec) -> str:
         """Return a manifest of an add-on, with the names of images that the bundle has."""
+        if contents.is_written(spec):
+            return self._written_addon(spec).read_text(encoding="utf-8")
         return pinned(self.released_addon(spec), ADDONS[spec.component].images, self.context.release.components[spec.component])
+
+    def _written_addon(self, spec: FileSpec) -> Path:
+        return self.context.modules / spec.component / self.context.release.components[spec.component] / spec.name
 
     def addon_manifests(self) -> dict[str, list[str]]:
         """Return the manifests of each add-on."""

@@ -43,10 +43,12 @@ MANAGER = "flotilla-addons"
 _PREFIX = "flotilla-addon-"
 _CONFIG_MAPS = f"/api/v1/namespaces/{NAMESPACE}/configmaps"
 _POLL = 1.0  # seconds
+_STORAGE_CLASS, _CLAIM = "StorageClass", "PersistentVolumeClaim"
+_USED_BY_OTHERS = (_STORAGE_CLASS, DEFINITION)
 CREATE, CHANGE, DELETE = "create", "change", "delete"
 # What people put into a namespace; anything else there is made by what runs.
 _WORK = (
-    ("v1", "PersistentVolumeClaim"),
+    ("v1", _CLAIM),
     ("v1", "Service"),
     ("apps/v1", "Deployment"),
     ("apps/v1", "DaemonSet"),
@@ -148,7 +150,9 @@ class Addons:
         removed = self._to_remove(live)
         self._refuse_in_use(removed, live)
         kept = {wanted.name for wanted in self._wanted}
-        return live, removed, [name for name in reversed(removed) if name not in kept]
+        gone = [name for name in reversed(removed) if name not in kept]
+        # What others of them may still use goes last.
+        return live, removed, sorted(gone, key=lambda name: any(key.kind in _USED_BY_OTHERS for key in removed[name]))
 
     def _read(self) -> _Live:
         """Return all objects of all sets, by one list for each kind, and what is there under the names that are wanted."""
@@ -229,8 +233,9 @@ class Addons:
         return found
 
     def _refuse_in_use(self, removed: Mapping[str, Sequence[Key]], live: _Live) -> None:
+        leaving = {key for keys in removed.values() for key in keys}
         for addon, keys in removed.items():
-            used = [] if addon in self._give_up else sorted(text for key in keys for text in self._users(key, live))
+            used = [] if addon in self._give_up else sorted(text for key in keys for text in self._users(key, leaving, live))
             if used:
                 raise FlotillaError(
                     "ADDON_IN_USE",
@@ -240,11 +245,14 @@ class Addons:
                     details={"addon": addon, "used_by": used},
                 )
 
-    def _users(self, key: Key, live: _Live) -> Iterator[str]:
-        """Yield what users have that an object of an add-on is needed for."""
-        if key.kind == "StorageClass":
-            for volume in self._client.items("/api/v1/persistentvolumes"):
-                if volume["spec"].get("storageClassName") == key.name:
+    def _users(self, key: Key, leaving: Collection[Key], live: _Live) -> Iterator[str]:
+        """Yield what users have that an object of an add-on is needed for.
+
+        :param leaving: objects of add-ons that go with it.
+        """
+        if key.kind == _STORAGE_CLASS:
+            for volume in self._volumes(key.name):
+                if not self._goes(volume, leaving):
                     yield f"PersistentVolume/{volume['metadata']['name']}"
         elif key.kind == DEFINITION:
             spec = live.objects[key]["spec"]
@@ -256,6 +264,21 @@ class Addons:
                 if resource:
                     inside = Resource(f"{resource.base}/namespaces/{key.name}", resource.plural, resource.namespaced)
                     yield from self._not_of_sets(inside, kind)
+
+    def _volumes(self, storage_class: str) -> list[dict[str, Any]]:
+        return [one for one in self._client.items("/api/v1/persistentvolumes") if one["spec"].get("storageClassName") == storage_class]
+
+    def _goes(self, volume: Mapping[str, Any], leaving: Collection[Key] = ()) -> bool:
+        """Tell whether what made a volume deletes it, too, because its claim goes or is gone.
+
+        https://kubernetes.io/docs/concepts/storage/persistent-volumes/#delete
+        """
+        spec, claim = volume["spec"], volume["spec"].get("claimRef")
+        if not claim or spec["persistentVolumeReclaimPolicy"] != "Delete" or volume["status"].get("phase") == "Failed":
+            return False
+        if Key("", _CLAIM, claim["namespace"], claim["name"]) in leaving:
+            return True
+        return self._client.find(f"/api/v1/namespaces/{claim['namespace']}/persistentvolumeclaims/{claim['name']}") is None
 
     def _not_of_sets(self, resource: Resource, kind: str) -> Iterator[str]:
         for item in self._client.items(resource.list_path(f"!{PART_OF}")):
@@ -362,6 +385,11 @@ class Addons:
 
     def _remove(self, addon: str, keys: Sequence[Key], live: _Live, until: float, made: list[Change]) -> str:
         """Delete objects, one stage after another; return what is waited for."""
+        for key in (key for key in keys if key.kind == _STORAGE_CLASS):
+            while volumes := [volume for volume in self._volumes(key.name) if self._goes(volume)]:
+                if time.monotonic() >= until:
+                    return f"PersistentVolume/{volumes[0]['metadata']['name']} is being deleted"
+                time.sleep(_POLL)
         definitions = [live.objects[key] for key in keys if key.kind == DEFINITION]
         for stage in in_removal_order(keys, definitions):
             for key in stage:

@@ -9,6 +9,7 @@ import json
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import go_module
@@ -22,6 +23,7 @@ from ansible_collections.flotilla.kubernetes.plugins.module_utils._kubernetes.re
 from ansible_collections.flotilla.kubernetes.plugins.modules import cluster_addons
 from nodes import Node
 
+MODULES = Path(__file__).resolve().parents[3] / "roles/bundle/files/modules"
 SECRET = "c2VlbXMgc2VjcmV0"
 PARENTS = "/api/v1/namespaces/kube-system/configmaps"
 
@@ -251,6 +253,66 @@ def test_a_storage_class_with_volumes_stays_unless_somebody_gives_it_up(house: H
     house.wanted = addon
 
 
+def volume_of(house: House, claim: str, policy: str) -> dict[str, Any]:
+    """A volume of the class `disks-...` that is bound to a claim."""
+    return {
+        "metadata": {"name": f"pv-{claim}-{house.node.name}"},
+        "spec": {
+            "storageClassName": f"disks-{house.node.name}",
+            "capacity": {"storage": "1Gi"},
+            "accessModes": ["ReadWriteOnce"],
+            "hostPath": {"path": "/srv"},
+            "persistentVolumeReclaimPolicy": policy,
+            "claimRef": {"namespace": house.node.name, "name": claim},
+        },
+    }
+
+
+def test_a_storage_class_goes_with_an_add_on_that_has_volumes_of_it_and_after_them(house: House) -> None:
+    name, claims = f"disks-{house.node.name}", f"/api/v1/namespaces/{house.node.name}/persistentvolumeclaims"
+    storage_class = {"apiVersion": "storage.k8s.io/v1", "kind": "StorageClass", "metadata": {"name": name}, "provisioner": "example.com/d"}
+    claim = {
+        "apiVersion": "v1",
+        "kind": "PersistentVolumeClaim",
+        "metadata": {"name": "data", "namespace": house.node.name},
+        "spec": {"storageClassName": name, "accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}},
+    }
+    # The one with the class is removed after the other, whatever their names are.
+    house.wanted = [
+        {"name": f"z-disks-{house.node.name}", "version": "1.0.0", "objects": [storage_class]},
+        {"name": f"a-shop-{house.node.name}", "version": "1.0.0", "objects": [claim]},
+    ]
+    house.done()
+    volume = volume_of(house, "data", "Delete")
+    for one in (volume, volume_of(house, "kept", "Retain")):
+        house.node.call("POST", "/api/v1/persistentvolumes", one)
+    addons, house.wanted = house.wanted, []
+    refused = house.slice()
+    assert refused["details"]["used_by"] == [f"PersistentVolume/pv-kept-{house.node.name}"], "data that nothing deletes is somebody's"
+    house.node.call("DELETE", f"/api/v1/persistentvolumes/pv-kept-{house.node.name}")
+    end_protection(house, f"/api/v1/persistentvolumes/pv-kept-{house.node.name}")
+
+    waits = house.slice()
+    assert f"PersistentVolumeClaim/{house.node.name}/data is being deleted" in waits["progress"][0]
+    end_protection(house, f"{claims}/data")
+    waits = house.slice(waits["progress_token"])
+    assert f"PersistentVolume/{volume['metadata']['name']} is being deleted" in waits["progress"][0]
+    assert house.find(f"/apis/storage.k8s.io/v1/storageclasses/{name}"), "what deletes volumes stays until they are gone"
+    house.node.call("DELETE", f"/api/v1/persistentvolumes/{volume['metadata']['name']}")
+    end_protection(house, f"/api/v1/persistentvolumes/{volume['metadata']['name']}")
+    last = house.slice(waits["progress_token"])
+    assert last["changed"] and not house.find(f"/apis/storage.k8s.io/v1/storageclasses/{name}"), last
+    house.wanted = addons[:1]
+
+
+def end_protection(house: House, path: str) -> None:
+    """Do what the controllers of volumes would do, which are not here."""
+    found = house.find(path)
+    if found:
+        found["metadata"].pop("finalizers", None)
+        house.node.call("PUT", path, found)
+
+
 def test_what_others_made_is_not_touched_before_they_are_asked(house: House) -> None:
     path = f"/api/v1/namespaces/{house.node.name}/configmaps"
     house.node.call("POST", path, config_map(house.node.name, "settings", colour="green"))
@@ -352,15 +414,17 @@ def test_what_is_wrong_has_one_clear_error(house: House, objects: list[dict[str,
     assert refused["failed"] and said in refused["msg"], refused
 
 
+NEEDED = {"metallb": {"addresses": ["10.0.0.10-10.0.0.20"]}, "prometheus": {"storage": "1Gi", "storage_class": "local-path", "otlp": True}}
+
+
 @pytest.mark.skipif(not shutil.which("go"), reason="the manifests are in Go modules")
 @pytest.mark.parametrize("name", ADDONS)
 def test_an_api_server_takes_each_add_on_of_the_catalogue_and_sees_no_difference_afterwards(house: House, name: str) -> None:
     addon, version = ADDONS[name], catalogue.ADDONS[name]
-    folder = go_module.folder(name, version)
-    texts = [pinned((folder / path).read_text(encoding="utf-8"), addon.images, version) for path in addon.manifests.values()]
+    texts = [pinned(manifest(name, version, *place), addon.images, version) for place in addon.manifests.items()]
     objects = [item for text in texts for item in yaml.safe_load_all(text) if item]
     values = {key: part["default"] for key, part in addon.values.items() if "default" in part}
-    addon.render(objects, {**values, **({"addresses": ["10.0.0.10-10.0.0.20"]} if name == "metallb" else {})})
+    addon.render(objects, {**values, **NEEDED.get(name, {})})
     house.wanted[0].update(objects=objects, version=version)
     answer = house.slice()
     while "CustomResourceDefinition/" in answer["progress"][0]:
@@ -372,3 +436,9 @@ def test_an_api_server_takes_each_add_on_of_the_catalogue_and_sees_no_difference
     changed = [one["object"] for one in seen["differences"] if one["action"] == "change"]
     assert changed == [], "what is there is as it should be; only what waits for pods is not there yet"
     assert len([one for one in seen["differences"] if one["action"] == "create"]) < len(objects) / 2
+
+
+def manifest(name: str, version: str, file: str, place: str) -> str:
+    """Return a manifest of an add-on, from its Go module or from where ours are."""
+    path = go_module.folder(name, version) / place if place else MODULES / name / version / file
+    return path.read_text(encoding="utf-8")

@@ -18,7 +18,8 @@ class Addon:
 
     :param name: as definitions name it, and as its component of the bundle is called.
     :param description: what it does for a cluster, one sentence.
-    :param manifests: file in a bundle -> where the Go module of the component has it.
+    :param manifests: file in a bundle -> where the Go module of the component has it; empty: its makers publish none, and ours is next to
+        the pinned sources, in ``roles/bundle/files/modules/<name>/<version>``.
     :param render: puts the values into the objects of the manifests, in place; may add objects. KeyError, TypeError or ValueError: they are
         no manifests of this add-on's.
     :param values: what users may set: JSON schema of each, with its default.

@@ -12,8 +12,9 @@ from .local_path import LOCAL_PATH
 from .metallb import METALLB
 from .metrics_server import METRICS_SERVER
 from .model import Addon
+from .prometheus import NODE_EXPORTER, PROMETHEUS
 
 # Where definitions have those of the users' own, which a bundle has nothing of.
 OWN = "own"
 # In the order in which they are installed; they are removed in the opposite one.
-ADDONS: dict[str, Addon] = {addon.name: addon for addon in (METRICS_SERVER, LOCAL_PATH, METALLB)}
+ADDONS: dict[str, Addon] = {addon.name: addon for addon in (METRICS_SERVER, LOCAL_PATH, METALLB, NODE_EXPORTER, PROMETHEUS)}

@@ -108,6 +108,10 @@ def test_every_manifest_of_an_add_on_is_published_and_pinned(name):
     specs = contents.addon_manifests([name])
     assert [spec.name for spec in specs] == list(ADDONS[name].manifests)
     for spec in specs:
+        if contents.is_written(spec):
+            text = (MODULES / name / catalogue.ADDONS[name] / spec.name).read_text(encoding="utf-8")
+            assert {image.rpartition(":")[2] for image in contents.image_names(text)} == {f"v{catalogue.ADDONS[name]}"}
+            continue
         found = official.published(known, spec)
         assert len(found.sha256) == 64 and f"/v{catalogue.ADDONS[name]}/" in found.url and "{" not in found.url
 
