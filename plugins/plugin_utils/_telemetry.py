@@ -21,7 +21,7 @@ from ..module_utils._moments import parse
 SCOPE = "flotilla.kubernetes"
 _NOBODY = ("", "none", "false")
 _TIMEOUT = 10  # seconds that one request may take, its further tries among them
-# Name, unit, and what the value is.
+# Name, unit, value, and what it is of.
 Measure = tuple[str, str, float, Mapping[str, str]]
 
 
@@ -49,16 +49,8 @@ def send_run(report: Mapping[str, Any], endpoint: str) -> None:
 
     :raises FlotillaError: ``TELEMETRY_PACKAGES_MISSING`` or ``TELEMETRY_NOT_SENT``.
     """
-    labels = {"playbook": report["playbook"], "result": report["result"]}
-    with_labels = [
-        ("flotilla.run.duration", "s", report["seconds"], labels),
-        ("flotilla.run.ended", "s", parse(report["ended"]).timestamp(), labels),
-        ("flotilla.run.evictions", "{pod}", len(report["evictions"]), labels),
-        ("flotilla.run.gates.waited", "s", sum(gate["waited"] for gate in report["gates"]), labels),
-    ]
-    cluster = {"k8s.cluster.name": report["cluster"]}
-    _send(endpoint, "traces", lambda sdk: sdk.spans(cluster, report))
-    _send(endpoint, "metrics", lambda sdk: sdk.measures([(name, unit, value, {**cluster, **more}) for name, unit, value, more in with_labels]))
+    _send(endpoint, "traces", lambda sdk: sdk.spans(report))
+    _send(endpoint, "metrics", lambda sdk: sdk.measures(run_measures(report)))
 
 
 def send_fleet(status: Mapping[str, Any], endpoint: str) -> None:
@@ -69,13 +61,24 @@ def send_fleet(status: Mapping[str, Any], endpoint: str) -> None:
     _send(endpoint, "metrics", lambda sdk: sdk.measures(fleet_measures(status)))
 
 
+def run_measures(report: Mapping[str, Any]) -> list[Measure]:
+    """Return the numbers of a run."""
+    labels = {"k8s.cluster.name": report["cluster"], "playbook": report["playbook"], "result": report["result"]}
+    return [
+        ("flotilla.run.duration", "s", report["seconds"], labels),
+        ("flotilla.run.ended", "s", parse(report["ended"]).timestamp(), labels),
+        ("flotilla.run.evictions", "{pod}", len(report["evictions"]), labels),
+        ("flotilla.run.gates.waited", "s", sum(gate["waited"] for gate in report["gates"]), labels),
+    ]
+
+
 def fleet_measures(status: Mapping[str, Any]) -> list[Measure]:
     """Return the numbers of a fleet. What is not known of a cluster has none, so that nobody takes it for zero."""
     found: list[Measure] = []
     for one in status["clusters"]:
         cluster = {"k8s.cluster.name": one["name"], "flotilla.foundation": one["foundation"], "cloud.provider": one["cloud"]}
         found.append(
-            ("flotilla.cluster.state", "1", 1, {**cluster, "state": one["state"], "version": one["version"], "wanted": one["wanted"]})
+            ("flotilla.cluster.state", "{cluster}", 1, {**cluster, "state": one["state"], "version": one["version"], "wanted": one["wanted"]})
         )
         found.append(("flotilla.cluster.nodes", "{node}", len(one["nodes"]), cluster))
         found.append(("flotilla.cluster.nodes.ready", "{node}", sum(bool(node["ready"]) for node in one["nodes"]), cluster))
@@ -134,8 +137,8 @@ class _Sdk:
 
         return Resource.create({"service.name": SCOPE, **attributes})
 
-    def spans(self, cluster: Mapping[str, str], report: Mapping[str, Any]) -> Any:
-        """Return the finished spans of a run: the run itself, its phases, and below it each step of each node."""
+    def spans(self, report: Mapping[str, Any]) -> Any:
+        """Return the finished spans of a run: the run itself, and below it each step of each node."""
         from opentelemetry.sdk.trace import TracerProvider
         from opentelemetry.sdk.trace.export import SimpleSpanProcessor
         from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
@@ -143,7 +146,7 @@ class _Sdk:
         from opentelemetry.trace.status import Status, StatusCode
 
         kept = InMemorySpanExporter()
-        provider = TracerProvider(resource=self._resource(cluster), shutdown_on_exit=False)
+        provider = TracerProvider(resource=self._resource({"k8s.cluster.name": report["cluster"]}), shutdown_on_exit=False)
         provider.add_span_processor(SimpleSpanProcessor(kept))
         tracer = provider.get_tracer(SCOPE)
         root = tracer.start_span(
