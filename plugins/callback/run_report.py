@@ -140,7 +140,10 @@ class CallbackModule(CallbackBase):
         name = str(cluster.get("name") or playbook)
         given = {key: variables.get(f"flotilla_{key}") for key in ("telemetry_endpoint", "events_file")}
         given = {key: None if value is None else templar.template(value) for key, value in given.items()}
-        self._endpoint = endpoint_of(given["telemetry_endpoint"])
+        try:
+            self._endpoint = endpoint_of(given["telemetry_endpoint"])
+        except FlotillaError as error:
+            self._display.warning(str(error))
         self._journal = folder.Journal(directory, name, playbook, folder.events_file_of(given["events_file"]))
         self._over = False
         _writer.append(self)

@@ -78,7 +78,12 @@ def fleet_measures(status: Mapping[str, Any]) -> list[Measure]:
     for one in status["clusters"]:
         cluster = {"k8s.cluster.name": one["name"], "flotilla.foundation": one["foundation"], "cloud.provider": one["cloud"]}
         found.append(
-            ("flotilla.cluster.state", "{cluster}", 1, {**cluster, "state": one["state"], "version": one["version"], "wanted": one["wanted"]})
+            (
+                "flotilla.cluster.state",
+                "{cluster}",
+                1,
+                {**cluster, "state": one["state"], "version": one["version"], "wanted": one["wanted"]},
+            )
         )
         found.append(("flotilla.cluster.nodes", "{node}", len(one["nodes"]), cluster))
         found.append(("flotilla.cluster.nodes.ready", "{node}", sum(bool(node["ready"]) for node in one["nodes"]), cluster))

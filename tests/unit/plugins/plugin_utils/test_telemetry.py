@@ -101,7 +101,9 @@ def test_a_run_is_a_trace_with_a_span_for_each_step_of_its_own(there):
     seen = {span.name: (collector.attributes(span.attributes).get("k8s.node.name"), span.status.code) for span in steps}
     assert seen == {"Drain": ("a", 0), "Ask the checks": (None, 2)}, "steps of the run before are in its own trace"
     numbers = {name: value for name, value, _about in there.points}
-    assert numbers["flotilla.run.duration"] == 412.6 and numbers["flotilla.run.evictions"] == 1 and numbers["flotilla.run.gates.waited"] == 7.5
+    assert (
+        numbers["flotilla.run.duration"] == 412.6 and numbers["flotilla.run.evictions"] == 1 and numbers["flotilla.run.gates.waited"] == 7.5
+    )
     assert {(about["k8s.cluster.name"], about["result"]) for _name, _value, about in there.points} == {("payments", "failed")}
 
 
