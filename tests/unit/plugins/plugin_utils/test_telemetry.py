@@ -21,6 +21,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "support"))
 import collector
 
 DASHBOARD = Path(__file__).resolve().parents[4] / "docs/dashboards/fleet.json"
+
+
+def step(name: str, began: str, ended: str, result: str, attempt: int = 1) -> dict[str, Any]:
+    times = {"began": f"2026-11-23T{began}.000Z", "ended": f"2026-11-23T{ended}.500Z"}
+    return {"step": name, "kind": "other", "phase": "Upgrade", "result": result, "attempt": attempt, **times}
+
+
 REPORT: dict[str, Any] = {
     "cluster": "payments",
     "playbook": "cluster_upgrade",
@@ -38,21 +45,13 @@ REPORT: dict[str, Any] = {
     "evictions": [{"at": "2026-11-23T07:32:40.114Z", "node": "a", "pod": "kube-system/coredns-1", "forced": False}],
     "earlier": [{"folder": "before"}],
     "nodes": [
-        {
-            "name": "a",
-            "steps": [
-                {"step": "Drain", "kind": "drain", "phase": "Upgrade", "began": "2026-11-23T07:31:00.000Z", "ended": "2026-11-23T07:32:00.500Z", "result": "interrupted", "attempt": 0},
-                {"step": "Drain", "kind": "drain", "phase": "Upgrade", "began": "2026-11-23T07:33:00.000Z", "ended": "2026-11-23T07:34:00.500Z", "result": "changed", "attempt": 1},
-            ],
-        },
+        {"name": "a", "steps": [step("Drain", "07:31:00", "07:32:00", "interrupted", 0), step("Drain", "07:33:00", "07:34:00", "changed")]},
         {
             "name": "",
-            "steps": [
-                {"step": "Ask the checks", "kind": "check", "phase": "Upgrade", "began": "2026-11-23T07:35:00.000Z", "ended": "2026-11-23T07:37:00.000Z", "result": "failed", "attempt": 1, "error": {"message": "the shop answered 503"}},
-            ],
+            "steps": [{**step("Ask the checks", "07:35:00", "07:37:00", "failed"), "error": {"message": "the shop answered 503"}}],
         },
     ],
-}  # fmt: skip
+}
 FLEET: dict[str, Any] = {
     "clusters": [
         {
