@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 from ..module_utils._errors import FlotillaError
 from ..module_utils._moments import parse
+from ._fleet_status.page import SEVERITIES
 
 SCOPE = "flotilla.kubernetes"
 _NOBODY = ("", "none", "false")
@@ -75,23 +76,19 @@ def run_measures(report: Mapping[str, Any]) -> list[Measure]:
 def fleet_measures(status: Mapping[str, Any]) -> list[Measure]:
     """Return the numbers of a fleet. What is not known of a cluster has none, so that nobody takes it for zero."""
     found: list[Measure] = []
+    seen = parse(status["created"]).timestamp()
     for one in status["clusters"]:
         cluster = {"k8s.cluster.name": one["name"], "flotilla.foundation": one["foundation"], "cloud.provider": one["cloud"]}
-        found.append(
-            (
-                "flotilla.cluster.state",
-                "{cluster}",
-                1,
-                {**cluster, "state": one["state"], "version": one["version"], "wanted": one["wanted"]},
-            )
-        )
+        # With a moment as value, a series of what was before can be told from that of what is.
+        about = {**cluster, "state": one["state"], "version": one["version"], "wanted": one["wanted"]}
+        found.append(("flotilla.cluster.seen", "s", seen, about))
         found.append(("flotilla.cluster.nodes", "{node}", len(one["nodes"]), cluster))
         found.append(("flotilla.cluster.nodes.ready", "{node}", sum(bool(node["ready"]) for node in one["nodes"]), cluster))
         if one["certificate"]:
             found.append(("flotilla.cluster.certificate.ends", "s", parse(one["certificate"]["ends"]).timestamp(), cluster))
         if one["backup"] and one["backup"].get("age") is not None:
             found.append(("flotilla.cluster.backup.age", "s", float(one["backup"]["age"]), cluster))
-        for severity in sorted({item["severity"] for item in one["items"]}):
+        for severity in SEVERITIES:
             number = sum(item["severity"] == severity for item in one["items"])
             found.append(("flotilla.cluster.findings", "{finding}", number, {**cluster, "severity": severity}))
     return found

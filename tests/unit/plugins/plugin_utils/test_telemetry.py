@@ -51,6 +51,7 @@ REPORT: dict[str, Any] = {
     ],
 }
 FLEET: dict[str, Any] = {
+    "created": "2026-11-24T00:00:00Z",
     "clusters": [
         {
             "name": "payments",
@@ -111,12 +112,13 @@ def test_a_fleet_has_numbers_of_what_is_known_and_none_of_what_is_not(there):
     assert seen["payments", "flotilla.cluster.backup.age"] == 3600
     assert (seen["payments", "flotilla.cluster.nodes"], seen["payments", "flotilla.cluster.nodes.ready"]) == (2, 1)
     assert {name for cluster, name in seen if cluster == "silent"} == {
-        "flotilla.cluster.state",
+        "flotilla.cluster.seen",
         "flotilla.cluster.nodes",
         "flotilla.cluster.nodes.ready",
     }
     findings = {(about["k8s.cluster.name"], about["severity"]): value for name, value, about in there.points if "severity" in about}
-    assert findings == {("payments", "warning"): 2, ("payments", "note"): 1, ("silent", "critical"): 1}
+    none = {(name, severity): 0 for name in ("payments", "silent") for severity in ("critical", "warning", "note")}
+    assert findings == none | {("payments", "warning"): 2, ("payments", "note"): 1, ("silent", "critical"): 1}
 
 
 @pytest.mark.parametrize("status", [400, 401, 404])
