@@ -29,6 +29,7 @@ from ..plugin_utils._fleet_status.junit import junit
 from ..plugin_utils._fleet_status.page import page
 from ..plugin_utils._run_report import folder, record
 from ..plugin_utils._table import table
+from ..plugin_utils._telemetry import endpoint_of, send_fleet
 
 display = Display()
 
@@ -57,6 +58,7 @@ class ActionModule(ActionBase):
             directory = folder.directory_of(None if given is None else self._templar.template(given))
             status = fleet_status(definitions, seen_of(definitions, task_vars, directory), dt.datetime.now(dt.timezone.utc))
             written = write(status, report)
+            self._send(status, task_vars)
         except FlotillaError as error:
             raise AnsibleActionFail(str(error)) from error
         lines = [*shown(status), f"Page: {written[-1]}", ""]
@@ -71,6 +73,16 @@ class ActionModule(ActionBase):
             )
             return {**result, "failed": True, "code": "FLEET_NOT_HEALTHY", "msg": message}
         return {**result, "lines": lines, "status": status}
+
+    def _send(self, status: Mapping[str, Any], task_vars: Mapping[str, Any]) -> None:
+        """Send the numbers to the collector that somebody named; that it does not take them is nothing that a fleet suffers from."""
+        given = task_vars.get("flotilla_telemetry_endpoint")
+        endpoint = endpoint_of(None if given is None else self._templar.template(given))
+        if endpoint:
+            try:
+                send_fleet(status, endpoint)
+            except FlotillaError as error:
+                display.warning(str(error))
 
     @staticmethod
     def _definitions(task_vars: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -19,6 +19,9 @@ description:
   - Of results only fields that are known to hold no secrets are kept, and nothing of tasks with C(no_log).
   - The folder is that of the variable C(flotilla_report_dir), or of C(FLOTILLA_REPORT_DIR) in the environment, or C(reports) in the cache
     of the collection; V(none) means no report. The variable C(flotilla_report_keep) is how many reports of a cluster are kept (V(50)).
+  - The variable C(flotilla_telemetry_endpoint), or C(FLOTILLA_TELEMETRY_ENDPOINT) in the environment, is the URL of a collector that takes
+    OpenTelemetry over HTTP; it gets a trace of the run and its numbers when it ends. The variable C(flotilla_events_file), or
+    C(FLOTILLA_EVENTS_FILE), is a file that gets a line of JSON for each event as it happens. Without them nothing is sent or written.
   - In check mode there is only a report when C(flotilla_report_dir) is given.
 requirements:
   - enable in configuration, for playbooks of your own
@@ -40,8 +43,10 @@ from typing import Any
 from ansible.plugins.callback import CallbackBase
 from ansible.release import __version__ as ansible_version
 from ansible.template import Templar
+from ansible_collections.flotilla.kubernetes.plugins.module_utils._errors import FlotillaError
 from ansible_collections.flotilla.kubernetes.plugins.plugin_utils._results import fields_of, host_of, is_hidden, task_of
 from ansible_collections.flotilla.kubernetes.plugins.plugin_utils._run_report import folder, record
+from ansible_collections.flotilla.kubernetes.plugins.plugin_utils._telemetry import endpoint_of, send_run
 
 # The one that writes, also where somebody enables for all playbooks what the playbooks of this collection bring along.
 _writer: list[Any] = []
@@ -70,6 +75,7 @@ class CallbackModule(CallbackBase):
         self._process = os.getpid()
         self._began: dict[tuple[str, str], float] = {}
         self._kubelets: dict[str, str] = {}
+        self._endpoint = ""
 
     def reports(self, playbook: Path) -> bool:
         """Return whether there is a report of a run that begins with this playbook."""
@@ -132,7 +138,13 @@ class CallbackModule(CallbackBase):
         cluster = variables.get("flotilla_cluster") or {}
         playbook = self._playbook.stem
         name = str(cluster.get("name") or playbook)
-        self._journal = folder.Journal(directory, name, playbook)
+        given = {key: variables.get(f"flotilla_{key}") for key in ("telemetry_endpoint", "events_file")}
+        given = {key: None if value is None else templar.template(value) for key, value in given.items()}
+        try:
+            self._endpoint = endpoint_of(given["telemetry_endpoint"])
+        except FlotillaError as error:
+            self._display.warning(str(error))
+        self._journal = folder.Journal(directory, name, playbook, folder.events_file_of(given["events_file"]))
         self._over = False
         _writer.append(self)
         atexit.register(self._finish)
@@ -202,7 +214,14 @@ class CallbackModule(CallbackBase):
         self._over = True
         if end:
             self._journal.write("end", **end)
-        self._journal.finish(self._keep)
+        report = self._journal.finish(self._keep)
+        if self._journal.events_problem:
+            self._display.warning(f"The file of events lacks the rest of this run: {self._journal.events_problem}")
+        if self._endpoint:
+            try:
+                send_run(report, self._endpoint)
+            except FlotillaError as error:
+                self._display.warning(str(error))
         self._display.display(f"Report: {self._journal.folder / folder.PAGE}")
 
 

@@ -41,12 +41,26 @@ def directory_of(given: Any) -> Path | None:
     return None if named.lower() in _NOBODY else Path(named).expanduser()
 
 
+def events_file_of(given: Any) -> Path | None:
+    """Return the file that gets the events of all runs, or None where there is to be none.
+
+    :param given: the variable ``flotilla_events_file``, or None without one.
+    """
+    named = str(given if given is not None else os.environ.get("FLOTILLA_EVENTS_FILE") or "")
+    return None if named.lower() in _NOBODY else Path(named).expanduser()
+
+
 class Journal:
     """What a run writes down as it goes on."""
 
-    def __init__(self, directory: Path, cluster: str, playbook: str) -> None:
-        """:raises FlotillaError: ``FILE_NOT_WRITTEN``."""
+    def __init__(self, directory: Path, cluster: str, playbook: str, events: Path | None = None) -> None:
+        """:param events: a file that gets a line of JSON of each record, too, those of all runs.
+        :raises FlotillaError: ``FILE_NOT_WRITTEN``.
+        """
         self.records: list[dict[str, Any]] = []
+        self._events, self._about = events, {"cluster": cluster, "playbook": playbook}
+        # Why the file of events lacks the rest of this run; empty if it does not.
+        self.events_problem = ""
         with clear_os_errors(directory / cluster, "written"):
             self.folder = _new_folder(directory / cluster, playbook)
             descriptor = os.open(self.folder / JOURNAL, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -59,18 +73,27 @@ class Journal:
         one = {"kind": kind, "at": time.time(), **({"schema": SCHEMA} if kind == "run" else {}), **fields}
         self.records.append(one)
         self._file.write(json.dumps(one) + "\n")
+        if self._events:
+            try:
+                _append_line(self._events, json.dumps({**self._about, "report": self.folder.name, **one}))
+            except OSError as error:
+                self._events, self.events_problem = None, str(error)
 
-    def finish(self, keep: int) -> None:
-        """Write the reports of this run and of those that were killed before it, and remove the oldest folders beyond ``keep``."""
+    def finish(self, keep: int) -> dict[str, Any]:
+        """Write the reports of this run and of those that were killed before it, and remove the oldest folders beyond ``keep``.
+
+        :return: the report of this run.
+        """
         for folder in _older(self.folder):
             records = [] if (folder / JSON).exists() else _read(folder / JOURNAL)
             if records and _is_left(folder):
                 _write(folder, records)
-        _write(self.folder, self.records)
+        report = _write(self.folder, self.records)
         self._file.close()
         for folder in sorted(self.folder.parent.iterdir())[: -max(keep, 1)]:
             if folder.is_dir() and _is_left(folder):
                 shutil.rmtree(folder, ignore_errors=True)
+        return report
 
 
 def recent(directory: Path, cluster: str, most: int) -> list[dict[str, Any]]:
@@ -106,6 +129,15 @@ def _report(folder: Path) -> dict[str, Any] | None:
     return report if isinstance(report, dict) and report.get("schema") == SCHEMA else None
 
 
+def _append_line(path: Path, line: str) -> None:
+    """Add a line to a file that several processes write to, whole or not at all."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    try:
+        os.write(descriptor, f"{line}\n".encode())
+    finally:
+        os.close(descriptor)
+
+
 def _new_folder(cluster: Path, playbook: str) -> Path:
     cluster.mkdir(mode=0o700, parents=True, exist_ok=True)
     while True:
@@ -117,12 +149,13 @@ def _new_folder(cluster: Path, playbook: str) -> Path:
             time.sleep(0.2)
 
 
-def _write(folder: Path, records: list[dict[str, Any]]) -> None:
+def _write(folder: Path, records: list[dict[str, Any]]) -> dict[str, Any]:
     report = build(records, pick_earlier(records[0], _before(folder)))
     write_atomically(folder / JUNIT, junit(report), 0o600)
     write_atomically(folder / PAGE, page(report).encode(), 0o600)
     # The last one: whoever finds it finds the others, too.
     write_atomically(folder / JSON, (json.dumps(report, indent=2) + "\n").encode(), 0o600)
+    return report
 
 
 def _before(folder: Path) -> Iterator[tuple[str, list[dict[str, Any]]]]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -18,6 +19,9 @@ from typing import Any
 import pytest
 import yaml
 from ansible_collections.flotilla.kubernetes.plugins.callback import run_report
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "support"))
+import collector
 
 COLLECTIONS = Path(run_report.__file__).absolute().parents[5]
 PLAYBOOK = Path(sys.executable).with_name("ansible-playbook")
@@ -109,6 +113,28 @@ def test_a_run_leaves_a_report_of_each_node(run: Callable[..., str], tmp_path: P
     assert [answer["name"] for answer in report["checks"][0]["answers"]] == ["all is well"]
     (page,) = tmp_path.glob("reports/demo/*/report.html")
     assert f"Report: {page}" in output
+
+
+def test_events_and_the_trace_of_a_run_go_where_somebody_says(run: Callable[..., str], tmp_path: Path) -> None:
+    events = tmp_path / "events.jsonl"
+    with collector.listening() as there:
+        output = run(
+            change("Print it", f"echo {SECRET}"), flotilla_events_file=str(events), flotilla_telemetry_endpoint=there.url, token=SECRET
+        )
+        assert there.requests == 2, output
+        assert {span.name for span in there.spans} == {"playbook demo", "Print it"}
+    lines = [json.loads(line) for line in events.read_text(encoding="utf-8").splitlines()]
+    assert [line["kind"] for line in lines] == ["run", "phase", "result", "result", "result", "end"]
+    assert {line["cluster"] for line in lines} == {"demo"} and stat.S_IMODE(events.stat().st_mode) == 0o600
+    assert SECRET not in events.read_text(encoding="utf-8")
+
+
+def test_a_collector_and_a_file_that_are_not_there_stop_nothing(run: Callable[..., str], tmp_path: Path) -> None:
+    output = run(
+        change("Change it"), flotilla_events_file=str(tmp_path / "no/such/folder"), flotilla_telemetry_endpoint="http://127.0.0.1:9"
+    )
+    assert "did not take" in output and "The file of events lacks" in output and "failed=0" in output
+    assert len(reports(tmp_path)) == 1
 
 
 def test_a_run_that_fails_says_why_and_nothing_that_is_secret(run: Callable[..., str], tmp_path: Path) -> None:
