@@ -58,7 +58,7 @@ class ActionModule(ActionBase):
             directory = folder.directory_of(None if given is None else self._templar.template(given))
             status = fleet_status(definitions, seen_of(definitions, task_vars, directory), dt.datetime.now(dt.timezone.utc))
             written = write(status, report)
-            self._send(status, task_vars)
+            self._send(status, task_vars.get("flotilla_telemetry_endpoint"))
         except FlotillaError as error:
             raise AnsibleActionFail(str(error)) from error
         lines = [*shown(status), f"Page: {written[-1]}", ""]
@@ -74,15 +74,14 @@ class ActionModule(ActionBase):
             return {**result, "failed": True, "code": "FLEET_NOT_HEALTHY", "msg": message}
         return {**result, "lines": lines, "status": status}
 
-    def _send(self, status: Mapping[str, Any], task_vars: Mapping[str, Any]) -> None:
-        """Send the numbers to the collector that somebody named; that it does not take them is nothing that a fleet suffers from."""
-        given = task_vars.get("flotilla_telemetry_endpoint")
-        endpoint = endpoint_of(None if given is None else self._templar.template(given))
-        if endpoint:
-            try:
+    def _send(self, status: Mapping[str, Any], given: Any) -> None:
+        """Send the numbers to the collector that somebody named; that it does not get them is nothing that a fleet suffers from."""
+        try:
+            endpoint = endpoint_of(None if given is None else self._templar.template(given))
+            if endpoint:
                 send_fleet(status, endpoint)
-            except FlotillaError as error:
-                display.warning(str(error))
+        except FlotillaError as error:
+            display.warning(str(error))
 
     @staticmethod
     def _definitions(task_vars: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -23,6 +23,7 @@ from conftest import VERSION, Cluster, wait_for
 
 NAME = "test-addons"
 NETWORK = "172.30.236"
+DASHBOARDS = Path(__file__).resolve().parents[2] / "docs/dashboards"
 ADDONS = {**usable.addons(NETWORK), "own": [{"name": "note", "version": "1.0.0", "manifests": ["../../note.yml"]}]}
 NOTE = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "note", "namespace": "default"}, "data": {"by": "nobody-logs-this"}}
 # What comes and goes by itself, and has its name from a generator.
@@ -114,6 +115,35 @@ def test_top_answers(world: World) -> None:
 
 def test_prometheus_reads_every_node(world: World) -> None:
     usable.see_metrics(world.kubectl, outside.machines(NAME))
+
+
+def test_prometheus_takes_what_fleet_status_says_and_the_dashboard_shows_it(world: World) -> None:
+    service = {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": "outside", "namespace": "prometheus"},
+        "spec": {"type": "LoadBalancer", "selector": {"app.kubernetes.io/name": "prometheus"}, "ports": [{"port": 9090}]},
+    }
+    world.kubectl("apply", "--filename=-", stdin=json.dumps(service))
+    path = "jsonpath={.status.loadBalancer.ingress[0].ip}"
+    address = wait_for("an address", lambda: world.kubectl("get", "service", "outside", "--namespace=prometheus", f"--output={path}"))
+    status = world.foundation.parent / "status.json"
+    given = {"report": status, "telemetry_endpoint": f"http://{address}:9090/api/v1/otlp", "fail_on": "never"}
+    options = [word for name, value in given.items() for word in ("-e", f"flotilla_{name}={value}")]
+    done = outside.playbook("fleet_status", world.foundation, *options)
+    assert done.status == 0 and "TELEMETRY" not in done.output, done.output[-6000:]
+    (seen,) = wait_for("the cluster in Prometheus", lambda: usable.asked(world.kubectl, "flotilla_cluster_seen_seconds"))
+    (cluster,) = json.loads(status.read_text(encoding="utf-8"))["clusters"]
+    assert {name: seen["metric"][name] for name in ("k8s_cluster_name", "state", "version")} == {
+        "k8s_cluster_name": NAME,
+        "state": cluster["state"],
+        "version": VERSION,
+    }
+    panels = json.loads((DASHBOARDS / "fleet.json").read_text(encoding="utf-8"))["panels"]
+    asked = {target["expr"] for panel in panels for target in panel.get("targets", ()) if "flotilla_run" not in target["expr"]}
+    # A cluster without a store of backups has no age of one.
+    assert len(asked) > 3 and all(usable.asked(world.kubectl, query) or "backup" in query for query in asked), asked
+    world.kubectl("delete", "service", "outside", "--namespace=prometheus", "--wait=true")
 
 
 def test_a_service_answers_from_outside(world: World) -> None:

@@ -18,6 +18,7 @@ import yaml
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "support"))
 
+import collector
 import fleet_nodes
 import outside
 
@@ -86,6 +87,25 @@ def test_a_healthy_foundation_is_green_and_check_mode_sees_the_same(fleet: fleet
     assert done.status != 0 and [one["state"] for one in status["clusters"]] == ["warning"], done.output
     done, _status = run(fleet, tmp_path / "never.json", "-e", "flotilla_fail_on=never", sources=("shop/clusters/c004.yml",))
     assert done.status == 0, done.output
+
+
+def test_a_collector_that_is_named_gets_the_numbers_of_the_fleet(fleet: fleet_nodes.Fleet, tmp_path: Path) -> None:
+    given = ("-e", "flotilla_fail_on=never")
+    with collector.listening() as there:
+        run(fleet, tmp_path / "nobody.json", *given, sources=("lab/clusters/c001.yml",))
+        assert there.requests == 0, "nothing is sent unless somebody names a collector"
+        named = ("-e", f"flotilla_telemetry_endpoint={there.url}")
+        _done, status = run(fleet, tmp_path / "status.json", *given, *named, sources=("lab/clusters/c001.yml",))
+        seen = {name: (value, about) for name, value, about in there.points}
+        value, about = seen["flotilla.cluster.seen"]
+        assert (about["k8s.cluster.name"], about["state"], about["version"]) == ("c001", "warning", "1.34.4")
+        assert seen["flotilla.cluster.nodes"][0] == len(status["clusters"][0]["nodes"]) == 5 and value > 0
+        there.status = 503
+        done, _status = run(fleet, tmp_path / "refused.json", *given, *named, sources=("lab/clusters/c001.yml",))
+    assert done.status == 0 and "TELEMETRY_NOT_SENT" in done.output and there.url in done.output, done.output
+    wrong = ("-e", "flotilla_telemetry_endpoint=collector:4318")
+    done, _status = run(fleet, tmp_path / "wrong.json", *given, *wrong, sources=("lab/clusters/c001.yml",))
+    assert done.status == 0 and "flotilla_telemetry_endpoint (or FLOTILLA_TELEMETRY_ENDPOINT) is no URL" in done.output, done.output
 
 
 def test_a_machine_that_is_silent_ends_in_time_and_holds_up_nobody(fleet: fleet_nodes.Fleet, tmp_path: Path) -> None:
