@@ -53,13 +53,13 @@ NETWORK_PLUGINS = {
     "kube-router": "2.10.0",
 }
 # What a bundle has because a definition asks for it, the same for every minor: https://github.com/kubernetes-sigs/metrics-server#compatibility-matrix
-# metallb: the newest all of whose modules Go's proxy has.
+# metallb: the newest all of whose modules Go's proxy has. prometheus: the newest that the releases' Go compiles.
 ADDONS = {
     "metrics-server": "0.9.0",
     "local-path": "0.0.30",
     "metallb": "0.15.2",
     "node-exporter": "1.12.1",
-    "prometheus": "3.16.0",
+    "prometheus": "3.15.1",
 }
 
 # Newest first. crictl 1.35 has no Go module release; 1.36 speaks the same CRI v1.

@@ -26,7 +26,7 @@ class Component:
         ``{commit}`` are filled in. Go module proxies do not always tell the commit: the variable is left alone then (not with
         ``{commit_or_zeros}``).
     :param pinned_zero: siblings that the module's go.mod keeps at ``v0.0.0`` stand at ``v0.<minor>.<patch>`` (Kubernetes' staging).
-    :param module_version: of the Go module, where it is not the release's; ``{minor}`` has two digits (used by `tools/new-module` only).
+    :param module_version: that of the Go module, from ``{version}``, ``{minor}`` (two digits) and ``{patch}``.
     :param leave_out: packages that register themselves when imported and that the binaries are made without, with all they need.
     :param disk_mib: what a first build takes on the disk with Go's own caches, in MiB.
     """

@@ -125,7 +125,9 @@ class ReleaseSource(Source):
     def _specs(self) -> list[FileSpec]:
         """Return the files that are fetched."""
         wanted = contents.files(self.context.architectures, self.context.plugin, self.context.addons)
-        return [spec for spec in wanted if not contents.is_written(spec) and (spec.kind != "manifest" or not self.context.provided.manifest)]
+        return [
+            spec for spec in wanted if not contents.is_written(spec) and (spec.kind != "manifest" or not self.context.provided.manifest)
+        ]
 
     def _url(self, spec: FileSpec) -> str:
         return official.published(self.context.release, spec).url

@@ -98,10 +98,11 @@ class Source(abc.ABC):
         """Return a text that changes when a bundle from this source has to be made again."""
 
     def variant(self) -> list[Any]:
-        """Return the part of the key that a network plugin other than the default one adds, what the user provides, and manifests of ours."""
+        """Return the part of the key that differs by network plugin, by what the user provides, and by manifests of ours."""
         provided, name = self.context.provided, self.context.plugin.name
         parts: list[Any] = [name, provided.digests()] if provided or name != table.DEFAULT else []
-        return parts + [sha256_of(self._written_addon(spec)) for spec in contents.addon_manifests(self.context.addons) if contents.is_written(spec)]
+        ours = filter(contents.is_written, contents.addon_manifests(self.context.addons))
+        return parts + [sha256_of(self._written_addon(spec)) for spec in ours]
 
     def check(self) -> None:
         """Raise a FlotillaError for whatever can be known to be missing before the work starts."""

@@ -13,7 +13,9 @@ import pytest
 import yaml
 from ansible import constants
 from ansible.errors import AnsibleLookupError
+from ansible_collections.flotilla.kubernetes.plugins.lookup import addons as lookup
 from ansible_collections.flotilla.kubernetes.plugins.lookup.addons import DOCUMENTATION, LookupModule
+from ansible_collections.flotilla.kubernetes.plugins.module_utils._bundle import catalogue
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._kubernetes.addons.table import ADDONS
 
 METRICS = {
@@ -37,6 +39,7 @@ LOCAL_PATH = [
     },
     {"apiVersion": "storage.k8s.io/v1", "kind": "StorageClass", "metadata": {"name": "local-path"}, "reclaimPolicy": "Delete"},
 ]
+WRITTEN = Path(lookup.__file__).parents[2] / "roles/bundle/files/modules"
 METALLB = [{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "metallb-system"}}]
 
 
@@ -47,6 +50,9 @@ def bundle(tmp_path: Path) -> dict[str, Any]:
         "addons/local-path/local-path-storage.yaml": LOCAL_PATH,
         "addons/metallb/metallb-native.yaml": METALLB,
     }
+    for name in ("node-exporter", "prometheus"):
+        text = (WRITTEN / name / catalogue.ADDONS[name] / f"{name}.yaml").read_text(encoding="utf-8")
+        files[f"addons/{name}/{name}.yaml"] = list(yaml.safe_load_all(text))
     for name, objects in files.items():
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -84,6 +90,32 @@ def test_one_replica_is_as_its_makers_have_it_and_two_are_apart(bundle):
     (two,) = looked_up({"metrics-server": {"values": {"replicas": 2}}}, bundle)
     assert of_kind(two, "PodDisruptionBudget")["spec"] == {"minAvailable": 1, "selector": {"matchLabels": label}}
     assert "podAntiAffinity" in of_kind(two, "Deployment")["spec"]["template"]["spec"]["affinity"]
+
+
+def test_prometheus_keeps_what_it_is_told_to_where_it_is_told_to(bundle):
+    (small,) = looked_up({"prometheus": {}}, bundle)
+    spec = of_kind(small, "Deployment")["spec"]["template"]["spec"]
+    assert {"name": "data", "emptyDir": {}} in spec["volumes"] and "PersistentVolumeClaim" not in {one["kind"] for one in small["objects"]}
+    assert spec["containers"][0]["args"][2:] == ["--storage.tsdb.retention.time=15d"]
+    values = {"storage": "20Gi", "storage_class": "fast", "retention": "1y", "otlp": True}
+    (large,) = looked_up({"prometheus": {"values": values}}, bundle)
+    spec = of_kind(large, "Deployment")["spec"]["template"]["spec"]
+    assert {"name": "data", "persistentVolumeClaim": {"claimName": "prometheus"}} in spec["volumes"]
+    assert spec["containers"][0]["args"][2:] == ["--storage.tsdb.retention.time=1y", "--web.enable-otlp-receiver"]
+    claim = of_kind(large, "PersistentVolumeClaim")["spec"]
+    assert claim["storageClassName"] == "fast" and claim["resources"] == {"requests": {"storage": "20Gi"}}
+
+
+def test_prometheus_starts_anew_with_another_configuration_only(bundle):
+    def annotations() -> dict[str, str]:
+        (found,) = looked_up({"prometheus": {"values": {"retention": "2d"}}}, bundle)
+        return of_kind(found, "Deployment")["spec"]["template"]["metadata"]["annotations"]
+
+    before = annotations()
+    assert annotations() == before
+    path = Path(bundle["directory"]) / "addons/prometheus/prometheus.yaml"
+    path.write_text(path.read_text(encoding="utf-8").replace("scrape_interval: 30s", "scrape_interval: 15s"), encoding="utf-8")
+    assert annotations() != before
 
 
 def test_volumes_are_in_the_folder_that_is_asked_for(bundle):
