@@ -74,7 +74,7 @@ options:
       - What the bundle is to have besides. One that has more stays as it is, and one that has less is made again with both.
     type: list
     elements: str
-    choices: [metrics-server, local-path, metallb]
+    choices: [metrics-server, local-path, metallb, node-exporter, prometheus]
     default: []
   mirror:
     description:

@@ -49,6 +49,11 @@ class Component:
         del recipe["disk_mib"], recipe["module_version"]
         return recipe
 
+    def module_version_of(self, version: str) -> str:
+        """Return the version of the Go module, without its ``v``, that a release is made from."""
+        _major, minor, patch = version.split(".")
+        return self.module_version.format(version=version, minor=f"{int(minor):02}", patch=patch)
+
 
 def _kubernetes_stamps() -> dict[str, str]:
     # Both packages hold the same variables; kubectl reads the second (hack/lib/version.sh, kube::version::ldflags).
