@@ -25,7 +25,7 @@ def read(session: Session, refs: Mapping[str, Any]) -> list[Entry]:
 
     :raises NotFound: one of them has gone.
     """
-    return session.read(session.objects(list(refs.values()), _LEAVING)) if refs else []
+    return session.patient_read(session.objects(list(refs.values()), _LEAVING)) if refs else []
 
 
 def remove(session: Session, refs: Mapping[str, Any], found: Sequence[Entry]) -> set[str]:

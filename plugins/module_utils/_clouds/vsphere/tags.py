@@ -9,6 +9,7 @@ A category or a tag that is not there is made, and goes again when nothing has i
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -265,11 +266,15 @@ class Tags:
 
 def detach(session: Session, ref: Any, numbers: Iterable[str]) -> None:
     """Take tags away from a machine. One that is gone is no error."""
+    call = Caller(session.clock)
+
+    def once(number: str) -> None:
+        session.rest.call("POST", f"{_ASSOCIATION}/id:{number}", {"object_id": _thing(ref)}, action="detach")
+
+    # Each is patient by itself: many that have to succeed in a row would wait for a sunny day.
     for number in sorted(numbers):
-        try:
-            session.rest.call("POST", f"{_ASSOCIATION}/id:{number}", {"object_id": _thing(ref)}, action="detach")
-        except NotFound:
-            continue
+        with contextlib.suppress(NotFound):
+            call(once, number)
 
 
 def _thing(ref: Any) -> dict[str, str]:
