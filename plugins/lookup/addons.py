@@ -49,6 +49,7 @@ from ansible.plugins.lookup import LookupBase
 
 from ..filter.addon_names import addon_names
 from ..module_utils._kubernetes.addons.table import ADDONS, OWN
+from ..module_utils._kubernetes.released import opened
 
 
 class LookupModule(LookupBase):
@@ -93,7 +94,7 @@ def _of_bundle(name: str, entry: dict[str, Any], bundle: dict[str, Any]) -> dict
     values = {key: part["default"] for key, part in addon.values.items() if "default" in part} | (entry.get("values") or {})
     try:
         texts = [(Path(bundle["directory"]) / path).read_text(encoding="utf-8") for path in files]
-        objects = [item for text in texts for item in yaml.safe_load_all(text) if item]
+        objects = [item for text in texts for item in opened(yaml.safe_load_all(text))]
         addon.render(objects, values)
     except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError) as error:
         raise AnsibleLookupError(

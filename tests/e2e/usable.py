@@ -102,18 +102,15 @@ def see_volume(kubectl: Any, image: str, write: str = "kept") -> None:
 
 def see_metrics(kubectl: Any, names: Collection[str]) -> None:
     """See that Prometheus reads what there is to read, of every node."""
-    for job, label, expected in (
-        ("kubernetes-nodes", "instance", set(names)),
-        ("kubernetes-cadvisor", "instance", set(names)),
-        ("kubernetes-pods", "node", set(names)),
-    ):
-
-        def read(job: str = job, label: str = label, expected: set[str] = expected) -> bool:
-            return expected <= {one["metric"].get(label) for one in asked(kubectl, f'up{{job="{job}"}} == 1')}
-
-        wait_for(f"{job} of all nodes", read)
+    for job, label in (("kubernetes-nodes", "instance"), ("kubernetes-cadvisor", "instance"), ("kubernetes-pods", "node")):
+        wait_for(f"{job} of all nodes", lambda job=job, label=label: set(names) <= _up(kubectl, job, label))
     for metric in ("apiserver_request_total", "coredns_dns_requests_total", "node_memory_MemAvailable_bytes"):
         wait_for(metric, lambda metric=metric: asked(kubectl, f"count({metric})"))
+
+
+def _up(kubectl: Any, job: str, label: str) -> set[str]:
+    """Return the values of a label among the targets of a job that answer."""
+    return {one["metric"].get(label, "") for one in asked(kubectl, f'up{{job="{job}"}} == 1')}
 
 
 def asked(kubectl: Any, query: str) -> list[dict[str, Any]]:

@@ -6,8 +6,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
+
+
+def opened(documents: Iterable[Any]) -> list[dict[str, Any]]:
+    """Return the objects of a manifest's documents, and those of lists instead of the lists.
+
+    :raises KeyError, TypeError: they are no objects of Kubernetes.
+    """
+    return [item for document in documents if document for item in (document["items"] if document["kind"] == "List" else [document])]
 
 
 def one(objects: Any, kind: str, name: str = "") -> dict[str, Any]:

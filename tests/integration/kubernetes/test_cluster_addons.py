@@ -19,7 +19,7 @@ from ansible_collections.flotilla.kubernetes.plugins.module_utils._bundle import
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._kubernetes import addon_step
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._kubernetes.addons.table import ADDONS
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._kubernetes.client import Client
-from ansible_collections.flotilla.kubernetes.plugins.module_utils._kubernetes.released import pinned
+from ansible_collections.flotilla.kubernetes.plugins.module_utils._kubernetes.released import opened, pinned
 from ansible_collections.flotilla.kubernetes.plugins.modules import cluster_addons
 from nodes import Node
 
@@ -422,7 +422,7 @@ NEEDED = {"metallb": {"addresses": ["10.0.0.10-10.0.0.20"]}, "prometheus": {"sto
 def test_an_api_server_takes_each_add_on_of_the_catalogue_and_sees_no_difference_afterwards(house: House, name: str) -> None:
     addon, version = ADDONS[name], catalogue.ADDONS[name]
     texts = [pinned(manifest(name, version, *place), addon.images, version) for place in addon.manifests.items()]
-    objects = [item for text in texts for item in yaml.safe_load_all(text) if item]
+    objects = [item for text in texts for item in opened(yaml.safe_load_all(text))]
     values = {key: part["default"] for key, part in addon.values.items() if "default" in part}
     addon.render(objects, {**values, **NEEDED.get(name, {})})
     house.wanted[0].update(objects=objects, version=version)
