@@ -288,7 +288,7 @@ def test_a_storage_class_goes_with_an_add_on_that_has_volumes_of_it_and_after_th
         house.node.call("POST", "/api/v1/persistentvolumes", one)
     addons, house.wanted = house.wanted, []
     refused = house.slice()
-    assert refused["details"]["used_by"] == [f"PersistentVolume/pv-kept-{house.node.name}"], "data that nothing deletes is somebody's"
+    assert refused["used_by"] == [f"PersistentVolume/pv-kept-{house.node.name}"], "data that nothing deletes is somebody's"
     house.node.call("DELETE", f"/api/v1/persistentvolumes/pv-kept-{house.node.name}")
     end_protection(house, f"/api/v1/persistentvolumes/pv-kept-{house.node.name}")
 
