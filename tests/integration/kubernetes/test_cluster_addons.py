@@ -98,6 +98,10 @@ def house(node: Node, ask: Callable[..., dict[str, Any]], monkeypatch: pytest.Mo
     give_up = [one.wanted[0]["name"]] if one.wanted else []
     while ask(cluster_addons, addons=[], give_up=give_up).get("finished", True) is False:
         end_namespaces(node)
+        for claim in node.client().items("/api/v1/persistentvolumeclaims"):
+            if claim["metadata"].get("deletionTimestamp"):
+                metadata = claim["metadata"]
+                end_protection(one, f"/api/v1/namespaces/{metadata['namespace']}/persistentvolumeclaims/{metadata['name']}")
 
 
 def end_namespaces(node: Node) -> None:
