@@ -54,8 +54,14 @@ drained:
   type: list
   elements: str
   sample: []
+arriving:
+  description: Nodes that have joined and that load balancers send no requests to yet, nor the scheduler pods.
+  returned: success
+  type: list
+  elements: str
+  sample: []
 interrupted:
-  description: These, and the control planes whose kubelet has another version than the API server beside it.
+  description: Drained ones, and the control planes whose kubelet has another version than the API server beside it.
   returned: success
   type: list
   elements: str

@@ -438,6 +438,11 @@ def mark_outdated(client: Client, key: str | None, outdated: Iterable[str], pool
     return {"changed": bool(wrong), "diff": {"before": before, "after": {name: name in wanted for name in wrong}}}
 
 
+# With it on its node kube-proxy answers the health checks of load balancers with 503, and serves on; cloud controllers take the node out of
+# theirs. Kubernetes Enhancement Proposal 3836: https://github.com/kubernetes/enhancements/issues/3836
+NO_TRAFFIC_TAINT = "ToBeDeletedByClusterAutoscaler"
+
+
 def has_taint(node: dict[str, Any], key: str) -> bool:
     """Tell whether a Node has a taint."""
     return any(taint["key"] == key for taint in node["spec"].get("taints") or [])

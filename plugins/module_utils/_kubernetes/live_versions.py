@@ -10,7 +10,7 @@ from typing import Any
 from .._errors import FlotillaError
 from .client import Client
 from .configuration import CONFIG_MAPS
-from .drain import DRAIN_ANNOTATION
+from .drain import DRAIN_ANNOTATION, NO_TRAFFIC_TAINT, has_taint, is_cordoned
 from .etcd import Etcd, client_context
 from .kubeadm import cluster_settings
 from .versions import Version, of_image
@@ -52,10 +52,16 @@ def read(client: Client) -> dict[str, Any]:
         "control_planes": control_planes,
         "kubelets": kubelets,
         "drained": drained,
+        "arriving": sorted(name for name, node in nodes.items() if arrives(node)),
         "interrupted": sorted(halfway.union(drained)),
         "etcd_leader": next((member.name for member in Etcd(["127.0.0.1"], client_context()).members() if member.leader), ""),
         "oldest": str(min(map(Version.parse, servers))),
     }
+
+
+def arrives(node: dict[str, Any]) -> bool:
+    """Tell whether a Node has joined and is not let in yet. Those that leave have the same taint, and are unschedulable besides."""
+    return has_taint(node, NO_TRAFFIC_TAINT) and not is_cordoned(node)
 
 
 def remember_applied(client: Client, version: str) -> None:

@@ -20,15 +20,12 @@ from typing import Any
 
 from .._errors import FlotillaError
 from .client import Client
-from .drain import Drain, Options, outcome, refuse, set_taint, state
+from .drain import NO_TRAFFIC_TAINT, Drain, Options, outcome, refuse, set_taint, state
 from .duration import format_duration
 from .gates import is_ready
 
 WORKERS = 10  # nodes that are drained at the same time
 LOOK = 0.5  # seconds
-# With it on its node kube-proxy answers the health checks of load balancers with 503, and serves on; cloud controllers take the node out of
-# theirs. Kubernetes Enhancement Proposal 3836: https://github.com/kubernetes/enhancements/issues/3836
-LEAVING_TAINT = "ToBeDeletedByClusterAutoscaler"
 NOTICE = 30.0  # seconds in which load balancers notice it, by the health checks that cloud controllers set up
 ATTACHMENTS = "/apis/storage.k8s.io/v1/volumeattachments"
 
@@ -66,7 +63,7 @@ class NodeRemoval:
                 nodes[name]["noticed"] = nodes[name]["began"] + notice
                 if nodes[name]["result"]["diff"]["before"]["schedulable"]:
                     self._drain(name).cordon()
-                set_taint(self._client, name, LEAVING_TAINT, True, "NoSchedule")
+                set_taint(self._client, name, NO_TRAFFIC_TAINT, True, "NoSchedule")
         until = time.monotonic() + seconds
         with ThreadPoolExecutor(WORKERS) as pool:
             list(pool.map(lambda name: self._advance(name, nodes[name], until), open_ones))
@@ -146,7 +143,7 @@ class NodeRemoval:
             entry["done"] = True
             entry["failure"] = {"code": error.code, "message": error.message, "remedy": error.remedy, "details": error.details}
             with contextlib.suppress(FlotillaError, OSError):
-                set_taint(self._client.another(), name, LEAVING_TAINT, False)
+                set_taint(self._client.another(), name, NO_TRAFFIC_TAINT, False)
 
     def _attached(self, node: str) -> list[str]:
         client = self._client.another()

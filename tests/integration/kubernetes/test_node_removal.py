@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._errors import FlotillaError
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._kubernetes import node_removal
-from ansible_collections.flotilla.kubernetes.plugins.module_utils._kubernetes.drain import Options
-from ansible_collections.flotilla.kubernetes.plugins.module_utils._kubernetes.node_removal import ATTACHMENTS, LEAVING_TAINT, NodeRemoval
+from ansible_collections.flotilla.kubernetes.plugins.module_utils._kubernetes.drain import NO_TRAFFIC_TAINT, Options
+from ansible_collections.flotilla.kubernetes.plugins.module_utils._kubernetes.node_removal import ATTACHMENTS, NodeRemoval
 from nodes import Node
 
 Server = Any
@@ -118,7 +118,7 @@ def test_load_balancers_have_time_to_notice(pair: list[Node], monkeypatch: pytes
     pair[1].call("POST", "/api/v1/namespaces/default/services", service)
     try:
         first = removal(pair[1:]).advance(None, 0)
-        assert not first["finished"] and taints(pair[1]) == [(LEAVING_TAINT, "NoSchedule")]
+        assert not first["finished"] and taints(pair[1]) == [(NO_TRAFFIC_TAINT, "NoSchedule")]
         second = removal(pair[1:]).advance(first["progress_token"], 1)
         assert not second["finished"] and "load balancers" in second["progress"][0]
         monkeypatch.setattr(node_removal, "NOTICE", 1)
