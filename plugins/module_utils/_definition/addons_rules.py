@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._kubernetes import tables
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._kubernetes.addons.metallb import METALLB
+from ansible_collections.flotilla.kubernetes.plugins.module_utils._kubernetes.addons.prometheus import PROMETHEUS
 from ansible_collections.flotilla.kubernetes.plugins.module_utils._kubernetes.addons.table import ADDONS, OWN
 
 if TYPE_CHECKING:
@@ -46,6 +47,9 @@ def addons(data: dict[str, Any], report: Report) -> None:
     addresses = ((data.get("addons") or {}).get(METALLB.name) or {}).get("values", {}).get("addresses")
     if isinstance(addresses, list):
         _addresses(addresses, ("addons", METALLB.name, "values", "addresses"), data, report)
+    kept = ((data.get("addons") or {}).get(PROMETHEUS.name) or {}).get("values") or {}
+    if "storage_class" in kept and "storage" not in kept:
+        report(("addons", PROMETHEUS.name, "values", "storage_class"), "is the class of a volume, and there is none: set storage, too.")
 
 
 def _own(entries: list[Any], report: Report) -> None:

@@ -127,3 +127,17 @@ def test_a_cloud_with_load_balancers_of_its_own_refuses_metallb():
     found = [line for line in errors("  metallb: {values: {addresses: [10.20.0.200-10.20.0.210]}}\n", head) if "metallb" in line]
     assert len(found) == 1 and "carry only addresses that aws gave" in found[0]
     assert not [line for line in errors("  metallb: {enabled: false, values: {addresses: [x]}}\n", head) if "carry only" in line]
+
+
+@pytest.mark.parametrize(
+    ("values", "where", "said"),
+    [
+        ("storage_class: fast", "storage_class", "set storage, too"),
+        ("storage: 20GB", "storage", "20Gi"),
+        ("retention: forever", "retention", "15d"),
+        ("retain: 15d", "retain", "retention"),
+    ],
+)
+def test_what_is_wrong_of_prometheus_is_named(values, where, said):
+    (line,) = errors(f"  prometheus: {{values: {{{values}}}}}\n")
+    assert f"addons.prometheus.values.{where}" in line and said in line and "demo.yml:" in line
