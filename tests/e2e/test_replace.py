@@ -25,6 +25,7 @@ from conftest import wait_for
 
 NAME, OLD, NEW = "test-replroll", "1.35.4", "1.36.3"
 WORKERS, REPLICAS, NEEDED = 2, 4, 3
+CLOSED = "ToBeDeletedByClusterAutoscaler"
 ROLLOUT = {"strategy": "replace", "max_surge": 1, "drain_timeout": "5m"}
 
 pytestmark = pytest.mark.long
@@ -97,6 +98,15 @@ def workers() -> dict[str, str]:
     return {name: identity for name, identity in outside.containers(NAME).items() if name.startswith(f"{NAME}-workers-")}
 
 
+def closed() -> set[str]:
+    """Return the nodes that load balancers leave out, nothing while the one API server does not answer."""
+    try:
+        nodes = json.loads(kubectl("--request-timeout=5s", "get", "nodes", "--output=json"))["items"]
+    except AssertionError:
+        return set()
+    return {one["metadata"]["name"] for one in nodes for taint in one["spec"].get("taints", []) if taint["key"] == CLOSED}
+
+
 def started() -> list[str]:
     """Return the names of the workers that run."""
     names = outside.host("podman", "ps", "--format", "{{.Names}}", "--filter", f"label=flotilla-cluster={NAME}").splitlines()
@@ -157,6 +167,21 @@ def test_a_run_that_is_killed_when_it_has_made_a_machine_leaves_everything_servi
     assert seen.least >= NEEDED and seen.most == WORKERS + 1
 
 
+def test_a_run_that_is_killed_when_the_machine_has_joined_leaves_it_out_of_service(world: World, tmp_path: Path) -> None:
+    output = tmp_path / "killed.log"
+    with world.watched() as seen, output.open("wb") as log:
+        run = outside.start("cluster_upgrade", world.foundation, output=log)
+        try:
+            until = time.monotonic() + 1500
+            while not closed() and run.poll() is None and time.monotonic() < until:
+                time.sleep(0.5)
+        finally:
+            os.killpg(run.pid, signal.SIGKILL)
+            run.wait()
+    assert closed() == set(workers()) - set(world.first), output.read_text(encoding="utf-8")[-6000:]
+    assert seen.least >= NEEDED and seen.most == WORKERS + 1
+
+
 def test_the_next_run_goes_on_with_it_and_no_machine_is_made_twice(world: World) -> None:
     first_new = set(workers().values()) - set(world.first.values())
     with world.watched() as seen:
@@ -179,6 +204,7 @@ def test_afterwards_nothing_is_left_to_do(world: World) -> None:
     assert outside.containers(NAME) == before
     nodes = json.loads(kubectl("get", "nodes", "--output=json"))["items"]
     assert [taint["key"] for node in nodes for taint in node["spec"].get("taints", []) if "flotilla" in taint["key"]] == []
+    assert not closed()
     wait_for(
         "all pods to be available", lambda: kubectl("get", "deployment", "web", "--output=jsonpath={.status.availableReplicas}") == "4"
     )
