@@ -51,14 +51,14 @@ PROMETHEUS = Addon(
     values={
         "retention": {
             "type": "string",
-            "pattern": r"^[1-9][0-9]*[hdwy](?!\n)$",
+            "pattern": r"^(?:[1-9][0-9]*[hdwy])(?!\n)$",
             "x-allowed": "a number and a unit (h, d, w, y) such as 15d",
             "description": "How long metrics are kept.",
             "default": "15d",
         },
         "storage": {
             "type": "string",
-            "pattern": r"^[1-9][0-9]*[MGT]i(?!\n)$",
+            "pattern": r"^(?:[1-9][0-9]*[MGT]i)(?!\n)$",
             "x-allowed": "a size such as 20Gi",
             "description": "Size of a volume for them. Left out: they are on the node that it runs on, and are lost with its pod.",
         },
