@@ -99,12 +99,21 @@ class Bench:
             "  image: ghcr.io/flannel-io/flannel:v0.28.10\n  image: ghcr.io/flannel-io/flannel-cni-plugin:v1\n", encoding="utf-8"
         )
         for name, addon in ADDONS.items():
-            for number, path in enumerate(addon.manifests.values()):
+            for number, (file, path) in enumerate(addon.manifests.items()):
+                if not path:
+                    image = f"quay.io/prometheus/{name}:v{catalogue.ADDONS[name]}"
+                    self.written(name).write_text(f"  image: {image}\n", encoding="utf-8")
+                    assert self.written(name).name == file
+                    continue
                 (source / path).parent.mkdir(parents=True, exist_ok=True)
                 image = next(iter(addon.images), f"quay.io/metallb/controller:v{catalogue.ADDONS[name]}") if number == 0 else "busybox"
                 (source / path).write_text(f"  image: {image}\n", encoding="utf-8")
         (source / "go.mod").write_text("module github.com/flannel-io/flannel\n", encoding="utf-8")
         (source / "pkg/backend/tencentvpc").mkdir(parents=True)
+
+    def written(self, name: str) -> Path:
+        """Return the manifest of an add-on whose makers publish none."""
+        return self.modules / name / catalogue.ADDONS[name] / f"{name}.yaml"
 
     def release(self, version: str) -> None:
         """Let every kubeadm that is compiled from now on ask for the images of `version`."""
@@ -386,6 +395,20 @@ def test_add_ons_are_added_to_a_bundle_and_stay_there_for_the_clusters_that_have
         "images/amd64/addons/metallb/controller.tar": ["metallb"],
     }
     assert len([image for image in both["images"] if not image["addons"]]) == len(plain["images"])
+
+
+def test_a_bundle_has_manifests_of_ours_and_is_made_again_when_they_change(bench):
+    made = finish(bench.session(addons=("prometheus",)))
+    directory = bench.cache / "bundles/1.36.3"
+    image = f"quay.io/prometheus/prometheus:v{catalogue.ADDONS['prometheus']}"
+    assert (directory / "addons/prometheus/prometheus.yaml").read_text(encoding="utf-8") == f"  image: {image}\n"
+    assert {one["name"] for one in made["images"] if one["addons"]} == {image}
+    compiled = bench.builds()
+    bench.written("prometheus").write_text(f"  image: {image}  # anew\n", encoding="utf-8")
+    assert bench.session(addons=("prometheus",)).present() is None
+    finish(bench.session(addons=("prometheus",)))
+    assert "anew" in (directory / "addons/prometheus/prometheus.yaml").read_text(encoding="utf-8")
+    assert bench.builds() == compiled, "nothing is compiled again"
 
 
 def test_a_bundle_that_was_made_elsewhere_has_to_have_the_add_ons(bench):
